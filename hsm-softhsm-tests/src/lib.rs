@@ -1,0 +1,1 @@
+//! Tests of strongroom against PKCS#11 tokens.

@@ -1,0 +1,3 @@
+//! Bytes to structs and back: pure, bounded, and byte for byte as the format document says.
+
+pub(crate) mod record;

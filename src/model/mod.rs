@@ -1,0 +1,11 @@
+//! Pure values, each parsed once: a value of these types that exists is legal.
+
+pub(crate) mod algorithm;
+pub(crate) mod identifier;
+pub(crate) mod material;
+pub(crate) mod name;
+pub(crate) mod operation;
+pub(crate) mod spec;
+pub(crate) mod tags;
+pub(crate) mod time;
+pub(crate) mod version;
