@@ -8,6 +8,7 @@ mod format;
 mod model;
 mod secret;
 
+pub use crypto::public_key::PublicKey;
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};
 pub use error::{AzureError, Error, ErrorKind, Result};
 pub use model::algorithm::{

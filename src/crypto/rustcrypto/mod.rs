@@ -1,0 +1,63 @@
+//! The built-in engine, on the RustCrypto crates.
+
+use std::sync::Arc;
+
+use crate::crypto::{CryptoEngine, CryptoError, CryptoKey, CryptoResult};
+use crate::env::Entropy;
+use crate::model::material::{KeyMaterial, MaterialParts};
+use crate::model::spec::KeySpec;
+
+pub(in crate::crypto) mod ec;
+mod random;
+pub(in crate::crypto) mod rsa;
+mod symmetric;
+#[cfg(test)]
+mod tests;
+
+/// The engine; its own entropy blinds RSA and hedges ECDSA.
+#[derive(Clone, Debug)]
+pub(crate) struct RustCryptoEngine {
+    entropy: Arc<dyn Entropy>,
+}
+
+impl RustCryptoEngine {
+    pub(crate) fn new(entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy }
+    }
+}
+
+impl CryptoEngine for RustCryptoEngine {
+    fn generate(
+        &self,
+        spec: KeySpec,
+        public_exponent: Option<u64>,
+        entropy: &dyn Entropy,
+    ) -> CryptoResult<KeyMaterial> {
+        if public_exponent.is_some() && !matches!(spec, KeySpec::Rsa(_)) {
+            return Err(CryptoError::InvalidInput(format!(
+                "only RSA keys have a public exponent, and the key is {spec}"
+            )));
+        }
+        let parts = match spec {
+            KeySpec::Rsa(size) => {
+                MaterialParts::Rsa(rsa::generate(size, public_exponent, entropy)?)
+            }
+            KeySpec::Ec(curve) => MaterialParts::Ec(ec::generate(curve, entropy)?),
+            KeySpec::Oct(length) => MaterialParts::Oct {
+                length,
+                key: symmetric::generate(length, entropy)?,
+            },
+        };
+        Ok(KeyMaterial::new(parts))
+    }
+
+    fn load(&self, material: &KeyMaterial) -> CryptoResult<Box<dyn CryptoKey>> {
+        Ok(match &material.parts {
+            MaterialParts::Rsa(rsa) => Box::new(rsa::RsaKey::load(rsa, Arc::clone(&self.entropy))?),
+            MaterialParts::Ec(ec) => Box::new(ec::EcKey::load(ec, Arc::clone(&self.entropy))?),
+            MaterialParts::Oct { length, key } => {
+                Box::new(symmetric::SymmetricKey::load(*length, key)?)
+            }
+        })
+    }
+}
