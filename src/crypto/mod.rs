@@ -1,6 +1,9 @@
 //! Cryptography on key material: the engines, public keys, and the validation and decoding of
 //! imported keys. With `seal`, the only room that names cryptographic crates.
 
+pub(crate) mod containers;
+pub(crate) mod validation;
+
 use std::fmt::{self, Debug};
 
 use crate::env::Entropy;
