@@ -11,6 +11,8 @@ mod weak_modulus;
 #[cfg(test)]
 mod tests;
 
+pub(super) use ec::point_from_sec1;
+
 use super::{CryptoError, CryptoResult};
 use crate::env::Entropy;
 use crate::model::material::{ImportedKey, ImportedParts, KeyMaterial, MaterialParts, PublicParts};

@@ -202,8 +202,7 @@ fn recover_primes(
     let one = BoxedMontyForm::one(&params);
     for _ in 0..RECOVERY_ATTEMPTS {
         let base = random_base(n, entropy)?;
-        let mut root =
-            Zeroizing::new(BoxedMontyForm::new((*base).clone(), &params).pow(&odd_part));
+        let mut root = Zeroizing::new(BoxedMontyForm::new((*base).clone(), &params).pow(&odd_part));
         let mut before = Zeroizing::new(one.clone());
         for _ in 0..twos {
             if *root == one {
