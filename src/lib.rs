@@ -15,6 +15,7 @@ pub use model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
+pub use model::jwk::JsonWebKey;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
 pub use model::operation::{KeyOperation, KeyOperations};

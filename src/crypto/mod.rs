@@ -1,11 +1,13 @@
 //! Cryptography on key material: the engines, public keys, and the validation and decoding of
 //! imported keys. With `seal`, the only room that names cryptographic crates.
 
+pub(crate) mod containers;
 pub(crate) mod hash;
 pub(crate) mod limits;
 pub(crate) mod public_key;
 pub(crate) mod rustcrypto;
 mod signature_der;
+pub(crate) mod validation;
 
 use std::fmt::{self, Debug};
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::operation::KeyOperations;
 use super::spec::{Curve, KeySpec, OctKeyLength, RsaKeySize};
 use crate::secret::SecretBytes;
 
@@ -12,6 +13,10 @@ use crate::secret::SecretBytes;
 /// before any backend sees it. The bytes are wiped when it is dropped.
 pub struct ImportedKey {
     pub(crate) parts: ImportedParts,
+    /// The `key_ops` that came with the key, if any did.
+    pub(crate) operations: Option<KeyOperations>,
+    /// Whether the key says of itself that it belongs into hardware: `kty` ended in `-HSM`.
+    pub(crate) hsm: bool,
 }
 
 /// Integers are big-endian and may carry leading zeros.
@@ -36,7 +41,11 @@ pub(crate) enum ImportedParts {
 
 impl ImportedKey {
     pub(crate) fn new(parts: ImportedParts) -> Self {
-        Self { parts }
+        Self {
+            parts,
+            operations: None,
+            hsm: false,
+        }
     }
 
     /// A symmetric key of 16 to 64 bytes: 16, 24 or 32 for AES, any of them for HMAC.

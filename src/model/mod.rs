@@ -2,9 +2,12 @@
 
 pub(crate) mod algorithm;
 pub(crate) mod identifier;
+mod json;
+pub(crate) mod jwk;
 pub(crate) mod material;
 pub(crate) mod name;
 pub(crate) mod operation;
+mod private_jwk;
 pub(crate) mod spec;
 pub(crate) mod tags;
 pub(crate) mod time;
