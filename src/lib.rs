@@ -6,6 +6,7 @@ mod env;
 mod error;
 mod format;
 mod model;
+mod seal;
 mod secret;
 
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};
