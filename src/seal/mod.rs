@@ -17,9 +17,13 @@ pub(crate) use mac::hash32;
 use cipher::Cipher;
 use mac::{MAC_LENGTH, MacKey};
 
+pub(crate) mod backup;
 mod cipher;
+pub(crate) mod header;
 pub(crate) mod hierarchy;
 mod mac;
+pub(crate) mod passphrase;
+pub(crate) mod slot;
 
 #[cfg(test)]
 mod tests;
