@@ -6,6 +6,7 @@ mod env;
 mod error;
 mod format;
 mod model;
+mod seal;
 mod secret;
 
 pub use crypto::public_key::PublicKey;
@@ -23,4 +24,6 @@ pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySi
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
-pub use secret::{MasterKey, SecretBytes};
+pub use seal::passphrase::PassphraseParameters;
+pub use seal::slot::Unlock;
+pub use secret::{MasterKey, Passphrase, SecretBytes};
