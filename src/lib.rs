@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![allow(dead_code, reason = "floors are built before their users")]
 
+pub mod backend;
 mod crypto;
 mod env;
 mod error;
 mod format;
 mod model;
+mod policy;
 mod seal;
 mod secret;
 
@@ -15,11 +17,21 @@ pub use error::{AzureError, Error, ErrorKind, Result};
 pub use model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
+pub use model::attributes::{RecoveryLevel, SoftDelete};
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
 pub use model::operation::{KeyOperation, KeyOperations};
+pub use model::options::{
+    Ciphertext, ContinuationToken, CreateKeyOptions, EncryptOptions, ImportKeyOptions, PageSize,
+    UpdateKeyOptions,
+};
+pub use model::results::{
+    DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, Page,
+    SignResult, WrapResult,
+};
+pub use model::settings::{AlgorithmRules, DeletionSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};
 pub use model::tags::Tags;
 pub use model::time::Timestamp;

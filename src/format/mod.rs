@@ -2,11 +2,17 @@
 
 pub(crate) mod anchor;
 pub(crate) mod backup;
+pub(crate) mod backup_payload;
 pub(crate) mod bucket;
 pub(crate) mod fields;
 pub(crate) mod gcm_counter;
 pub(crate) mod header;
+pub(crate) mod key_object;
+pub(crate) mod key_version;
+mod layout;
+pub(crate) mod material;
 pub(crate) mod record;
 pub(crate) mod ring;
+pub(crate) mod settings;
 pub(crate) mod slot;
 pub(crate) mod state;

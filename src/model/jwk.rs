@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::base64url;
 use super::identifier::KeyIdentifier;
 use super::json::{Members, malformed};
 use super::material::PublicParts;
@@ -188,13 +187,13 @@ impl Serialize for JsonWebKey {
         }
         match &self.parts {
             Some(PublicParts::Rsa { n, e }) => {
-                map.serialize_entry("n", &URL_SAFE_NO_PAD.encode(n))?;
-                map.serialize_entry("e", &URL_SAFE_NO_PAD.encode(e))?;
+                map.serialize_entry("n", &base64url::encode(n))?;
+                map.serialize_entry("e", &base64url::encode(e))?;
             }
             Some(PublicParts::Ec { curve, x, y }) => {
                 map.serialize_entry("crv", curve)?;
-                map.serialize_entry("x", &URL_SAFE_NO_PAD.encode(x))?;
-                map.serialize_entry("y", &URL_SAFE_NO_PAD.encode(y))?;
+                map.serialize_entry("x", &base64url::encode(x))?;
+                map.serialize_entry("y", &base64url::encode(y))?;
             }
             None => {}
         }

@@ -75,6 +75,27 @@ pub struct KeyMaterial {
     pub(crate) parts: MaterialParts,
 }
 
+/// Back to where validation begins: for material that comes out of a backup.
+impl From<KeyMaterial> for ImportedKey {
+    fn from(material: KeyMaterial) -> Self {
+        Self::new(match material.parts {
+            MaterialParts::Rsa(rsa) => ImportedParts::Rsa {
+                n: rsa.n,
+                e: rsa.e,
+                d: rsa.d,
+                primes: Some((rsa.p, rsa.q)),
+                crt: Some((rsa.dp, rsa.dq, rsa.qi)),
+            },
+            MaterialParts::Ec(ec) => ImportedParts::Ec {
+                curve: ec.curve,
+                d: ec.d,
+                point: Some((ec.x, ec.y)),
+            },
+            MaterialParts::Oct { length: _, key } => ImportedParts::Oct(key),
+        })
+    }
+}
+
 /// The parts of [`KeyMaterial`].
 pub(crate) enum MaterialParts {
     Rsa(RsaMaterial),

@@ -1,13 +1,19 @@
 //! Pure values, each parsed once: a value of these types that exists is legal.
 
 pub(crate) mod algorithm;
+pub(crate) mod attributes;
+pub(crate) mod base64url;
 pub(crate) mod identifier;
 mod json;
 pub(crate) mod jwk;
+pub(crate) mod key;
 pub(crate) mod material;
 pub(crate) mod name;
 pub(crate) mod operation;
+pub(crate) mod options;
 mod private_jwk;
+pub(crate) mod results;
+pub(crate) mod settings;
 pub(crate) mod spec;
 pub(crate) mod tags;
 pub(crate) mod time;

@@ -50,7 +50,7 @@ impl FromStr for KeyVersion {
     }
 }
 
-fn parse_hex16(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn parse_hex16(text: &str) -> Option<[u8; 16]> {
     let text = text.as_bytes();
     if text.len() != 32 {
         return None;

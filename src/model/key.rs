@@ -1,0 +1,192 @@
+//! A key and its versions as the vault keeps them, and the names that backends give them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::attributes::Validity;
+use super::material::PublicParts;
+use super::name::KeyName;
+use super::operation::KeyOperations;
+use super::spec::KeySpec;
+use super::tags::Tags;
+use super::time::Timestamp;
+use super::version::KeyVersion;
+use crate::env::Entropy;
+use crate::error::{Error, Result};
+use crate::secret::SecretBytes;
+
+/// 16 random bytes that name one key version towards its backend, for example as `CKA_ID`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyTag {
+    bytes: [u8; 16],
+}
+
+impl KeyTag {
+    /// From the 16 bytes that [`KeyTag::as_bytes`] gave.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self { bytes }
+    }
+
+    pub(crate) fn random(entropy: &dyn Entropy) -> Result<Self> {
+        let mut bytes = [0; 16];
+        entropy.fill(&mut bytes)?;
+        Ok(Self { bytes })
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.bytes
+    }
+}
+
+impl fmt::Display for KeyTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyTag({self})")
+    }
+}
+
+/// What a backend wants to find again when it opens a key: wrapped or plain key material, a handle,
+/// a URL. The vault stores it sealed and reads nothing in it.
+pub struct KeyBlob {
+    bytes: SecretBytes,
+}
+
+impl KeyBlob {
+    /// The longest blob, in bytes.
+    pub const MAX_LENGTH: usize = 32_768;
+
+    /// Takes the bytes over.
+    #[must_use]
+    pub fn new(bytes: SecretBytes) -> Self {
+        Self { bytes }
+    }
+
+    /// The bytes, for the backend that made them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.bytes.expose()
+    }
+}
+
+impl fmt::Debug for KeyBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyBlob({} bytes)", self.bytes.len())
+    }
+}
+
+/// The name of a backend, stable across restarts and stored with each key: 1 to 64 of the
+/// characters `0-9 a-z A-Z - . : _`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BackendId {
+    text: Box<str>,
+}
+
+impl BackendId {
+    /// The longest name, in characters.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for BackendId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let legal = !text.is_empty()
+            && text.len() <= Self::MAX_LENGTH
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.:_".contains(&byte));
+        if legal {
+            Ok(Self { text: text.into() })
+        } else {
+            Err(Error::bad_parameter(
+                "a backend id is 1 to 64 of the characters 0-9, a-z, A-Z, -, ., : and _",
+            ))
+        }
+    }
+}
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Where the material of a version came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    Generated,
+    Imported,
+}
+
+/// A key: what all its versions share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct KeyObject {
+    pub(crate) name: KeyName,
+    /// Random; survives backup and restore.
+    pub(crate) object_id: [u8; 16],
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    pub(crate) newest: KeyVersion,
+    pub(crate) version_count: u32,
+    pub(crate) deletion: Option<Deletion>,
+}
+
+/// The deletion of a key that can still be recovered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Deletion {
+    pub(crate) deleted: Timestamp,
+    /// From this moment on the key is gone.
+    pub(crate) scheduled_purge: Timestamp,
+}
+
+/// One version of a key.
+#[derive(Debug)]
+pub(crate) struct VersionRecord {
+    pub(crate) version: KeyVersion,
+    /// Position among the versions of the key, from 1: creation times have only whole seconds.
+    pub(crate) ordinal: u32,
+    pub(crate) attributes: VersionAttributes,
+    pub(crate) body: VersionBody,
+}
+
+/// What an update may change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct VersionAttributes {
+    pub(crate) enabled: bool,
+    pub(crate) validity: Validity,
+    pub(crate) operations: KeyOperations,
+    pub(crate) tags: Tags,
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+}
+
+/// What never changes.
+#[derive(Debug)]
+pub(crate) struct VersionBody {
+    pub(crate) tag: KeyTag,
+    pub(crate) spec: KeySpec,
+    pub(crate) hsm: bool,
+    pub(crate) backend: BackendId,
+    pub(crate) origin: Origin,
+    pub(crate) backup_allowed: bool,
+    pub(crate) public: Option<PublicParts>,
+    pub(crate) blob: KeyBlob,
+    /// 32 random bytes for RSA: the secret of implicit rejection where a token decrypts.
+    pub(crate) rejection_secret: Option<SecretBytes>,
+}

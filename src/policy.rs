@@ -1,0 +1,182 @@
+//! Pure decisions: who may do what with a key now, and what its lifecycle permits.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::algorithm::CryptoOperation;
+use crate::model::key::{KeyObject, KeyTag, VersionAttributes};
+use crate::model::operation::KeyOperations;
+use crate::model::settings::AlgorithmRules;
+use crate::model::spec::{KeyFamily, KeySpec};
+use crate::model::time::Timestamp;
+
+/// Proof that one operation of one key version was allowed when it was asked for.
+///
+/// Only [`authorize`] makes it, and the one function that calls key handles consumes it: enabled,
+/// not-before, expiry, `key_ops` and the algorithm cannot be skipped.
+#[derive(Debug)]
+pub(crate) struct Authorized {
+    tag: KeyTag,
+    operation: CryptoOperation,
+}
+
+impl Authorized {
+    /// The operation, for the version of this tag only.
+    pub(crate) fn operation_on(self, tag: KeyTag) -> Option<CryptoOperation> {
+        (self.tag == tag).then_some(self.operation)
+    }
+}
+
+/// The moment of a decision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) time: Timestamp,
+    /// Seconds by which not-before and expiry are stretched for clocks that differ.
+    pub(crate) leeway_seconds: u64,
+}
+
+/// Decides whether `operation` may be done now with a version of these properties.
+pub(crate) fn authorize(
+    tag: KeyTag,
+    spec: KeySpec,
+    attributes: &VersionAttributes,
+    operation: CryptoOperation,
+    rules: &AlgorithmRules,
+    now: Now,
+) -> Result<Authorized> {
+    let verb = operation.operation();
+    if !operation.fits(spec) {
+        return Err(Error::new(
+            ErrorKind::AlgorithmMismatch,
+            format!(
+                "key and algorithm are incompatible: {} needs {}, and this is {spec}",
+                operation.algorithm(),
+                operation.needed_key(),
+            ),
+        ));
+    }
+    if !rules.permits(operation) {
+        return Err(Error::new(
+            ErrorKind::AlgorithmRefused,
+            format!(
+                "the settings of this vault refuse the algorithm {}",
+                operation.algorithm()
+            ),
+        ));
+    }
+    if !attributes.enabled {
+        return Err(Error::new(
+            ErrorKind::KeyDisabled,
+            format!("operation {verb} is not allowed on a disabled key; enable the version first"),
+        ));
+    }
+    if verb.needs_current_key() {
+        within_validity(attributes, operation, now)?;
+    }
+    if !attributes.operations.contains(verb) {
+        return Err(Error::new(
+            ErrorKind::OperationNotPermitted,
+            format!("operation {verb} is not permitted on this key: its key_ops do not list it"),
+        ));
+    }
+    Ok(Authorized { tag, operation })
+}
+
+/// Not-before is inclusive, expiry exclusive.
+fn within_validity(
+    attributes: &VersionAttributes,
+    operation: CryptoOperation,
+    now: Now,
+) -> Result<()> {
+    let verb = operation.operation();
+    if let Some(not_before) = attributes.validity.not_before()
+        && now.time.plus_seconds(now.leeway_seconds) < not_before
+    {
+        return Err(Error::new(
+            ErrorKind::KeyNotYetValid,
+            format!(
+                "operation {verb} is not allowed on a key before its not-before time ({not_before})"
+            ),
+        ));
+    }
+    if let Some(expires_on) = attributes.validity.expires_on()
+        && now.time >= expires_on.plus_seconds(now.leeway_seconds)
+    {
+        return Err(Error::new(
+            ErrorKind::KeyExpired,
+            format!(
+                "operation {verb} is not allowed on an expired key (expired at {expires_on}); \
+                 decrypt, unwrapKey and verify still are"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The `key_ops` of a new version, or of an updated one: the defaults when none are given.
+pub(crate) fn settle_operations(
+    spec: KeySpec,
+    requested: Option<KeyOperations>,
+) -> Result<KeyOperations> {
+    let Some(requested) = requested else {
+        return Ok(spec.default_operations());
+    };
+    if requested.is_empty() {
+        return Err(Error::bad_parameter(
+            "key_ops is empty: leave it out for the defaults, or disable the key",
+        ));
+    }
+    let possible = spec.possible_operations();
+    let impossible: Vec<&str> = requested
+        .iter()
+        .filter(|operation| !possible.contains(*operation))
+        .map(|operation| operation.as_str())
+        .collect();
+    if impossible.is_empty() {
+        Ok(requested)
+    } else {
+        let possible: Vec<&str> = possible
+            .iter()
+            .map(|operation| operation.as_str())
+            .collect();
+        Err(Error::bad_parameter(format!(
+            "unsupported key operation(s) for {spec}: {}; supported are {}",
+            impossible.join(", "),
+            possible.join(", "),
+        )))
+    }
+}
+
+/// Whether a new version of `family` may follow the newest one under the same name.
+pub(crate) fn settle_family(
+    newest: KeySpec,
+    family: KeyFamily,
+    change_allowed: bool,
+) -> Result<()> {
+    if newest.family() == family || change_allowed {
+        Ok(())
+    } else {
+        Err(Error::bad_parameter(format!(
+            "the newest version of this key is {newest}; a version of another type must be asked \
+             for with allow_type_change"
+        )))
+    }
+}
+
+/// Where a key stands in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lifecycle {
+    /// In use.
+    Active,
+    /// Deleted, and recoverable until its scheduled purge date.
+    Deleted,
+    /// Past its scheduled purge date: gone for every call, although records may remain.
+    Gone,
+}
+
+/// The state of `object` at `now`.
+pub(crate) fn lifecycle(object: &KeyObject, now: Timestamp) -> Lifecycle {
+    match object.deletion {
+        None => Lifecycle::Active,
+        Some(deletion) if now < deletion.scheduled_purge => Lifecycle::Deleted,
+        Some(_) => Lifecycle::Gone,
+    }
+}
