@@ -44,8 +44,8 @@ pub(crate) fn check_length(
     }
     Err(CryptoError::InvalidInput(if length == 0 {
         format!(
-            "{algorithm} takes no {what}, but {} bytes were given",
-            bytes.len()
+            "{algorithm} takes no {what}, but {}",
+            were_given(bytes.len())
         )
     } else {
         format!(

@@ -107,7 +107,7 @@ pub(super) fn generate(
 }
 
 /// The eight numbers, `p` the larger prime.
-fn material_of(size: RsaKeySize, key: &RsaPrivateKey) -> CryptoResult<RsaMaterial> {
+pub(super) fn material_of(size: RsaKeySize, key: &RsaPrivateKey) -> CryptoResult<RsaMaterial> {
     let broken = || CryptoError::Internal("the generated RSA key is not sound".to_owned());
     let [first, second] = key.primes() else {
         return Err(broken());

@@ -140,7 +140,7 @@ impl CryptoKey for SymmetricKey {
                 let (ciphertext, tag) = aes.gcm_encrypt(iv, aad, plaintext)?;
                 Ok((ciphertext, Some(tag)))
             }
-            AesMode::Cbc if plaintext.len() % BLOCK != 0 => {
+            AesMode::Cbc if !plaintext.len().is_multiple_of(BLOCK) => {
                 Err(CryptoError::InvalidInput(format!(
                     "{name} needs a plaintext of whole blocks of {BLOCK} bytes, but {}",
                     were_given(plaintext.len())
@@ -175,7 +175,7 @@ impl CryptoKey for SymmetricKey {
         check_limit(name, "a ciphertext", ciphertext, MAX_ENCRYPT_BYTES + BLOCK)?;
         match mode {
             AesMode::Gcm => aes.gcm_decrypt(iv, aad, ciphertext, tag),
-            AesMode::Cbc | AesMode::CbcPad if ciphertext.len() % BLOCK != 0 => {
+            AesMode::Cbc | AesMode::CbcPad if !ciphertext.len().is_multiple_of(BLOCK) => {
                 Err(CryptoError::DecryptFailed)
             }
             AesMode::Cbc => aes.cbc_decrypt(iv, ciphertext),
@@ -195,7 +195,7 @@ impl CryptoKey for SymmetricKey {
             }
             aes.kwp_wrap(key)
         } else {
-            if key.len() < MIN_WRAP_BYTES || key.len() % SEMIBLOCK != 0 {
+            if key.len() < MIN_WRAP_BYTES || !key.len().is_multiple_of(SEMIBLOCK) {
                 return Err(CryptoError::InvalidInput(format!(
                     "{name} needs a key of {MIN_WRAP_BYTES} bytes or more in multiples of {SEMIBLOCK}, but {}; use the padded variant for other lengths",
                     were_given(key.len())
@@ -219,7 +219,7 @@ impl CryptoKey for SymmetricKey {
         } else {
             MIN_WRAP_BYTES + SEMIBLOCK
         };
-        if wrapped.len() < shortest || wrapped.len() % SEMIBLOCK != 0 {
+        if wrapped.len() < shortest || !wrapped.len().is_multiple_of(SEMIBLOCK) {
             return Err(CryptoError::DecryptFailed);
         }
         if padded {
