@@ -15,8 +15,8 @@ use sha2::{Sha256, Sha384, Sha512};
 use subtle::{Choice, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
 
 use crate::crypto::limits::{
-    MAX_AAD_BYTES, MAX_ENCRYPT_BYTES, MAX_HMAC_BYTES, MAX_WRAP_BYTES, check_length, check_limit,
-    were_given,
+    MAX_AAD_BYTES, MAX_ENCRYPT_BYTES, MAX_HMAC_BYTES, MAX_WRAP_BYTES, check_absent, check_length,
+    check_limit, were_given,
 };
 use crate::crypto::{CryptoError, CryptoKey, CryptoResult};
 use crate::env::Entropy;
@@ -170,8 +170,11 @@ impl CryptoKey for SymmetricKey {
         let aes = self.aes(CryptoOperation::Decrypt(algorithm))?;
         let mode = check_parameters(algorithm, iv, aad)?;
         let name = algorithm.as_str();
-        let tag_length = if algorithm.is_authenticated() { TAG } else { 0 };
-        check_length(name, "a tag", tag, tag_length)?;
+        if algorithm.is_authenticated() {
+            check_length(name, "a tag", tag, TAG)?;
+        } else {
+            check_absent(name, "tag", tag)?;
+        }
         check_limit(name, "a ciphertext", ciphertext, MAX_ENCRYPT_BYTES + BLOCK)?;
         match mode {
             AesMode::Gcm => aes.gcm_decrypt(iv, aad, ciphertext, tag),
@@ -244,7 +247,7 @@ fn check_parameters(
     if algorithm.is_authenticated() {
         check_limit(name, "additional authenticated data", aad, MAX_AAD_BYTES)?;
     } else {
-        check_length(name, "additional authenticated data", aad, 0)?;
+        check_absent(name, "additional authenticated data", aad)?;
     }
     Ok(mode)
 }

@@ -15,6 +15,7 @@ use crate::secret::SecretBytes;
 mod ec;
 mod entropy;
 mod rsa;
+mod rsa_keys;
 mod symmetric;
 mod wycheproof_public;
 mod wycheproof_secret;

@@ -197,7 +197,7 @@ fn parameters_of_wrong_lengths_are_refused_in_words() {
     );
     assert_eq!(
         message(key.encrypt(A128CbcPad, b"", &[0; 16], b"x")),
-        "A128CBCPAD takes no additional authenticated data, but 1 was given"
+        "A128CBCPAD takes no additional authenticated data, but bytes for it were given"
     );
     assert_eq!(
         message(key.encrypt(A128Gcm, &vec![0; MAX_ENCRYPT_BYTES + 1], &[0; 12], b"")),
