@@ -42,17 +42,20 @@ pub(crate) fn check_length(
     if bytes.len() == length {
         return Ok(());
     }
-    Err(CryptoError::InvalidInput(if length == 0 {
-        format!(
-            "{algorithm} takes no {what}, but {} bytes were given",
-            bytes.len()
-        )
-    } else {
-        format!(
-            "{algorithm} needs {what} of {length} bytes, but {}",
-            were_given(bytes.len())
-        )
-    }))
+    Err(CryptoError::InvalidInput(format!(
+        "{algorithm} needs {what} of {length} bytes, but {}",
+        were_given(bytes.len())
+    )))
+}
+
+/// Refuses a parameter that the algorithm does not have.
+pub(crate) fn check_absent(algorithm: &str, what: &str, bytes: &[u8]) -> CryptoResult<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    Err(CryptoError::InvalidInput(format!(
+        "{algorithm} takes no {what}, but bytes for it were given"
+    )))
 }
 
 /// Refuses `bytes` longer than `limit`.

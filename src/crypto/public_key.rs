@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::rustcrypto::ec::EcPublicKey;
-use super::rustcrypto::rsa::{RsaPadding, RsaPublic};
+use super::rustcrypto::rsa::{RsaPadding, RsaPublicKey};
 use super::{CryptoError, hash};
 use crate::env::{Entropy, OsEntropy};
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +40,7 @@ struct Inner {
 }
 
 enum Parsed {
-    Rsa(RsaPublic),
+    Rsa(RsaPublicKey),
     Ec(EcPublicKey),
 }
 
@@ -55,7 +55,7 @@ impl PublicKey {
     /// [`Curve::field_length`](crate::Curve::field_length) bytes and below the field's prime.
     pub fn from_parts(parts: &PublicParts) -> Result<Self> {
         let key = match parts {
-            PublicParts::Rsa { n, e } => Parsed::Rsa(RsaPublic::from_parts(n, e)?),
+            PublicParts::Rsa { n, e } => Parsed::Rsa(RsaPublicKey::from_parts(n, e)?),
             PublicParts::Ec { curve, x, y } => {
                 Parsed::Ec(EcPublicKey::from_coordinates(*curve, x, y)?)
             }

@@ -139,3 +139,121 @@ fn take_integer(der: &[u8]) -> Option<(&[u8], &[u8])> {
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidSignature, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [(SignatureAlgorithm, usize); 4] = [
+        (SignatureAlgorithm::Es256, 32),
+        (SignatureAlgorithm::Es384, 48),
+        (SignatureAlgorithm::Es512, 66),
+        (SignatureAlgorithm::Es256K, 32),
+    ];
+
+    fn refused(algorithm: SignatureAlgorithm, der: &[u8]) {
+        let error = algorithm.signature_from_der(der).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidSignature, "{der:02x?}");
+    }
+
+    #[test]
+    fn raw_and_der_are_inverse_for_numbers_of_every_length() {
+        for (algorithm, length) in ALL {
+            for digits in 1..=length {
+                for first in [0x01, 0x7f, 0x80, 0xff] {
+                    let mut raw = vec![0; 2 * length];
+                    raw[length - digits] = first;
+                    raw[2 * length - 1] |= 1;
+                    let der = algorithm.signature_to_der(&raw).unwrap();
+                    assert_eq!(algorithm.signature_from_der(&der).unwrap(), raw);
+                    for cut in 0..der.len() {
+                        refused(algorithm, &der[..cut]);
+                    }
+                    refused(algorithm, &[der.as_slice(), &[0]].concat());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_encoding_is_the_one_of_x690() {
+        let mut raw = [0; 64];
+        (raw[31], raw[63]) = (0x7f, 0x80);
+        assert_eq!(
+            SignatureAlgorithm::Es256.signature_to_der(&raw).unwrap(),
+            [0x30, 7, 2, 1, 0x7f, 2, 2, 0, 0x80]
+        );
+        let long = SignatureAlgorithm::Es512
+            .signature_to_der(&[1; 132])
+            .unwrap();
+        assert_eq!(long[..5], [0x30, 0x81, 136, 2, 66]);
+    }
+
+    #[test]
+    fn other_encodings_of_the_same_numbers_are_refused() {
+        let es256 = SignatureAlgorithm::Es256;
+        assert!(
+            es256
+                .signature_from_der(&[0x30, 6, 2, 1, 1, 2, 1, 1])
+                .is_ok()
+        );
+        let over_long = [&[0x30, 38, 2, 33, 1][..], &[0; 32], &[2, 1, 1]].concat();
+        for der in [
+            // Lengths not in their shortest form, or indefinite.
+            &[0x30, 0x81, 6, 2, 1, 1, 2, 1, 1][..],
+            &[0x30, 0x82, 0, 6, 2, 1, 1, 2, 1, 1],
+            &[0x30, 0x80, 2, 1, 1, 2, 1, 1, 0, 0],
+            &[0x30, 7, 2, 0x81, 1, 1, 2, 1, 1],
+            // A superfluous zero, a negative number, zero, no number.
+            &[0x30, 7, 2, 2, 0, 1, 2, 1, 1],
+            &[0x30, 6, 2, 1, 0x80, 2, 1, 1],
+            &[0x30, 6, 2, 1, 0, 2, 1, 1],
+            &[0x30, 5, 2, 0, 2, 1, 1],
+            &[0x30, 0],
+            // Other types, and something more in the sequence.
+            &[0x31, 6, 2, 1, 1, 2, 1, 1],
+            &[0x30, 6, 4, 1, 1, 2, 1, 1],
+            &[0x30, 9, 2, 1, 1, 2, 1, 1, 2, 1, 1],
+            &[0x30, 3, 2, 1, 1],
+            &[0x30, 6, 2, 4, 1, 2, 1, 1],
+            &over_long,
+            &[],
+        ] {
+            refused(es256, der);
+        }
+    }
+
+    #[test]
+    fn raw_signatures_of_other_lengths_or_zero_have_no_der() {
+        for (algorithm, length) in ALL {
+            for raw in [
+                vec![],
+                vec![1; 2 * length - 1],
+                vec![1; 2 * length + 1],
+                vec![0; 2 * length],
+                [vec![1; length], vec![0; length]].concat(),
+            ] {
+                let error = algorithm.signature_to_der(&raw).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidSignature);
+            }
+        }
+    }
+
+    #[test]
+    fn other_signatures_have_no_der() {
+        for algorithm in SignatureAlgorithm::ALL {
+            if algorithm.curve().is_some() {
+                continue;
+            }
+            let errors = [
+                algorithm.signature_to_der(&[1; 64]).unwrap_err(),
+                algorithm
+                    .signature_from_der(&[0x30, 6, 2, 1, 1, 2, 1, 1])
+                    .unwrap_err(),
+            ];
+            for error in errors {
+                assert_eq!(error.kind(), ErrorKind::AlgorithmMismatch);
+            }
+        }
+    }
+}

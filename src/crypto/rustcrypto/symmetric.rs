@@ -15,8 +15,8 @@ use sha2::{Sha256, Sha384, Sha512};
 use subtle::{Choice, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
 
 use crate::crypto::limits::{
-    MAX_AAD_BYTES, MAX_ENCRYPT_BYTES, MAX_HMAC_BYTES, MAX_WRAP_BYTES, check_length, check_limit,
-    were_given,
+    MAX_AAD_BYTES, MAX_ENCRYPT_BYTES, MAX_HMAC_BYTES, MAX_WRAP_BYTES, check_absent, check_length,
+    check_limit, were_given,
 };
 use crate::crypto::{CryptoError, CryptoKey, CryptoResult};
 use crate::env::Entropy;
@@ -140,7 +140,7 @@ impl CryptoKey for SymmetricKey {
                 let (ciphertext, tag) = aes.gcm_encrypt(iv, aad, plaintext)?;
                 Ok((ciphertext, Some(tag)))
             }
-            AesMode::Cbc if plaintext.len() % BLOCK != 0 => {
+            AesMode::Cbc if !plaintext.len().is_multiple_of(BLOCK) => {
                 Err(CryptoError::InvalidInput(format!(
                     "{name} needs a plaintext of whole blocks of {BLOCK} bytes, but {}",
                     were_given(plaintext.len())
@@ -170,12 +170,15 @@ impl CryptoKey for SymmetricKey {
         let aes = self.aes(CryptoOperation::Decrypt(algorithm))?;
         let mode = check_parameters(algorithm, iv, aad)?;
         let name = algorithm.as_str();
-        let tag_length = if algorithm.is_authenticated() { TAG } else { 0 };
-        check_length(name, "a tag", tag, tag_length)?;
+        if algorithm.is_authenticated() {
+            check_length(name, "a tag", tag, TAG)?;
+        } else {
+            check_absent(name, "tag", tag)?;
+        }
         check_limit(name, "a ciphertext", ciphertext, MAX_ENCRYPT_BYTES + BLOCK)?;
         match mode {
             AesMode::Gcm => aes.gcm_decrypt(iv, aad, ciphertext, tag),
-            AesMode::Cbc | AesMode::CbcPad if ciphertext.len() % BLOCK != 0 => {
+            AesMode::Cbc | AesMode::CbcPad if !ciphertext.len().is_multiple_of(BLOCK) => {
                 Err(CryptoError::DecryptFailed)
             }
             AesMode::Cbc => aes.cbc_decrypt(iv, ciphertext),
@@ -195,7 +198,7 @@ impl CryptoKey for SymmetricKey {
             }
             aes.kwp_wrap(key)
         } else {
-            if key.len() < MIN_WRAP_BYTES || key.len() % SEMIBLOCK != 0 {
+            if key.len() < MIN_WRAP_BYTES || !key.len().is_multiple_of(SEMIBLOCK) {
                 return Err(CryptoError::InvalidInput(format!(
                     "{name} needs a key of {MIN_WRAP_BYTES} bytes or more in multiples of {SEMIBLOCK}, but {}; use the padded variant for other lengths",
                     were_given(key.len())
@@ -219,7 +222,7 @@ impl CryptoKey for SymmetricKey {
         } else {
             MIN_WRAP_BYTES + SEMIBLOCK
         };
-        if wrapped.len() < shortest || wrapped.len() % SEMIBLOCK != 0 {
+        if wrapped.len() < shortest || !wrapped.len().is_multiple_of(SEMIBLOCK) {
             return Err(CryptoError::DecryptFailed);
         }
         if padded {
@@ -244,7 +247,7 @@ fn check_parameters(
     if algorithm.is_authenticated() {
         check_limit(name, "additional authenticated data", aad, MAX_AAD_BYTES)?;
     } else {
-        check_length(name, "additional authenticated data", aad, 0)?;
+        check_absent(name, "additional authenticated data", aad)?;
     }
     Ok(mode)
 }
