@@ -10,3 +10,6 @@ pub(crate) mod record;
 pub(crate) mod ring;
 pub(crate) mod slot;
 pub(crate) mod state;
+
+#[cfg(test)]
+mod tests;

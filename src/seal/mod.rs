@@ -26,6 +26,10 @@ pub(crate) mod passphrase;
 pub(crate) mod slot;
 
 #[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod hierarchy_tests;
+#[cfg(test)]
 mod tests;
 
 /// Bytes of the salt in front of a sealed message.
