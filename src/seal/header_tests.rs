@@ -1,6 +1,4 @@
-//! The header file and backups as a whole.
-
-use super::backup::{inspect, open_backup, seal_backup};
+use super::anchor::{open_anchor, seal_anchor};
 use super::header::{OpenedHeader, open_first, open_header, seal_header};
 use super::hierarchy::Hierarchy;
 use super::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
@@ -10,10 +8,9 @@ use super::{Suite, hash32};
 use crate::env::{Entropy, OsEntropy};
 use crate::error::{ErrorKind, Result};
 use crate::format::anchor::Anchor;
-use crate::format::backup::Modes;
 use crate::format::header::{HEADER_COPY_LENGTH, KekRing, SdkRing, StoredHeader, choose};
 use crate::format::slot::{Slot, SlotKind};
-use crate::secret::{Key32, MasterKey, Passphrase};
+use crate::secret::{MasterKey, Passphrase};
 
 const VAULT: [u8; 16] = [0xaa; 16];
 const DOMAIN: [u8; 16] = [0xdd; 16];
@@ -325,94 +322,6 @@ fn passphrases_are_bounded() {
     assert!(Passphrase::new(&"x".repeat(4_097)).is_err());
 }
 
-fn backup(payload: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
-    seal_backup(
-        &sdk_ring(),
-        DOMAIN,
-        1_700_000_000_123,
-        payload,
-        SUITE,
-        entropy,
-    )
-    .unwrap()
-}
-
-#[test]
-fn backups_open_in_their_domain_only() {
-    for length in [0, 1, 16_383, 16_384, 100_000] {
-        let payload = vec![7; length];
-        let blob = backup(&payload, &OsEntropy);
-        assert_eq!(*open_backup(&sdk_ring(), DOMAIN, &blob).unwrap(), payload);
-        let facts = inspect(&blob).unwrap();
-        assert_eq!(facts.created_unix_milliseconds, 1_700_000_000_123);
-        assert_eq!((facts.domain_id, facts.suite), (Some(DOMAIN), SUITE));
-        assert_eq!((facts.modes, facts.size), (Modes::DOMAIN, blob.len()));
-    }
-    let blob = backup(b"payload", &OsEntropy);
-    let erased = SdkRing {
-        current_epoch: 4,
-        epochs: vec![(4, key(0x53))],
-    };
-    let kind = |ring: &SdkRing, domain| open_backup(ring, domain, &blob).unwrap_err().kind();
-    assert_eq!(kind(&sdk_ring(), [0xde; 16]), ErrorKind::WrongDomain);
-    assert_eq!(kind(&erased, DOMAIN), ErrorKind::WrongDomain);
-    let other = SdkRing {
-        current_epoch: 3,
-        epochs: vec![(3, key(0x54))],
-    };
-    assert_eq!(kind(&other, DOMAIN), ErrorKind::InvalidBackup);
-}
-
-#[test]
-fn every_altered_byte_of_a_backup_is_refused_with_a_typed_error() {
-    let blob = backup(b"payload", &OsEntropy);
-    let ring = sdk_ring();
-    for at in 0..blob.len() {
-        for mask in 1..=u8::MAX {
-            let mut altered = blob.clone();
-            altered[at] ^= mask;
-            let kind = open_backup(&ring, DOMAIN, &altered).unwrap_err().kind();
-            let expected: &[ErrorKind] = match at {
-                8 | 9 => &[ErrorKind::NewerFormat],
-                10 | 11 => &[ErrorKind::NewerFormat, ErrorKind::InvalidBackup],
-                16..32 | 68..72 => &[ErrorKind::WrongDomain, ErrorKind::InvalidBackup],
-                _ => &[ErrorKind::InvalidBackup, ErrorKind::NewerFormat],
-            };
-            assert!(expected.contains(&kind), "byte {at} mask {mask}: {kind:?}");
-        }
-        let kind = open_backup(&ring, DOMAIN, &blob[..at]).unwrap_err().kind();
-        assert_eq!(kind, ErrorKind::InvalidBackup, "cut at {at}");
-        let _ = inspect(&blob[..at]); // may succeed: it authenticates nothing
-    }
-    let longer = [&blob[..], &[0]].concat();
-    assert!(open_backup(&ring, DOMAIN, &longer).is_err());
-}
-
-#[test]
-fn who_knows_the_file_key_cannot_change_the_payload() {
-    // A blob whose payload was sealed anew under the right file key and header still fails at the domain's MAC.
-    let blob = backup(b"payload", &Counting::default());
-    let file_key: Vec<u8> = (17..49).collect();
-    let file_key = Key32::copied_from(&file_key).unwrap();
-    let header_hash = hash32(&blob[..240]);
-    let context: [&[u8]; 2] = [b"strongroom/v1/backup\0", &header_hash];
-    let own = super::open(SUITE, &file_key, &context, &blob[240..blob.len() - 64]).unwrap();
-    assert_eq!(*own, b"payload");
-    let forged = super::seal(SUITE, &file_key, &context, b"PAYLOAD", &OsEntropy).unwrap();
-    let forged = [&blob[..240], &forged, &blob[blob.len() - 64..]].concat();
-    let error = open_backup(&sdk_ring(), DOMAIN, &forged).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidBackup);
-}
-
-#[test]
-fn oversized_backups_are_refused_unread() {
-    let error = inspect(&vec![0; 48 * 1_024 * 1_024 + 1]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TooLarge);
-    let payload = vec![0; 48 * 1_024 * 1_024 - 300];
-    let sealed = seal_backup(&sdk_ring(), DOMAIN, 0, &payload, SUITE, &OsEntropy);
-    assert_eq!(sealed.unwrap_err().kind(), ErrorKind::TooLarge);
-}
-
 // The digests were also computed by a separate program from the format document alone.
 #[test]
 fn file_bytes_are_those_of_the_first_release() {
@@ -429,14 +338,43 @@ fn file_bytes_are_those_of_the_first_release() {
         state_hash: [6; 32],
         vault_id: VAULT,
     };
-    let anchor = anchor.encode(&hierarchy.anchor_mac(&anchor.mac_input()));
-    let blob = backup(b"golden", &Counting::default());
+    let anchor = seal_anchor(&hierarchy, &anchor);
     assert_eq!(
-        [sha256_hex(&copy), sha256_hex(&anchor), sha256_hex(&blob)],
+        [sha256_hex(&copy), sha256_hex(&anchor)],
         [
             "1399a0fc8ea600a0852523a9859c2703f1827ca5e5456684335752dc0b68872a",
-            "9bc5b431f8d8e45dc5a0b6de97a983dcca0f2a64738bd10efaf8899e7725f64f",
-            "2f60fdf94542768a68d5ea234ce95dc427160f75866c0d14d2003e5011ac1f7d"
+            "9bc5b431f8d8e45dc5a0b6de97a983dcca0f2a64738bd10efaf8899e7725f64f"
         ]
     );
+}
+
+#[test]
+fn every_flipped_byte_of_an_anchor_slot_is_refused() {
+    let hierarchy = Hierarchy::derive(&key(1), VAULT, SUITE);
+    let anchor = Anchor {
+        generation: 5,
+        state_hash: [6; 32],
+        vault_id: VAULT,
+    };
+    let slot = seal_anchor(&hierarchy, &anchor);
+    assert_eq!(open_anchor(&hierarchy, &slot).unwrap(), anchor);
+    for at in 0..slot.len() {
+        let mut altered = slot;
+        altered[at] ^= 0x41;
+        let kind = open_anchor(&hierarchy, &altered).unwrap_err().kind();
+        let expected = match at {
+            8..96 => ErrorKind::Tampered,
+            _ => ErrorKind::Corrupt,
+        };
+        assert_eq!(kind, expected, "byte {at}");
+        assert!(open_anchor(&hierarchy, &slot[..at]).is_err());
+    }
+    let others = [
+        Hierarchy::derive(&key(1), [1; 16], SUITE),
+        Hierarchy::derive(&key(2), VAULT, SUITE),
+    ];
+    for other in others {
+        let kind = open_anchor(&other, &slot).unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::Tampered);
+    }
 }
