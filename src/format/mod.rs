@@ -16,3 +16,6 @@ pub(crate) mod ring;
 pub(crate) mod settings;
 pub(crate) mod slot;
 pub(crate) mod state;
+
+#[cfg(test)]
+mod tests;
