@@ -8,6 +8,7 @@ mod format;
 mod model;
 mod seal;
 mod secret;
+mod store;
 
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};
 pub use error::{AzureError, Error, ErrorKind, Result};

@@ -16,6 +16,7 @@ use cipher::Cipher;
 use mac::{MAC_LENGTH, MacKey};
 
 mod cipher;
+pub(crate) mod hash;
 pub(crate) mod hierarchy;
 mod mac;
 
