@@ -2,7 +2,7 @@
 
 use hmac::digest::FixedOutput;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha512;
+use sha2::{Digest, Sha512};
 use zeroize::ZeroizeOnDrop;
 
 use crate::secret::Key32;
@@ -49,6 +49,13 @@ impl MacKey {
         let output = output.try_into().expect("callers give MAC_LENGTH bytes");
         mac.finalize_into(output);
     }
+}
+
+/// SHA-512 of the bytes, its first 32 bytes: the format's unkeyed hash.
+pub(crate) fn hash32(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(&Sha512::digest(bytes)[..32]);
+    hash
 }
 
 /// `HKDF-Expand(SHA-512, key, info, 32)`. Written out because the crate of that name insists on keys

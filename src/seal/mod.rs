@@ -12,6 +12,8 @@ use crate::env::Entropy;
 use crate::error::{Error, Result};
 use crate::secret::Key32;
 
+pub(crate) use mac::hash32;
+
 use cipher::Cipher;
 use mac::{MAC_LENGTH, MacKey};
 
