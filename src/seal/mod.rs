@@ -18,7 +18,6 @@ use cipher::Cipher;
 use mac::{MAC_LENGTH, MacKey};
 
 mod cipher;
-pub(crate) mod hash;
 pub(crate) mod hierarchy;
 mod mac;
 

@@ -14,7 +14,7 @@ pub(crate) fn part_key(index: &IndexKey, part: u8) -> [u8; PART_KEY_LENGTH] {
 }
 
 /// The parts of a record with their numbers, highest first: part 0 completes it.
-pub(crate) fn cut(record: &SealedRecord) -> impl Iterator<Item = (u8, &[u8])> {
+pub(crate) fn cut(record: &SealedRecord) -> impl DoubleEndedIterator<Item = (u8, &[u8])> {
     // A record has at most eleven parts, so the zip loses none.
     let parts: Vec<(u8, &[u8])> = (0..=u8::MAX)
         .zip(record.as_bytes().chunks(PART_LENGTH))

@@ -12,7 +12,9 @@ pub(crate) struct Points {
 impl Points {
     /// Calls `hook` with the name of each point that is reached; its error takes the place of the step.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn calling(hook: impl Fn(&'static str) -> Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn calling(
+        hook: impl Fn(&'static str) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             hook: Some(std::sync::Arc::new(hook)),
         }
@@ -24,7 +26,11 @@ impl Points {
     }
 
     #[cfg(not(any(test, feature = "testing")))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same shape as in tests")]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the same shape as in tests"
+    )]
     pub(crate) fn reach(&self, _point: &'static str) -> Result<()> {
         Ok(())
     }

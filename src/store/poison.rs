@@ -27,7 +27,9 @@ impl Poison {
             )),
             Some(Cause::Failed(what)) => Err(Error::new(
                 ErrorKind::VaultFailed,
-                format!("an earlier error left this vault's handle unusable; reopen the vault ({what})"),
+                format!(
+                    "an earlier error left this vault's handle unusable; reopen the vault ({what})"
+                ),
             )),
         }
     }

@@ -124,8 +124,9 @@ impl SledEngine {
         };
         engine.check_same_file(&options.path)?;
         engine.restrict_modes()?;
+        // sled's own recovery writes too.
+        engine.data.sync_data()?;
         if options.create {
-            engine.data.sync_data()?;
             files.sync_directory(Some(BLOBS))?;
             files.sync_directory(None)?;
         }
@@ -207,7 +208,10 @@ impl SledEngine {
             Write::Remove(_) => 0,
         };
         // Part 0 first: without it the others are no record.
-        for item in open.tree.range(part_key(index, keep)..=part_key(index, u8::MAX)) {
+        for item in open
+            .tree
+            .range(part_key(index, keep)..=part_key(index, u8::MAX))
+        {
             let (key, _) = item?;
             self.points.reach("surplus").map_err(Failure::Engine)?;
             open.tree.remove(key)?;
@@ -270,8 +274,15 @@ impl Storage for SledEngine {
             }
             Ok(())
         })?;
-        if cfg!(debug_assertions) && self.files.list(Some(BLOBS))?.is_some_and(|names| !names.is_empty()) {
-            return Err(Error::internal("a commit left the log for a file in `blobs`"));
+        if cfg!(debug_assertions)
+            && self
+                .files
+                .list(Some(BLOBS))?
+                .is_some_and(|names| !names.is_empty())
+        {
+            return Err(Error::internal(
+                "a commit left the log for a file in `blobs`",
+            ));
         }
         Ok(())
     }
@@ -355,7 +366,9 @@ fn walk(
     page: &mut Page,
     bytes: &mut usize,
 ) -> Result<Option<Bound>, Failure> {
-    let upper = scan.until.map_or(Unbounded, |until| Excluded(until.to_vec()));
+    let upper = scan
+        .until
+        .map_or(Unbounded, |until| Excluded(until.to_vec()));
     if scan.until.is_some_and(|until| until <= from) {
         return Ok(None);
     }
@@ -374,15 +387,16 @@ fn walk(
         let part = key[IndexKey::LENGTH];
         if let Some((open_index, joiner)) = &mut current {
             if *open_index.as_bytes() == index {
-                *joiner = std::mem::replace(joiner, Err(parts::damaged())).and_then(|mut joiner| {
-                    // Parts beyond the last are no part of the record; a check reports them.
-                    match joiner.wants() {
-                        Some(wanted) if wanted != part => return Err(parts::damaged()),
-                        Some(_) => joiner.push(&value)?,
-                        None => {}
-                    }
-                    Ok(joiner)
-                });
+                *joiner =
+                    std::mem::replace(joiner, Err(parts::damaged())).and_then(|mut joiner| {
+                        // Parts beyond the last are no part of the record; a check reports them.
+                        match joiner.wants() {
+                            Some(wanted) if wanted != part => return Err(parts::damaged()),
+                            Some(_) => joiner.push(&value)?,
+                            None => {}
+                        }
+                        Ok(joiner)
+                    });
                 continue;
             }
         }
@@ -490,13 +504,17 @@ fn panicked() -> Error {
 fn engine_error(error: sled::Error) -> Error {
     let (kind, message) = match &error {
         sled::Error::Io(io) => match io.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                (ErrorKind::StorageFull, "no space is left for the vault's records")
-            }
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (
+                ErrorKind::StorageFull,
+                "no space is left for the vault's records",
+            ),
             std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
                 (ErrorKind::ReadOnly, "the vault's records cannot be written")
             }
-            _ => (ErrorKind::Io, "the vault's records could not be read or written"),
+            _ => (
+                ErrorKind::Io,
+                "the vault's records could not be read or written",
+            ),
         },
         sled::Error::Unsupported(_)
         | sled::Error::Corruption { .. }

@@ -33,7 +33,10 @@ impl VaultDir {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let (path, files) = open_directory(path)?;
         let names = files.list(None)?.unwrap_or_default();
-        if !names.iter().any(|name| name == HEADER_FILE || name == LOCK_FILE) {
+        if !names
+            .iter()
+            .any(|name| name == HEADER_FILE || name == LOCK_FILE)
+        {
             return Err(not_found(&path));
         }
         Self::lock(path, files)
@@ -159,8 +162,9 @@ fn exists(path: &Path) -> Error {
 }
 
 fn open_directory(path: &Path) -> Result<(PathBuf, Arc<dyn Files>)> {
-    let path = std::path::absolute(path)
-        .map_err(|error| Error::bad_parameter("the path of the vault is empty").with_source(error))?;
+    let path = std::path::absolute(path).map_err(|error| {
+        Error::bad_parameter("the path of the vault is empty").with_source(error)
+    })?;
     let name = path
         .file_name()
         .ok_or_else(|| Error::bad_parameter("the path of the vault names no directory"))?;
@@ -187,7 +191,10 @@ fn open_directory(path: &Path) -> Result<(PathBuf, Arc<dyn Files>)> {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Err(not_found(&path)),
         Err(Errno::NOTDIR | Errno::LOOP) => {
-            return Err(unsafe_permissions(&path, "is a symbolic link or no directory"));
+            return Err(unsafe_permissions(
+                &path,
+                "is a symbolic link or no directory",
+            ));
         }
         Err(errno) => return Err(failure("open", &path.display().to_string(), errno)),
     };
@@ -197,7 +204,10 @@ fn open_directory(path: &Path) -> Result<(PathBuf, Arc<dyn Files>)> {
         return Err(unsafe_permissions(&path, "belongs to another user"));
     }
     if stat.st_mode & 0o022 != 0 {
-        return Err(unsafe_permissions(&path, "is writable for its group or for everyone"));
+        return Err(unsafe_permissions(
+            &path,
+            "is writable for its group or for everyone",
+        ));
     }
     Ok((path, Arc::new(DirectoryFiles::new(directory))))
 }
@@ -216,7 +226,10 @@ fn check_ancestor(path: &Path) -> Result<()> {
     }
     let sticky = root && stat.st_mode & 0o1000 != 0;
     if stat.st_mode & 0o022 != 0 && !sticky {
-        return Err(unsafe_permissions(path, "is writable for its group or for everyone"));
+        return Err(unsafe_permissions(
+            path,
+            "is writable for its group or for everyone",
+        ));
     }
     Ok(())
 }
