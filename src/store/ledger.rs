@@ -226,6 +226,11 @@ impl Ledger {
             .generation
             .checked_add(1)
             .ok_or_else(|| Error::internal("the generation counter is exhausted"))?;
+        if header.kek_term < state.kek_term || header.seq < state.header_seq {
+            return Err(Error::internal(
+                "a header older than STATE's was to be committed",
+            ));
+        }
         state.kek_term = header.kek_term;
         state.header_seq = header.seq;
         state.header_mac = header.mac;
@@ -346,7 +351,7 @@ fn read_bucket(
     let plaintext = hierarchy
         .open_record(hierarchy.meta_key(), &index, &record)
         .map_err(damaged_is_bad)?;
-    let bucket = Bucket::decode(&plaintext)?;
+    let bucket = Bucket::decode(&plaintext).map_err(damaged_is_bad)?;
     if bucket.bucket != number {
         return Err(bad_bucket());
     }
