@@ -191,7 +191,9 @@ impl Ledger {
         )?;
         let redo_pieces = redo.len() as u64;
         redo.extend(
-            (redo_pieces..self.redo_pieces).map(|piece| Write::Remove(IndexKey::redo(piece))),
+            (redo_pieces..self.redo_pieces)
+                .rev()
+                .map(|piece| Write::Remove(IndexKey::redo(piece))),
         );
         Ok(Prepared {
             group: Group { redo, writes },

@@ -48,10 +48,10 @@ fn survives_a_failure_at_every_step(initial: &[Change], group: &[Change]) {
         drop(store);
 
         let (store, report) = place.try_open().unwrap();
-        assert_eq!(
-            store.check().unwrap().findings,
-            [],
-            "after a failure at step {number}"
+        let findings = store.check().unwrap().findings;
+        assert!(
+            findings.iter().all(|finding| finding.harmless),
+            "step {number}: {findings:?}"
         );
         let new = store.state().generation == 2;
         assert!(new || !report.redone);
@@ -74,12 +74,13 @@ fn survives_a_failure_at_every_step(initial: &[Change], group: &[Change]) {
         outcomes.push((new, report.redone));
         // The store is of use again.
         store.commit(vec![put(key_object(77), 100)]).unwrap();
+        assert_eq!(store.check().unwrap().findings, [], "step {number}");
         if complete {
             break;
         }
     }
     assert!(
-        outcomes.is_sorted(),
+        outcomes.is_sorted_by_key(|(new, _)| *new),
         "once a group is there, later failures keep it: {outcomes:?}"
     );
     let redone = outcomes.iter().filter(|(_, redone)| *redone).count();
