@@ -10,6 +10,7 @@ mod model;
 mod policy;
 mod seal;
 mod secret;
+mod store;
 
 pub use crypto::public_key::PublicKey;
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};

@@ -1,0 +1,317 @@
+//! The one thread that changes the vault.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use super::ledger::{Changed, Ledger, Pair};
+use super::{Change, CommitOptions, Shared};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
+
+/// Requests join a group up to so many sealed bytes; a larger one is a group alone.
+const GROUP_BYTES: usize = 64 * 1024;
+/// A reader that found no quiet moment gets one before the next group, but not for longer than this.
+const READER_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Changes of one caller, applied together or not at all.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) changes: Vec<Change>,
+    pub(super) options: CommitOptions,
+    pub(super) answer: mpsc::SyncSender<Result<()>>,
+}
+
+impl Request {
+    fn sealed_bytes(&self) -> usize {
+        let length = |change: &Change| match change {
+            Change::Put(_, record) | Change::Reseal { record, .. } => record.as_bytes().len(),
+            Change::Remove(_) => 0,
+        };
+        self.changes.iter().map(length).sum()
+    }
+}
+
+/// What waits for the committer.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    requests: VecDeque<Request>,
+    closing: bool,
+    gone: bool,
+}
+
+enum Work {
+    Group(Vec<Request>),
+    AnchorDue,
+    Done,
+}
+
+impl Queue {
+    /// Errors: `VaultFailed` when the committer no longer runs.
+    pub(super) fn push(&self, request: Request) -> Result<()> {
+        let mut waiting = self.lock();
+        if waiting.closing || waiting.gone {
+            return Err(Error::new(
+                ErrorKind::VaultFailed,
+                "this vault was closed; open it again",
+            ));
+        }
+        waiting.requests.push_back(request);
+        drop(waiting);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// No request is taken any more; those that wait are still carried out.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self, due: Option<Instant>) -> Work {
+        let mut waiting = self.lock();
+        loop {
+            if !waiting.requests.is_empty() {
+                return Work::Group(take_group(&mut waiting.requests));
+            }
+            if waiting.closing {
+                return Work::Done;
+            }
+            waiting = match due {
+                None => self
+                    .changed
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let rest = due.saturating_duration_since(Instant::now());
+                    if rest.is_zero() {
+                        return Work::AnchorDue;
+                    }
+                    self.changed
+                        .wait_timeout(waiting, rest)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+}
+
+fn take_group(requests: &mut VecDeque<Request>) -> Vec<Request> {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    while let Some(request) = requests.front() {
+        bytes += request.sealed_bytes();
+        if bytes > GROUP_BYTES && !group.is_empty() {
+            break;
+        }
+        group.extend(requests.pop_front());
+    }
+    group
+}
+
+/// Runs until the queue is closed.
+pub(super) fn run(shared: &Shared) {
+    let mut due = None;
+    loop {
+        let step = match shared.queue.next(due) {
+            Work::Done => break,
+            Work::AnchorDue => Ok(()),
+            Work::Group(group) => {
+                let outcome = catch_unwind(AssertUnwindSafe(|| commit_group(shared, group)));
+                outcome.map_err(|_| Error::internal("the committing thread panicked"))
+            }
+        };
+        if let Err(error) = step {
+            shared.poison.fail(&error);
+        }
+        due = sync_anchor_when_due(shared);
+    }
+    let mut waiting = shared.queue.lock();
+    waiting.gone = true;
+    // Their callers see the answer's sender go.
+    waiting.requests.clear();
+}
+
+fn sync_anchor_when_due(shared: &Shared) -> Option<Instant> {
+    if shared.poison.check().is_err() {
+        return None;
+    }
+    let mut ledger = shared.lock_ledger();
+    let anchor = ledger.anchor.as_mut()?;
+    if anchor.due().is_some_and(|due| due <= Instant::now()) {
+        if let Err(error) = anchor.sync() {
+            shared.poison.fail(&error);
+            return None;
+        }
+    }
+    anchor.due()
+}
+
+fn commit_group(shared: &Shared, group: Vec<Request>) {
+    give_way_to_readers(shared);
+    let mut ledger = shared.lock_ledger();
+    let mut changed = Changed::new();
+    let mut options = CommitOptions::default();
+    let mut answers = Vec::with_capacity(group.len());
+    for request in group {
+        let Request {
+            changes,
+            options: wanted,
+            answer,
+        } = request;
+        match admit(shared, &mut ledger, &mut changed, changes) {
+            Ok(()) => {
+                options.merge(wanted);
+                answers.push(answer);
+            }
+            Err(error) => {
+                // The caller may have gone.
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+    let outcome = write_group(shared, &mut ledger, changed, &options);
+    drop(ledger);
+    for answer in answers {
+        let _ = answer.send(match &outcome {
+            Ok(()) => Ok(()),
+            // Every caller gets the same kind and text; only the source cannot be shared.
+            Err(error) => Err(Error::new(error.kind(), error.to_string())),
+        });
+    }
+}
+
+/// Readers that came in vain too often wait for the commit lock, which is not fair by itself.
+fn give_way_to_readers(shared: &Shared) {
+    let deadline = Instant::now() + READER_PATIENCE;
+    while shared.waiting_readers.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Takes a request's changes into the group, or refuses them alone.
+pub(super) fn admit(
+    shared: &Shared,
+    ledger: &mut Ledger,
+    changed: &mut Changed,
+    changes: Vec<Change>,
+) -> Result<()> {
+    shared.poison.check()?;
+    let mut own = Changed::new();
+    for change in changes {
+        let index = *change.index();
+        check_place(shared, &index, change.record())?;
+        if index.class().is_bucket_member() {
+            shared.verify_bucket(ledger, index.bucket_number())?;
+        }
+        let key = *index.as_bytes();
+        let mut pair = match own.remove(&key).or_else(|| changed.get(&key).cloned()) {
+            Some(pair) => pair,
+            None => {
+                let old = shared.engine.get(&index)?;
+                let new = old.clone();
+                Pair { index, old, new }
+            }
+        };
+        match change {
+            Change::Put(_, record) => pair.new = Some(record),
+            Change::Remove(_) => pair.new = None,
+            Change::Reseal {
+                old_salt, record, ..
+            } => {
+                let unchanged = pair
+                    .new
+                    .as_ref()
+                    .is_some_and(|present| present.salt_and_commitment()[..24] == old_salt);
+                if unchanged {
+                    pair.new = Some(record);
+                }
+            }
+        }
+        own.insert(key, pair);
+    }
+    changed.extend(own);
+    Ok(())
+}
+
+/// Only records of the vault's floor, in their own places and in the vault's suite.
+fn check_place(shared: &Shared, index: &IndexKey, record: Option<&SealedRecord>) -> Result<()> {
+    let namespace = match index.class() {
+        class if class.is_bucket_member() => NAMESPACE_KEYS,
+        Class::Settings | Class::Intent | Class::Audit => NAMESPACE_NAMELESS,
+        _ => {
+            return Err(Error::internal(
+                "a caller may not write records of this class",
+            ));
+        }
+    };
+    let suite = shared.config.hierarchy.suite().byte();
+    let fits = record
+        .is_none_or(|record| record.class() == Some(index.class()) && record.suite() == suite);
+    if index.namespace() != namespace || !fits {
+        return Err(Error::internal(
+            "a record does not belong where it was to be written",
+        ));
+    }
+    Ok(())
+}
+
+/// Steps 1 to 8 of the commit protocol.
+pub(super) fn write_group(
+    shared: &Shared,
+    ledger: &mut Ledger,
+    mut changed: Changed,
+    options: &CommitOptions,
+) -> Result<()> {
+    changed.retain(|_, pair| pair.old != pair.new);
+    let first = ledger.state.generation == 0;
+    if changed.is_empty() && options.is_empty() && !first {
+        return Ok(());
+    }
+    // Until here nothing was written: an error is the callers' alone.
+    let mut prepared = ledger.prepare(&shared.config, changed, options)?;
+    let outcome = write_prepared(shared, ledger, &mut prepared);
+    match outcome {
+        Ok(()) => {
+            shared.overlay.publish();
+            Ok(())
+        }
+        // The overlay stays, so that no reader sees half a group before it sees the failure.
+        Err(error) => {
+            shared.poison.fail(&error);
+            Err(error)
+        }
+    }
+}
+
+fn write_prepared(
+    shared: &Shared,
+    ledger: &mut Ledger,
+    prepared: &mut super::ledger::Prepared,
+) -> Result<()> {
+    shared
+        .overlay
+        .cover(std::mem::take(&mut prepared.pre_images));
+    shared.points.reach("covered")?;
+    shared.engine.commit(&prepared.group)?;
+    shared.points.reach("anchor")?;
+    ledger.adopt(prepared);
+    let (generation, state_hash) = (ledger.state.generation, ledger.state_hash);
+    if let Some(anchor) = &mut ledger.anchor {
+        anchor.write(&shared.config.hierarchy, generation, &state_hash)?;
+    }
+    shared.points.reach("publish")
+}

@@ -1,0 +1,432 @@
+//! What the store knows of itself: STATE, the buckets, and how a group changes them.
+
+use std::collections::BTreeMap;
+
+use super::anchor::AnchorFile;
+use super::engine::{Bound, Group, Scan, Storage, Write};
+use super::overlay::PreImages;
+use super::redo;
+use super::{CommitOptions, HeaderFacts, StoreConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::bucket::Bucket;
+use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, SealedRecord};
+use crate::format::state::State;
+use crate::seal::hash32;
+
+/// A B record that belongs to the digest in STATE.
+#[derive(Debug, Clone)]
+pub(super) struct KnownBucket {
+    /// Its share in STATE's digest of the buckets.
+    pub(super) share: [u8; 32],
+    /// Its contents, once they were verified against the members.
+    pub(super) bucket: Option<Bucket>,
+}
+
+/// Guarded by the commit lock.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) state: State,
+    /// Hash of the sealed STATE record; zeros before the first group.
+    pub(super) state_hash: [u8; 32],
+    pub(super) buckets: Vec<Option<KnownBucket>>,
+    /// Pieces of redo records that may be stored.
+    pub(super) redo_pieces: u64,
+    pub(super) header: HeaderFacts,
+    pub(super) anchor: Option<AnchorFile>,
+}
+
+/// The last value of each changed record with the one that is stored, in the order of the index keys.
+pub(super) type Changed = BTreeMap<Bound, Pair>;
+
+/// A record before and after a group.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    pub(super) index: IndexKey,
+    pub(super) old: Option<SealedRecord>,
+    pub(super) new: Option<SealedRecord>,
+}
+
+/// A group that is ready to be written, and what the ledger becomes with it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) group: Group,
+    pub(super) pre_images: PreImages,
+    state: State,
+    state_hash: [u8; 32],
+    buckets: Vec<(u16, KnownBucket)>,
+    redo_pieces: u64,
+    header: HeaderFacts,
+}
+
+impl Ledger {
+    /// Before the first group.
+    pub(super) fn empty(header: HeaderFacts, anchor: Option<AnchorFile>) -> Self {
+        Self {
+            state: State::default(),
+            state_hash: [0; 32],
+            buckets: vec![None; usize::from(BUCKET_COUNT)],
+            redo_pieces: 0,
+            header,
+            anchor,
+        }
+    }
+
+    /// A bucket that was verified; `None` when it never had a record.
+    pub(super) fn bucket(&self, number: u16) -> Option<&Bucket> {
+        self.buckets
+            .get(usize::from(number))?
+            .as_ref()?
+            .bucket
+            .as_ref()
+    }
+
+    /// Compares a bucket with its members.
+    ///
+    /// Errors: `Tampered` when they do not fit, `NewerFormat`, and failures of the engine.
+    pub(super) fn verify_bucket(
+        &mut self,
+        config: &StoreConfig,
+        engine: &dyn Storage,
+        number: u16,
+    ) -> Result<()> {
+        let expected = match self.buckets.get(usize::from(number)) {
+            Some(Some(known)) => Some(read_bucket(config, engine, number, known)?),
+            Some(None) => None,
+            None => return Err(Error::internal("a bucket number is out of range")),
+        };
+        let term = expected.as_ref().map_or(0, |bucket| bucket.term);
+        let found = count_members(config, engine, number, term)?;
+        let wanted = expected.clone().unwrap_or_default();
+        let fits = found.members == wanted.members
+            && found.digest == wanted.digest
+            && found.m_count == wanted.m_count
+            && found.m_prev == wanted.m_prev;
+        if !fits {
+            return Err(bad_bucket());
+        }
+        if let (Some(Some(known)), Some(bucket)) =
+            (self.buckets.get_mut(usize::from(number)), expected)
+        {
+            known.bucket = Some(bucket);
+        }
+        Ok(())
+    }
+
+    /// Works out a group. The buckets of all members must have been verified.
+    ///
+    /// Errors: `TooLarge`, `RandomUnavailable`, `Internal`; nothing was changed.
+    pub(super) fn prepare(
+        &self,
+        config: &StoreConfig,
+        changed: Changed,
+        options: &CommitOptions,
+    ) -> Result<Prepared> {
+        let header = options
+            .header
+            .clone()
+            .unwrap_or_else(|| self.header.clone());
+        let mut state = self.next_state(config, &header, options)?;
+        let mut touched: BTreeMap<u16, Bucket> = BTreeMap::new();
+        for pair in changed.values() {
+            match pair.index.class() {
+                class if class.is_bucket_member() => {
+                    let number = pair.index.bucket_number();
+                    if !touched.contains_key(&number) {
+                        touched.insert(number, self.bucket_for(number, header.kek_term)?);
+                    }
+                    if let Some(bucket) = touched.get_mut(&number) {
+                        count_change(config, &mut state, bucket, pair)?;
+                    }
+                }
+                Class::Settings | Class::Intent => {
+                    state.meta_count = step(state.meta_count, pair)?;
+                    toggle_pair(config, &mut state.meta_digest, pair);
+                }
+                _ => {}
+            }
+        }
+
+        let mut writes: Vec<Write> = Vec::with_capacity(changed.len() + touched.len() + 1);
+        let mut pre_images = PreImages::new();
+        let mut ordered: Vec<Pair> = changed.into_values().collect();
+        // Versions before the key object that tells of them.
+        ordered.sort_by_key(|pair| match pair.index.class() {
+            Class::KeyVersion | Class::GcmCounter => 0,
+            Class::KeyObject => 1,
+            _ => 2,
+        });
+        for Pair { index, old, new } in ordered {
+            pre_images.insert(*index.as_bytes(), old);
+            writes.push(match new {
+                Some(record) => Write::Put(index, record),
+                None => Write::Remove(index),
+            });
+        }
+
+        let mut buckets = Vec::with_capacity(touched.len());
+        for (number, bucket) in touched {
+            let index = IndexKey::bucket(number);
+            let record = seal(config, &index, &bucket.encode())?;
+            let share = config.hierarchy.member_digest(&index, &record);
+            match &self.buckets[usize::from(number)] {
+                Some(known) => toggle(&mut state.bucket_digest, &known.share),
+                None => state.bucket_count += 1,
+            }
+            toggle(&mut state.bucket_digest, &share);
+            let bucket = Some(bucket);
+            buckets.push((number, KnownBucket { share, bucket }));
+            writes.push(Write::Put(index, record));
+        }
+
+        let record = seal(config, &IndexKey::state(), &state.encode())?;
+        let state_hash = hash32(record.as_bytes());
+        writes.push(Write::Put(IndexKey::state(), record));
+
+        let mut redo = redo::seal(
+            &config.hierarchy,
+            config.entropy.as_ref(),
+            state.generation,
+            &self.state_hash,
+            &writes,
+        )?;
+        let redo_pieces = redo.len() as u64;
+        redo.extend(
+            (redo_pieces..self.redo_pieces)
+                .rev()
+                .map(|piece| Write::Remove(IndexKey::redo(piece))),
+        );
+        Ok(Prepared {
+            group: Group { redo, writes },
+            pre_images,
+            state,
+            state_hash,
+            buckets,
+            redo_pieces,
+            header,
+        })
+    }
+
+    /// The group is durable.
+    pub(super) fn adopt(&mut self, prepared: &mut Prepared) {
+        self.state = std::mem::take(&mut prepared.state);
+        self.state_hash = prepared.state_hash;
+        self.redo_pieces = prepared.redo_pieces;
+        self.header = prepared.header.clone();
+        for (number, known) in std::mem::take(&mut prepared.buckets) {
+            self.buckets[usize::from(number)] = Some(known);
+        }
+    }
+
+    fn next_state(
+        &self,
+        config: &StoreConfig,
+        header: &HeaderFacts,
+        options: &CommitOptions,
+    ) -> Result<State> {
+        let mut state = self.state.clone();
+        state.generation = state
+            .generation
+            .checked_add(1)
+            .ok_or_else(|| Error::internal("the generation counter is exhausted"))?;
+        if header.kek_term < state.kek_term || header.seq < state.header_seq {
+            return Err(Error::internal(
+                "a header older than STATE's was to be committed",
+            ));
+        }
+        state.kek_term = header.kek_term;
+        state.header_seq = header.seq;
+        state.header_mac = header.mac;
+        if options.raise_shred_term {
+            state.shred_term = state.shred_term.max(header.kek_term);
+        }
+        if let Some(audit) = &options.audit {
+            state.audit_first = audit.first;
+            state.audit_next = audit.next;
+            state.audit_head = audit.head;
+            state.audit_cut_head = audit.cut_head;
+        }
+        let now = config.clock.unix_milliseconds();
+        state.max_time_seen = if options.reset_time_floor {
+            now
+        } else {
+            state.max_time_seen.max(now)
+        };
+        Ok(state)
+    }
+
+    /// The bucket as it stands, counted under the current term.
+    fn bucket_for(&self, number: u16, term: u32) -> Result<Bucket> {
+        let mut bucket = match &self.buckets[usize::from(number)] {
+            None => Bucket {
+                bucket: number,
+                term,
+                ..Bucket::default()
+            },
+            Some(known) => known.bucket.clone().ok_or_else(|| {
+                Error::internal("a bucket was to be written before it was verified")
+            })?,
+        };
+        if bucket.term != term {
+            // No M can bear a term that no B of its bucket bears.
+            bucket.m_prev = bucket.m_count;
+            bucket.term = term;
+        }
+        Ok(bucket)
+    }
+}
+
+fn count_change(
+    config: &StoreConfig,
+    state: &mut State,
+    bucket: &mut Bucket,
+    pair: &Pair,
+) -> Result<()> {
+    bucket.members = step(bucket.members, pair)?;
+    state.record_count = step(state.record_count, pair)?;
+    toggle_pair(config, &mut bucket.digest, pair);
+    if pair.index.class() == Class::KeyObject {
+        bucket.m_count = step(bucket.m_count, pair)?;
+        state.key_count = step(state.key_count, pair)?;
+        let earlier = |record: &Option<SealedRecord>| {
+            record
+                .as_ref()
+                .is_some_and(|record| record.term() < bucket.term)
+        };
+        let old = u32::from(earlier(&pair.old));
+        let new = u32::from(earlier(&pair.new));
+        bucket.m_prev = (bucket.m_prev + new)
+            .checked_sub(old)
+            .ok_or_else(miscounted)?;
+    }
+    Ok(())
+}
+
+/// A count after a record came or went.
+fn step<N: TryFrom<i128> + Into<i128>>(count: N, pair: &Pair) -> Result<N> {
+    let change = i128::from(pair.new.is_some()) - i128::from(pair.old.is_some());
+    N::try_from(count.into() + change).map_err(|_| miscounted())
+}
+
+fn miscounted() -> Error {
+    Error::internal("a count in STATE or a bucket does not fit its records")
+}
+
+fn toggle_pair(config: &StoreConfig, digest: &mut [u8; 32], pair: &Pair) {
+    for record in [&pair.old, &pair.new].into_iter().flatten() {
+        toggle(digest, &config.hierarchy.member_digest(&pair.index, record));
+    }
+}
+
+/// Adds a member to a set's digest, or takes it out.
+pub(super) fn toggle(digest: &mut [u8; 32], share: &[u8; 32]) {
+    for (byte, other) in digest.iter_mut().zip(share) {
+        *byte ^= other;
+    }
+}
+
+fn seal(config: &StoreConfig, index: &IndexKey, plaintext: &[u8]) -> Result<SealedRecord> {
+    let hierarchy = &config.hierarchy;
+    hierarchy.seal_record(
+        hierarchy.meta_key(),
+        index,
+        0,
+        plaintext,
+        config.entropy.as_ref(),
+    )
+}
+
+fn read_bucket(
+    config: &StoreConfig,
+    engine: &dyn Storage,
+    number: u16,
+    known: &KnownBucket,
+) -> Result<Bucket> {
+    let index = IndexKey::bucket(number);
+    let record = engine
+        .get(&index)
+        .map_err(damaged_is_bad)?
+        .ok_or_else(bad_bucket)?;
+    let hierarchy = &config.hierarchy;
+    if hierarchy.member_digest(&index, &record) != known.share {
+        return Err(bad_bucket());
+    }
+    let plaintext = hierarchy
+        .open_record(hierarchy.meta_key(), &index, &record)
+        .map_err(damaged_is_bad)?;
+    let bucket = Bucket::decode(&plaintext).map_err(damaged_is_bad)?;
+    if bucket.bucket != number {
+        return Err(bad_bucket());
+    }
+    Ok(bucket)
+}
+
+/// The bucket that the stored members make.
+fn count_members(
+    config: &StoreConfig,
+    engine: &dyn Storage,
+    number: u16,
+    term: u32,
+) -> Result<Bucket> {
+    let mut found = Bucket {
+        bucket: number,
+        term,
+        ..Bucket::default()
+    };
+    let mut scan = bucket_scan(number);
+    loop {
+        let page = engine.scan(&scan)?;
+        for (index, record) in page.records {
+            let record = record.map_err(damaged_is_bad)?;
+            if !index.class().is_bucket_member() || record.class() != Some(index.class()) {
+                return Err(bad_bucket());
+            }
+            toggle(
+                &mut found.digest,
+                &config.hierarchy.member_digest(&index, &record),
+            );
+            found.members += 1;
+            if index.class() == Class::KeyObject {
+                found.m_count += 1;
+                found.m_prev += u32::from(record.term() < term);
+            }
+        }
+        match page.next {
+            Some(from) => scan.from = from,
+            None => return Ok(found),
+        }
+    }
+}
+
+/// All records whose `n` begins with the bucket's 12 bits.
+pub(super) fn bucket_scan(number: u16) -> Scan {
+    let edge = |number: u16| {
+        let [high, low] = (number << 4).to_be_bytes();
+        super::engine::lowest(&[NAMESPACE_KEYS, high, low])
+    };
+    let until = if number + 1 < BUCKET_COUNT {
+        edge(number + 1)
+    } else {
+        super::engine::lowest(&[NAMESPACE_KEYS + 1])
+    };
+    Scan {
+        from: edge(number),
+        until: Some(until),
+        class: None,
+        limit: 256,
+    }
+}
+
+fn damaged_is_bad(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Corrupt => bad_bucket().with_source(error),
+        _ => error,
+    }
+}
+
+pub(super) fn bad_bucket() -> Error {
+    Error::new(
+        ErrorKind::Tampered,
+        "the records that are stored together with this key are not those that the vault wrote last: \
+         altered, moved, missing or old; restore the vault or salvage what is intact",
+    )
+}

@@ -1,0 +1,488 @@
+//! The records of a vault: durable, verified, and seen in one state.
+//!
+//! Everything here handles sealed records; nothing here can open one of a key.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+
+use crate::env::{Clock, Entropy};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{BUCKET_COUNT, IndexKey, SealedRecord};
+use crate::seal::hierarchy::Hierarchy;
+
+mod anchor;
+mod check;
+mod committer;
+mod engine;
+pub(crate) mod files;
+pub(crate) mod header_file;
+mod ledger;
+mod memory_engine;
+mod open;
+mod overlay;
+mod parts;
+pub(crate) mod points;
+mod poison;
+mod redo;
+mod sled_engine;
+pub(crate) mod vault_dir;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use check::StoreReport;
+pub(crate) use engine::Finding;
+pub(crate) use open::{OpenMode, OpenReport};
+pub(crate) use vault_dir::VaultDir;
+pub(crate) use view::View;
+
+use engine::Storage;
+use ledger::Ledger;
+use overlay::Overlay;
+use points::Points;
+use poison::Poison;
+
+/// What STATE says about the header that belongs to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HeaderFacts {
+    pub(crate) seq: u64,
+    /// The first half of the header's MAC.
+    pub(crate) mac: [u8; 32],
+    /// The current term of the KEK ring.
+    pub(crate) kek_term: u32,
+}
+
+/// What a store works with.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreConfig {
+    pub(crate) hierarchy: Arc<Hierarchy>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) header: HeaderFacts,
+    /// Bytes of sealed records that the engine aims to keep in memory.
+    pub(crate) cache_capacity: u64,
+}
+
+/// A change of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Put(IndexKey, SealedRecord),
+    /// No change when there is none.
+    Remove(IndexKey),
+    /// Replaces a record only while it still has this salt; else no change.
+    Reseal {
+        index: IndexKey,
+        old_salt: [u8; 24],
+        record: SealedRecord,
+    },
+}
+
+impl Change {
+    fn index(&self) -> &IndexKey {
+        match self {
+            Self::Put(index, _) | Self::Remove(index) | Self::Reseal { index, .. } => index,
+        }
+    }
+
+    fn record(&self) -> Option<&SealedRecord> {
+        match self {
+            Self::Put(_, record) | Self::Reseal { record, .. } => Some(record),
+            Self::Remove(_) => None,
+        }
+    }
+}
+
+/// What a group changes in STATE besides the records.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CommitOptions {
+    /// The header that was written before.
+    pub(crate) header: Option<HeaderFacts>,
+    /// Every KEK term up to the current one must go: part of a purge.
+    pub(crate) raise_shred_term: bool,
+    /// Takes the clock's reading even if it is earlier than an older one.
+    pub(crate) reset_time_floor: bool,
+    /// The audit chain after the group.
+    pub(crate) audit: Option<AuditState>,
+}
+
+/// The audit chain as STATE keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AuditState {
+    pub(crate) first: u64,
+    pub(crate) next: u64,
+    pub(crate) head: [u8; 32],
+    pub(crate) cut_head: [u8; 32],
+}
+
+impl CommitOptions {
+    fn is_empty(&self) -> bool {
+        let Self {
+            header,
+            raise_shred_term,
+            reset_time_floor,
+            audit,
+        } = self;
+        header.is_none() && !raise_shred_term && !reset_time_floor && audit.is_none()
+    }
+
+    /// Adds what a later request of the same group wants.
+    fn merge(&mut self, later: Self) {
+        self.header = later.header.or(self.header.take());
+        self.raise_shred_term |= later.raise_shred_term;
+        self.reset_time_floor |= later.reset_time_floor;
+        self.audit = later.audit.or(self.audit.take());
+    }
+}
+
+/// What STATE says in the open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateFacts {
+    pub(crate) generation: u64,
+    /// Hash of the sealed STATE record: with the generation, what a pin holds.
+    pub(crate) state_hash: [u8; 32],
+    pub(crate) key_count: u64,
+    pub(crate) record_count: u64,
+    pub(crate) max_time_seen_ms: u64,
+    pub(crate) kek_term: u32,
+    pub(crate) shred_term: u32,
+    pub(crate) header_seq: u64,
+    pub(crate) audit: AuditState,
+}
+
+/// The records of one vault. Shared between threads by reference.
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    closed: AtomicBool,
+}
+
+impl Store {
+    /// Builds a store in a new directory: generation 1 with the initial records, synced and closed.
+    pub(crate) fn create(dir: &VaultDir, config: StoreConfig, initial: Vec<Change>) -> Result<()> {
+        open::create(dir, config, initial, Points::default())
+    }
+
+    /// Opens the store of a directory.
+    ///
+    /// Errors: `Corrupt`, `Tampered`, `RolledBack`, `HeaderReplayed`, `AnchorMissing`, `NewerFormat`,
+    /// `VaultInUse`, `StorageFull`, `ReadOnly`, `Io`.
+    pub(crate) fn open(dir: VaultDir, config: StoreConfig) -> Result<(Self, OpenReport)> {
+        open::open(dir, config, OpenMode::default())
+    }
+
+    /// As [`Store::open`].
+    pub(crate) fn open_with(
+        dir: VaultDir,
+        config: StoreConfig,
+        mode: OpenMode,
+    ) -> Result<(Self, OpenReport)> {
+        open::open(dir, config, mode)
+    }
+
+    /// A store that ends with its handle.
+    pub(crate) fn in_memory(config: StoreConfig, initial: Vec<Change>) -> Result<Self> {
+        open::in_memory(config, initial)
+    }
+
+    fn start(shared: Shared) -> Result<Self> {
+        let shared = Arc::new(shared);
+        let own = Arc::clone(&shared);
+        let committer = thread::Builder::new()
+            .name("strongroom-commit".to_owned())
+            .spawn(move || committer::run(&own))
+            .map_err(|error| {
+                Error::new(ErrorKind::Io, "the system started no thread for the vault")
+                    .with_source(error)
+            })?;
+        Ok(Self {
+            shared,
+            committer: Mutex::new(Some(committer)),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads one state of the vault. `read` is called again when a group landed meanwhile; it must not
+    /// commit.
+    ///
+    /// Errors: those of `read`, and `VaultFailed`.
+    pub(crate) fn read<T>(&self, mut read: impl FnMut(&View<'_>) -> Result<T>) -> Result<T> {
+        let shared = &self.shared;
+        for _ in 0..READ_ATTEMPTS {
+            shared.poison.check()?;
+            let number = shared.overlay.number();
+            let outcome = read(&View::unlocked(shared));
+            if shared.overlay.number() == number {
+                return outcome;
+            }
+        }
+        shared.waiting_readers.fetch_add(1, Ordering::SeqCst);
+        let mut ledger = shared.lock_ledger();
+        shared.waiting_readers.fetch_sub(1, Ordering::SeqCst);
+        shared.poison.check()?;
+        read(&View::locked(shared, &mut ledger))
+    }
+
+    /// Makes the changes, all or none. `Ok` means that they survive a power cut.
+    ///
+    /// Errors: `Tampered` when a bucket that they touch is not as it was written, `TooLarge`,
+    /// `RandomUnavailable` (nothing changed); `StorageFull`, `ReadOnly`, `Io`, `Corrupt` (the handle is of
+    /// no more use); `VaultFailed`.
+    pub(crate) fn commit(&self, changes: Vec<Change>) -> Result<()> {
+        self.commit_with(changes, CommitOptions::default())
+    }
+
+    /// As [`Store::commit`], with changes of STATE.
+    pub(crate) fn commit_with(&self, changes: Vec<Change>, options: CommitOptions) -> Result<()> {
+        self.shared.poison.check()?;
+        if changes.is_empty() && options.is_empty() {
+            return Ok(());
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.shared.queue.push(committer::Request {
+            changes,
+            options,
+            answer,
+        })?;
+        answered.recv().unwrap_or_else(|_| {
+            self.shared.poison.check()?;
+            Err(Error::internal("the committing thread gave no answer"))
+        })
+    }
+
+    /// Writes both copies of a new header and then the group that tells of it.
+    ///
+    /// Errors: as [`Store::commit`]; after any of them the handle is of no more use.
+    pub(crate) fn replace_header(
+        &self,
+        copy: &[u8],
+        facts: HeaderFacts,
+        changes: Vec<Change>,
+    ) -> Result<()> {
+        self.shared.poison.check()?;
+        if let Some(dir) = self.shared.lock_dir().as_ref() {
+            header_file::write(dir, copy).inspect_err(|error| self.shared.poison.fail(error))?;
+        }
+        let options = CommitOptions {
+            header: Some(facts),
+            ..CommitOptions::default()
+        };
+        self.commit_with(changes, options)
+            .inspect_err(|error| self.shared.poison.fail(error))
+    }
+
+    /// Syncs the anchor now rather than within a second.
+    pub(crate) fn sync_anchor(&self) -> Result<()> {
+        self.shared.poison.check()?;
+        let mut ledger = self.shared.lock_ledger();
+        let Some(anchor) = ledger.anchor.as_mut() else {
+            return Ok(());
+        };
+        anchor
+            .sync()
+            .inspect_err(|error| self.shared.poison.fail(error))
+    }
+
+    /// Looks over everything that is stored; no change lands meanwhile.
+    ///
+    /// Errors: only those that end the check; what is wrong with the contents stands in the report.
+    pub(crate) fn check(&self) -> Result<StoreReport> {
+        self.shared.poison.check()?;
+        let mut ledger = self.shared.lock_ledger();
+        let dir = self.shared.lock_dir();
+        check::run(&self.shared, &mut ledger, dir.as_ref())
+    }
+
+    pub(crate) fn state(&self) -> StateFacts {
+        let ledger = self.shared.lock_ledger();
+        let state = &ledger.state;
+        StateFacts {
+            generation: state.generation,
+            state_hash: ledger.state_hash,
+            key_count: state.key_count,
+            record_count: state.record_count,
+            max_time_seen_ms: state.max_time_seen,
+            kek_term: state.kek_term,
+            shred_term: state.shred_term,
+            header_seq: state.header_seq,
+            audit: AuditState {
+                first: state.audit_first,
+                next: state.audit_next,
+                head: state.audit_head,
+                cut_head: state.audit_cut_head,
+            },
+        }
+    }
+
+    /// How many key objects are still sealed under an earlier KEK term. Verifies every bucket.
+    pub(crate) fn previous_term_keys(&self) -> Result<u64> {
+        self.shared.poison.check()?;
+        let mut ledger = self.shared.lock_ledger();
+        let mut count = 0;
+        for number in 0..BUCKET_COUNT {
+            self.shared.verify_bucket(&mut ledger, number)?;
+            let term = ledger.header.kek_term;
+            if let Some(bucket) = ledger.bucket(number) {
+                count += u64::from(if bucket.term == term {
+                    bucket.m_prev
+                } else {
+                    bucket.m_count
+                });
+            }
+        }
+        Ok(count)
+    }
+
+    /// Carries out what was asked for, syncs the anchor and lets go of the files. Later calls fail.
+    ///
+    /// Errors: `VaultFailed` when an earlier error had made the handle useless, `Io`, `StorageFull`.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        shared.queue.close();
+        let committer = self
+            .committer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(committer) = committer {
+            // A panic there has answered every waiting caller already.
+            let _ = committer.join();
+        }
+        let mut outcome = shared.poison.check();
+        let mut ledger = shared.lock_ledger();
+        if let (Ok(()), Some(anchor)) = (&outcome, ledger.anchor.as_mut()) {
+            outcome = anchor.sync();
+        }
+        ledger.anchor = None;
+        drop(ledger);
+        shared.poison.close();
+        outcome = outcome.and(shared.engine.close());
+        if let Some(dir) = shared.lock_dir().take() {
+            if outcome.is_ok() {
+                outcome = dir.set_clean_mark(true);
+            }
+        }
+        outcome
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`.
+        let _ = self.close();
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("engine", &self.shared.engine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// So often a read is repeated before it shuts the committer out.
+const READ_ATTEMPTS: usize = 6;
+
+const BUCKET_UNKNOWN: u8 = 0;
+const BUCKET_GOOD: u8 = 1;
+const BUCKET_BAD: u8 = 2;
+
+/// What callers and the committer share.
+struct Shared {
+    engine: Box<dyn Storage>,
+    /// The commit lock.
+    ledger: Mutex<Ledger>,
+    overlay: Overlay,
+    verdicts: Vec<AtomicU8>,
+    queue: committer::Queue,
+    poison: Arc<Poison>,
+    config: StoreConfig,
+    /// Holds the vault's lock; taken away by closing.
+    dir: Mutex<Option<VaultDir>>,
+    waiting_readers: AtomicUsize,
+    points: Points,
+}
+
+impl Shared {
+    fn new(
+        engine: Box<dyn Storage>,
+        ledger: Ledger,
+        config: StoreConfig,
+        dir: Option<VaultDir>,
+        poison: Arc<Poison>,
+        points: Points,
+    ) -> Self {
+        Self {
+            engine,
+            ledger: Mutex::new(ledger),
+            overlay: Overlay::default(),
+            verdicts: (0..BUCKET_COUNT)
+                .map(|_| AtomicU8::new(BUCKET_UNKNOWN))
+                .collect(),
+            queue: committer::Queue::default(),
+            poison,
+            config,
+            dir: Mutex::new(dir),
+            waiting_readers: AtomicUsize::new(0),
+            points,
+        }
+    }
+
+    fn lock_ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_dir(&self) -> MutexGuard<'_, Option<VaultDir>> {
+        self.dir.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verifies a bucket unless that was done before.
+    fn require_bucket(&self, number: u16) -> Result<()> {
+        match self.verdict(number) {
+            Some(verdict) => verdict,
+            None => self.verify_bucket(&mut self.lock_ledger(), number),
+        }
+    }
+
+    /// As [`Shared::require_bucket`], for whoever holds the commit lock.
+    fn verify_bucket(&self, ledger: &mut Ledger, number: u16) -> Result<()> {
+        if let Some(verdict) = self.verdict(number) {
+            return verdict;
+        }
+        // After a failed group the engine holds half of it.
+        self.poison.check()?;
+        let outcome = ledger.verify_bucket(&self.config, self.engine.as_ref(), number);
+        self.note_verdict(number, &outcome);
+        outcome
+    }
+
+    fn verdict(&self, number: u16) -> Option<Result<()>> {
+        match self
+            .verdicts
+            .get(usize::from(number))?
+            .load(Ordering::SeqCst)
+        {
+            BUCKET_GOOD => Some(Ok(())),
+            BUCKET_BAD => Some(Err(ledger::bad_bucket())),
+            _ => None,
+        }
+    }
+
+    fn note_verdict(&self, number: u16, outcome: &Result<()>) {
+        let verdict = match outcome {
+            Ok(()) => BUCKET_GOOD,
+            Err(error) if error.kind() == ErrorKind::Tampered => BUCKET_BAD,
+            // Failures of the engine say nothing about the bucket.
+            Err(_) => return,
+        };
+        if let Some(place) = self.verdicts.get(usize::from(number)) {
+            place.store(verdict, Ordering::SeqCst);
+        }
+    }
+}

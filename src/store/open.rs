@@ -1,0 +1,320 @@
+//! Bringing a store up: a new one, a stored one, one in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::anchor::AnchorFile;
+use super::engine::{Bound, Scan, Storage};
+use super::ledger::{Changed, KnownBucket, Ledger, toggle};
+use super::memory_engine::MemoryEngine;
+use super::points::Points;
+use super::poison::Poison;
+use super::sled_engine::{SledEngine, SledOptions};
+use super::vault_dir::VaultDir;
+use super::{Change, CommitOptions, Shared, Store, StoreConfig, committer, redo};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{
+    BUCKET_COUNT, Class, IndexKey, NAMESPACE_BUCKETS, NAMESPACE_NAMELESS, SealedRecord,
+};
+use crate::format::state::State;
+use crate::seal::hash32;
+
+/// How a store is opened.
+#[derive(Debug, Default)]
+pub(crate) struct OpenMode {
+    /// Makes a new anchor when there is none: gives up the knowledge whether the records are the newest.
+    pub(crate) rebuild_anchor: bool,
+    pub(crate) points: Points,
+}
+
+/// What opening had to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OpenReport {
+    /// The handle before was not closed: a crash, a kill, or a failure.
+    pub(crate) unclean: bool,
+    /// A group that had been written in full was applied in full.
+    pub(crate) redone: bool,
+    /// The anchor was older than the records, as after a crash, and was written.
+    pub(crate) anchor_advanced: bool,
+    /// The anchor was made anew, as asked.
+    pub(crate) anchor_rebuilt: bool,
+    /// The header was newer than STATE by one, as after a crash between the two, and was accepted.
+    pub(crate) header_accepted: bool,
+}
+
+pub(super) fn create(
+    dir: &VaultDir,
+    config: StoreConfig,
+    initial: Vec<Change>,
+    points: Points,
+) -> Result<()> {
+    let poison = Arc::new(Poison::default());
+    let engine = SledEngine::open(
+        SledOptions {
+            path: dir.path().to_owned(),
+            files: Arc::clone(dir.files()),
+            cache_capacity: config.cache_capacity,
+            create: true,
+            forget_cached: false,
+            points: points.clone(),
+        },
+        Arc::clone(&poison),
+    )?;
+    let anchor = AnchorFile::create(dir.files().as_ref())?;
+    let ledger = Ledger::empty(config.header.clone(), Some(anchor));
+    let shared = Shared::new(Box::new(engine), ledger, config, None, poison, points);
+    let outcome = first_group(&shared, initial);
+    let closed = shared.engine.close();
+    outcome.and(closed)?;
+    // sled syncs neither its configuration nor its snapshots.
+    for name in dir.files().list(None)?.unwrap_or_default() {
+        if name != "blobs" {
+            if let Some(file) = dir.files().open(&name, super::files::Access::Read)? {
+                file.sync_data()?;
+            }
+        }
+    }
+    dir.set_clean_mark(true)?;
+    dir.files().sync_directory(None)
+}
+
+pub(super) fn in_memory(config: StoreConfig, initial: Vec<Change>) -> Result<Store> {
+    let ledger = Ledger::empty(config.header.clone(), None);
+    let shared = Shared::new(
+        Box::new(MemoryEngine::default()),
+        ledger,
+        config,
+        None,
+        Arc::new(Poison::default()),
+        Points::default(),
+    );
+    first_group(&shared, initial)?;
+    Store::start(shared)
+}
+
+fn first_group(shared: &Shared, initial: Vec<Change>) -> Result<()> {
+    for verdict in &shared.verdicts {
+        // Nothing is stored yet that could be wrong.
+        verdict.store(super::BUCKET_GOOD, Ordering::SeqCst);
+    }
+    let mut ledger = shared.lock_ledger();
+    let mut changed = Changed::new();
+    committer::admit(shared, &mut ledger, &mut changed, initial)?;
+    committer::write_group(shared, &mut ledger, changed, &CommitOptions::default())?;
+    ledger.anchor.as_mut().map_or(Ok(()), AnchorFile::sync)
+}
+
+pub(super) fn open(
+    dir: VaultDir,
+    config: StoreConfig,
+    mode: OpenMode,
+) -> Result<(Store, OpenReport)> {
+    let mut report = OpenReport {
+        unclean: !dir.closed_cleanly(),
+        ..OpenReport::default()
+    };
+    dir.set_clean_mark(false)?;
+    let poison = Arc::new(Poison::default());
+    let engine: Box<dyn Storage> = Box::new(SledEngine::open(
+        SledOptions {
+            path: dir.path().to_owned(),
+            files: Arc::clone(dir.files()),
+            cache_capacity: config.cache_capacity,
+            create: false,
+            forget_cached: report.unclean,
+            points: mode.points.clone(),
+        },
+        Arc::clone(&poison),
+    )?);
+    let outcome = load(engine.as_ref(), &dir, &config, &mode, &mut report);
+    let ledger = match outcome {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            // The first error counts; sled is let go in any case.
+            let _ = engine.close();
+            return Err(error);
+        }
+    };
+    let shared = Shared::new(engine, ledger, config, Some(dir), poison, mode.points);
+    if let Err(error) = settle(&shared, &mut report) {
+        let _ = shared.engine.close();
+        return Err(error);
+    }
+    Ok((Store::start(shared)?, report))
+}
+
+/// What opening writes: the header that STATE does not know yet, and the anchor.
+fn settle(shared: &Shared, report: &mut OpenReport) -> Result<()> {
+    let mut ledger = shared.lock_ledger();
+    let header = shared.config.header.clone();
+    if report.header_accepted {
+        let options = CommitOptions {
+            header: Some(header),
+            ..CommitOptions::default()
+        };
+        committer::write_group(shared, &mut ledger, Changed::new(), &options)?;
+    }
+    ledger.anchor.as_mut().map_or(Ok(()), AnchorFile::sync)
+}
+
+fn load(
+    engine: &dyn Storage,
+    dir: &VaultDir,
+    config: &StoreConfig,
+    mode: &OpenMode,
+    report: &mut OpenReport,
+) -> Result<Ledger> {
+    let (mut state, mut state_hash) = read_state(engine, config)?;
+    let (redo_pieces, redo) = redo::load(engine, &config.hierarchy)?;
+    if let Some(redo) = redo {
+        let next = state.generation.checked_add(1) == Some(redo.generation);
+        if next && redo.base == state_hash {
+            engine.commit(&super::engine::Group {
+                redo: Vec::new(),
+                writes: redo.writes,
+            })?;
+            report.redone = true;
+            (state, state_hash) = read_state(engine, config)?;
+        }
+    }
+
+    report.header_accepted = match_header(&state, config)?;
+    let buckets = load_buckets(engine, config, &state)?;
+    check_meta(engine, config, &state)?;
+
+    let files = dir.files().as_ref();
+    let hierarchy = &config.hierarchy;
+    let mut anchor = match AnchorFile::open(files, hierarchy, state.generation, &state_hash) {
+        Ok(anchor) => anchor,
+        Err(error) if error.kind() == ErrorKind::AnchorMissing && mode.rebuild_anchor => {
+            report.anchor_rebuilt = true;
+            AnchorFile::create(files)?
+        }
+        Err(error) => return Err(error),
+    };
+    if anchor.lags(state.generation) {
+        report.anchor_advanced = !report.anchor_rebuilt;
+        anchor.write(hierarchy, state.generation, &state_hash)?;
+        anchor.sync()?;
+    }
+    Ok(Ledger {
+        // Until a group says otherwise, STATE's header is the one that was opened.
+        header: config.header.clone(),
+        state,
+        state_hash,
+        buckets,
+        redo_pieces,
+        anchor: Some(anchor),
+    })
+}
+
+pub(super) fn read_state(engine: &dyn Storage, config: &StoreConfig) -> Result<(State, [u8; 32])> {
+    let index = IndexKey::state();
+    let record = engine.get(&index)?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Tampered,
+            "the vault's STATE record is missing: its records were exchanged or lost; restore the vault",
+        )
+    })?;
+    let hierarchy = &config.hierarchy;
+    let plaintext = hierarchy.open_record(hierarchy.meta_key(), &index, &record)?;
+    Ok((State::decode(&plaintext)?, hash32(record.as_bytes())))
+}
+
+/// Whether the header is the successor of the one that STATE knows.
+fn match_header(state: &State, config: &StoreConfig) -> Result<bool> {
+    let header = &config.header;
+    if state.header_seq == header.seq && state.header_mac == header.mac {
+        return Ok(false);
+    }
+    if state.header_seq.checked_add(1) == Some(header.seq) {
+        return Ok(true);
+    }
+    Err(Error::new(
+        ErrorKind::HeaderReplayed,
+        format!(
+            "the header is number {}, but the vault's records belong to number {}; \
+             restore the header that belongs to them",
+            header.seq, state.header_seq
+        ),
+    ))
+}
+
+pub(super) fn load_buckets(
+    engine: &dyn Storage,
+    config: &StoreConfig,
+    state: &State,
+) -> Result<Vec<Option<KnownBucket>>> {
+    let mut buckets: Vec<Option<KnownBucket>> = vec![None; usize::from(BUCKET_COUNT)];
+    let mut digest = [0; 32];
+    let mut count = 0_u32;
+    for_each(engine, &[NAMESPACE_BUCKETS], |index, record| {
+        let number = u16::from_be_bytes([index.as_bytes()[1], index.as_bytes()[2]]);
+        if number >= BUCKET_COUNT || index != IndexKey::bucket(number) {
+            return Err(exchanged("bucket"));
+        }
+        let share = config.hierarchy.member_digest(&index, &record);
+        toggle(&mut digest, &share);
+        count += 1;
+        buckets[usize::from(number)] = Some(KnownBucket {
+            share,
+            bucket: None,
+        });
+        Ok(())
+    })?;
+    if count != state.bucket_count || digest != state.bucket_digest {
+        return Err(exchanged("bucket"));
+    }
+    Ok(buckets)
+}
+
+pub(super) fn check_meta(engine: &dyn Storage, config: &StoreConfig, state: &State) -> Result<()> {
+    let mut digest = [0; 32];
+    let mut count = 0_u32;
+    for class in [Class::Settings, Class::Intent] {
+        for_each(
+            engine,
+            &[NAMESPACE_NAMELESS, class.byte()],
+            |index, record| {
+                toggle(
+                    &mut digest,
+                    &config.hierarchy.member_digest(&index, &record),
+                );
+                count += 1;
+                Ok(())
+            },
+        )?;
+    }
+    if count != state.meta_count || digest != state.meta_digest {
+        return Err(exchanged("settings and intent"));
+    }
+    Ok(())
+}
+
+fn for_each(
+    engine: &dyn Storage,
+    prefix: &[u8],
+    mut visit: impl FnMut(IndexKey, SealedRecord) -> Result<()>,
+) -> Result<()> {
+    let mut scan = Scan::prefix(prefix, 512);
+    let mut next: Option<Bound> = Some(scan.from);
+    while let Some(from) = next {
+        scan.from = from;
+        let page = engine.scan(&scan)?;
+        for (index, record) in page.records {
+            visit(index, record?)?;
+        }
+        next = page.next;
+    }
+    Ok(())
+}
+
+fn exchanged(which: &str) -> Error {
+    Error::new(
+        ErrorKind::Tampered,
+        format!(
+            "the vault's {which} records are not those that it wrote last: altered, moved, missing or \
+             old; restore the vault or salvage what is intact"
+        ),
+    )
+}

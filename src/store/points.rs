@@ -1,0 +1,43 @@
+//! Named points of a commit at which a test can inject a failure or end the process.
+
+use crate::error::Result;
+
+/// Nothing outside tests.
+#[derive(Clone, Default)]
+pub(crate) struct Points {
+    #[cfg(any(test, feature = "testing"))]
+    hook: Option<std::sync::Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>>,
+}
+
+impl Points {
+    /// Calls `hook` with the name of each point that is reached; its error takes the place of the step.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn calling(
+        hook: impl Fn(&'static str) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            hook: Some(std::sync::Arc::new(hook)),
+        }
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn reach(&self, point: &'static str) -> Result<()> {
+        self.hook.as_ref().map_or(Ok(()), |hook| hook(point))
+    }
+
+    #[cfg(not(any(test, feature = "testing")))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the same shape as in tests"
+    )]
+    pub(crate) fn reach(&self, _point: &'static str) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Points {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Points")
+    }
+}

@@ -1,0 +1,529 @@
+//! Records in sled 0.34, kept whole and durable by what sled itself does not do.
+//!
+//! sled's `flush` writes the log without syncing it, values that make a page large leave the log for
+//! files that nothing syncs, and damage shows as panics or as silent loss. So: small values, plain
+//! inserts in order, a sync of our own descriptor, and a shield round every call. What sled loses in
+//! silence is found by the digests above this floor.
+
+use std::fmt;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::engine::{
+    Bound, Finding, Group, PAGE_BYTES, Page, Scan, Storage, Write, after, index_of, skip_to,
+};
+use super::files::{Access, Files, VaultFile};
+use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
+use super::points::Points;
+use super::poison::Poison;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{Class, IndexKey, NAMESPACE_NAMELESS, SealedRecord};
+
+/// sled's file.
+pub(super) const DB_FILE: &str = "db";
+const BLOBS: &str = "blobs";
+const TREE: &[u8] = b"r";
+/// Frozen per database; a quarter of it is the longest page that stays in the log.
+const SEGMENT_SIZE: usize = 512 * 1024;
+/// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
+const STEP_BYTES: usize = 128 * 1024;
+/// sled keeps its lock for moments after it was dropped.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
+/// So many unwanted items in a row are cheaper to walk over than to search past.
+const WALK_LIMIT: usize = 8;
+
+/// How to open the engine.
+#[derive(Debug)]
+pub(crate) struct SledOptions {
+    pub(crate) path: PathBuf,
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) cache_capacity: u64,
+    /// Only then may there be no database yet.
+    pub(crate) create: bool,
+    pub(crate) forget_cached: bool,
+    pub(crate) points: Points,
+}
+
+/// The engine over one sled tree.
+pub(crate) struct SledEngine {
+    open: RwLock<Option<Open>>,
+    data: Box<dyn VaultFile>,
+    files: Arc<dyn Files>,
+    poison: Arc<Poison>,
+    points: Points,
+}
+
+struct Open {
+    // Declared before the database, so that it goes first.
+    tree: sled::Tree,
+    _database: sled::Db,
+}
+
+/// A failure of the engine, which poisons, or of one record, which does not.
+enum Failure {
+    Engine(Error),
+    Record(Error),
+}
+
+impl From<sled::Error> for Failure {
+    fn from(error: sled::Error) -> Self {
+        Self::Engine(engine_error(error))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl SledEngine {
+    /// Opens the database and syncs what an earlier process may have left unsynced.
+    ///
+    /// Errors: `Corrupt`, `VaultInUse`, `StorageFull`, `ReadOnly`, `Io`.
+    pub(crate) fn open(options: SledOptions, poison: Arc<Poison>) -> Result<Self> {
+        let files = &options.files;
+        // A process that died while it opened leaves a torn snapshot, which sled would take for the newest.
+        for name in files.list(None)?.unwrap_or_default() {
+            if name.starts_with("snap.") && name.ends_with(".generating") {
+                files.remove(&name)?;
+            }
+        }
+        let existing = files.open(DB_FILE, Access::ReadWrite)?;
+        if existing.is_none() && !options.create {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the file `db` is missing from the vault's directory; restore the directory",
+            ));
+        }
+        if let Some(data) = &existing {
+            data.sync_data()?;
+            files.sync_directory(None)?;
+            if options.forget_cached {
+                data.forget_cached()?;
+            }
+        }
+        let open = open_sled(&options)?;
+        let data = match existing {
+            Some(data) => data,
+            None => files
+                .open(DB_FILE, Access::ReadWrite)?
+                .ok_or_else(|| Error::new(ErrorKind::Io, "sled made no file `db`"))?,
+        };
+        let engine = Self {
+            open: RwLock::new(Some(open)),
+            data,
+            files: Arc::clone(files),
+            poison,
+            points: options.points,
+        };
+        engine.check_same_file(&options.path)?;
+        engine.restrict_modes()?;
+        // sled's own recovery writes too.
+        engine.data.sync_data()?;
+        if options.create {
+            files.sync_directory(Some(BLOBS))?;
+            files.sync_directory(None)?;
+        }
+        Ok(engine)
+    }
+
+    /// sled opens by path and we by descriptor: a sync of another file would be worth nothing.
+    fn check_same_file(&self, path: &std::path::Path) -> Result<()> {
+        let by_path = rustix::fs::stat(path.join(DB_FILE))
+            .map_err(|errno| super::files::failure("examine", DB_FILE, errno))?;
+        let by_path = super::files::facts_of(&by_path);
+        let own = self.data.facts()?;
+        if (by_path.device, by_path.inode) != (own.device, own.inode) {
+            return Err(Error::new(
+                ErrorKind::UnsafePermissions,
+                "the vault's directory was exchanged while it was opened",
+            ));
+        }
+        Ok(())
+    }
+
+    /// sled makes its files readable for everyone; the directory's mode carries the promise, this supports it.
+    fn restrict_modes(&self) -> Result<()> {
+        for name in self.files.list(None)?.unwrap_or_default() {
+            let mode = match name.as_str() {
+                BLOBS => 0o700,
+                DB_FILE | "conf" => 0o600,
+                name if name.starts_with("snap.") => 0o600,
+                _ => continue,
+            };
+            match self.files.set_mode(&name, mode) {
+                // sled removes old snapshots in the background.
+                Err(error) if name.starts_with("snap.") && error.kind() == ErrorKind::Io => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `call` behind the shield: no panic of sled comes through, and after a failure nothing runs again.
+    fn run<T>(&self, call: impl FnOnce(&Open) -> Result<T, Failure>) -> Result<T> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        self.poison.check()?;
+        let Some(open) = open.as_ref() else {
+            return Err(Error::new(ErrorKind::VaultFailed, "this vault was closed"));
+        };
+        match catch_unwind(AssertUnwindSafe(|| call(open))) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Failure::Record(error))) => Err(error),
+            Ok(Err(Failure::Engine(error))) => {
+                self.poison.fail(&error);
+                Err(error)
+            }
+            Err(_) => {
+                let error = panicked();
+                self.poison.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn sync(&self, open: &Open) -> Result<(), Failure> {
+        self.points.reach("flush").map_err(Failure::Engine)?;
+        open.tree.flush()?;
+        self.points.reach("sync").map_err(Failure::Engine)?;
+        self.data.sync_data().map_err(Failure::Engine)
+    }
+
+    fn write(&self, open: &Open, write: &Write) -> Result<(), Failure> {
+        let index = write.index();
+        let keep = match write {
+            Write::Put(_, record) => {
+                for (part, bytes) in parts::cut(record) {
+                    self.points.reach("part").map_err(Failure::Engine)?;
+                    open.tree.insert(part_key(index, part), bytes)?;
+                }
+                parts::count(record)
+            }
+            Write::Remove(_) => 0,
+        };
+        // Part 0 first: without it the others are no record.
+        for item in open
+            .tree
+            .range(part_key(index, keep)..=part_key(index, u8::MAX))
+        {
+            let (key, _) = item?;
+            self.points.reach("surplus").map_err(Failure::Engine)?;
+            open.tree.remove(key)?;
+        }
+        Ok(())
+    }
+}
+
+impl Storage for SledEngine {
+    fn get(&self, index: &IndexKey) -> Result<Option<SealedRecord>> {
+        self.run(|open| {
+            let Some(first) = open.tree.get(part_key(index, 0))? else {
+                return Ok(None);
+            };
+            let mut joiner = Joiner::start(&first)?;
+            while let Some(part) = joiner.wants() {
+                let bytes = open.tree.get(part_key(index, part))?;
+                joiner.push(&bytes.ok_or_else(parts::damaged)?)?;
+            }
+            Ok(Some(joiner.finish()?))
+        })
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Page> {
+        self.run(|open| {
+            let mut page = Page::default();
+            let mut bytes = 0;
+            let mut next = Some(scan.from);
+            // Each turn begins a new search in the tree.
+            while let Some(from) = next.take() {
+                next = walk(open, scan, from, &mut page, &mut bytes)?;
+                if page.next.is_some() {
+                    break;
+                }
+            }
+            Ok(page)
+        })
+    }
+
+    fn commit(&self, group: &Group) -> Result<()> {
+        self.run(|open| {
+            let fits = cost(&group.redo) + cost(&group.writes) <= STEP_BYTES;
+            for writes in [&group.redo, &group.writes] {
+                let mut unsynced = 0;
+                for write in writes {
+                    let bytes = cost(std::slice::from_ref(write));
+                    if !fits && unsynced + bytes > STEP_BYTES {
+                        self.sync(open)?;
+                        unsynced = 0;
+                    }
+                    self.write(open, write)?;
+                    unsynced += bytes;
+                }
+                if !fits && !writes.is_empty() {
+                    self.sync(open)?;
+                }
+            }
+            if fits {
+                self.sync(open)?;
+            }
+            Ok(())
+        })?;
+        if cfg!(debug_assertions)
+            && self
+                .files
+                .list(Some(BLOBS))?
+                .is_some_and(|names| !names.is_empty())
+        {
+            return Err(Error::internal(
+                "a commit left the log for a file in `blobs`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        for name in self.files.list(Some(BLOBS))?.unwrap_or_default() {
+            findings.push(Finding {
+                kind: ErrorKind::Corrupt,
+                place: format!("blobs/{name}"),
+                message: "a value lies outside the log, where nothing syncs it".to_owned(),
+                harmless: false,
+            });
+        }
+        self.run(|open| {
+            let mut whole: Option<(Bound, u8)> = None;
+            for item in &open.tree {
+                let (key, value) = item?;
+                let Ok(key) = <[u8; PART_KEY_LENGTH]>::try_from(key.as_ref()) else {
+                    findings.push(stray(&key, "its key has a wrong length"));
+                    continue;
+                };
+                let mut index = [0; IndexKey::LENGTH];
+                index.copy_from_slice(&key[..IndexKey::LENGTH]);
+                let part = key[IndexKey::LENGTH];
+                if part == 0 {
+                    whole = Some((index, value.get(7).copied().unwrap_or(0)));
+                    if index[0] > 3 || IndexKey::from_bytes(index).is_none() {
+                        findings.push(stray(&key, "its namespace or class is unknown"));
+                    }
+                } else if whole.is_none_or(|(record, parts)| record != index || part >= parts) {
+                    findings.push(stray(&key, "it is a part of no record"));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(findings)
+    }
+
+    fn close(&self) -> Result<()> {
+        let taken = self
+            .open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(open) = taken else {
+            return Ok(());
+        };
+        let (done, finished) = mpsc::channel();
+        let dropper = thread::Builder::new().name("strongroom-close".to_owned());
+        let spawned = dropper.spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(move || drop(open)));
+            // The receiver may have lost patience.
+            let _ = done.send(outcome.is_ok());
+        });
+        if spawned.is_err() {
+            return Ok(());
+        }
+        match finished.recv_timeout(DROP_PATIENCE) {
+            Ok(true) => self.data.sync_data(),
+            Ok(false) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(panicked()),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::new(
+                ErrorKind::VaultFailed,
+                "the storage engine did not stop; restart the process before the vault is opened again",
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for SledEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SledEngine")
+    }
+}
+
+/// Walks from `from` and adds to the page; `Some` where to search on.
+fn walk(
+    open: &Open,
+    scan: &Scan,
+    from: Bound,
+    page: &mut Page,
+    bytes: &mut usize,
+) -> Result<Option<Bound>, Failure> {
+    let upper = scan
+        .until
+        .map_or(Unbounded, |until| Excluded(until.to_vec()));
+    if scan.until.is_some_and(|until| until <= from) {
+        return Ok(None);
+    }
+    let mut current: Option<(IndexKey, Result<Joiner>)> = None;
+    let mut skipped = 0;
+    for item in open.tree.range((Included(from.to_vec()), upper)) {
+        let (key, value) = item?;
+        let Ok(key) = <[u8; PART_KEY_LENGTH]>::try_from(key.as_ref()) else {
+            return Err(Failure::Record(Error::new(
+                ErrorKind::Corrupt,
+                "the key of a stored record has a wrong length",
+            )));
+        };
+        let mut index = [0; IndexKey::LENGTH];
+        index.copy_from_slice(&key[..IndexKey::LENGTH]);
+        let part = key[IndexKey::LENGTH];
+        if let Some((open_index, joiner)) = &mut current {
+            if *open_index.as_bytes() == index {
+                *joiner =
+                    std::mem::replace(joiner, Err(parts::damaged())).and_then(|mut joiner| {
+                        // Parts beyond the last are no part of the record; a check reports them.
+                        match joiner.wants() {
+                            Some(wanted) if wanted != part => return Err(parts::damaged()),
+                            Some(_) => joiner.push(&value)?,
+                            None => {}
+                        }
+                        Ok(joiner)
+                    });
+                continue;
+            }
+        }
+        if let Some((done, joiner)) = current.take() {
+            finish(done, joiner, page, bytes);
+            if page.records.len() >= scan.limit || *bytes >= PAGE_BYTES {
+                page.next = Some(index);
+                return Ok(None);
+            }
+        }
+        let index = index_of(index)?;
+        if let Some(class) = scan.class.filter(|class| *class != index.class()) {
+            skipped += 1;
+            if skipped > WALK_LIMIT {
+                return Ok(skip_to(&index, class));
+            }
+        } else if part == 0 {
+            skipped = 0;
+            current = Some((index, Joiner::start(&value)));
+        }
+    }
+    if let Some((done, joiner)) = current {
+        finish(done, joiner, page, bytes);
+        if page.records.len() >= scan.limit {
+            page.next = after(*done.as_bytes());
+        }
+    }
+    Ok(None)
+}
+
+fn finish(index: IndexKey, joiner: Result<Joiner>, page: &mut Page, bytes: &mut usize) {
+    let record = joiner.and_then(Joiner::finish);
+    *bytes += record.as_ref().map_or(0, |record| record.as_bytes().len());
+    page.records.push((index, record));
+}
+
+/// The bytes that sled gets to write.
+fn cost(writes: &[Write]) -> usize {
+    writes
+        .iter()
+        .map(|write| match write {
+            Write::Put(_, record) => {
+                record.as_bytes().len() + usize::from(parts::count(record)) * PART_KEY_LENGTH
+            }
+            Write::Remove(_) => PART_KEY_LENGTH,
+        })
+        .sum()
+}
+
+fn stray(key: &[u8], what: &str) -> Finding {
+    let shown: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Finding {
+        kind: ErrorKind::Corrupt,
+        place: format!("stored value {shown}"),
+        message: what.to_owned(),
+        // A crash leaves unfinished pieces of a redo record; the next group removes them.
+        harmless: key.first() == Some(&NAMESPACE_NAMELESS)
+            && key.get(1) == Some(&Class::Redo.byte()),
+    }
+}
+
+fn open_sled(options: &SledOptions) -> Result<Open> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let database = sled::Config::new()
+                .path(&options.path)
+                .cache_capacity(options.cache_capacity)
+                .segment_size(SEGMENT_SIZE)
+                .flush_every_ms(None)
+                .open()?;
+            let tree = database.open_tree(TREE)?;
+            Ok(Open {
+                tree,
+                _database: database,
+            })
+        }));
+        match opened {
+            Ok(Ok(open)) => return Ok(open),
+            Ok(Err(error)) if is_locked(&error) => {
+                if Instant::now() >= deadline {
+                    return Err(Error::new(
+                        ErrorKind::VaultInUse,
+                        "another process holds the lock of the file `db`",
+                    ));
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            Ok(Err(error)) => return Err(engine_error(error)),
+            Err(_) => return Err(panicked()),
+        }
+    }
+}
+
+/// sled tells this case from others only by its text.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}
+
+fn panicked() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "the storage engine met data that it cannot have written; check the disk and restore the vault",
+    )
+}
+
+fn engine_error(error: sled::Error) -> Error {
+    let (kind, message) = match &error {
+        sled::Error::Io(io) => match io.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (
+                ErrorKind::StorageFull,
+                "no space is left for the vault's records",
+            ),
+            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                (ErrorKind::ReadOnly, "the vault's records cannot be written")
+            }
+            _ => (
+                ErrorKind::Io,
+                "the vault's records could not be read or written",
+            ),
+        },
+        sled::Error::Unsupported(_)
+        | sled::Error::Corruption { .. }
+        | sled::Error::ReportableBug(_)
+        | sled::Error::CollectionNotFound(_) => {
+            (ErrorKind::Corrupt, "the vault's records are damaged")
+        }
+    };
+    Error::new(kind, message).with_source(error)
+}

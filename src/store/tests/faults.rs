@@ -1,0 +1,397 @@
+//! Failures in the middle of a commit.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use super::*;
+use crate::store::files::{Access, FileFacts, Files, VaultFile};
+
+/// Fails at the point with this number, counted over all points while armed.
+fn failing_at(number: usize) -> (Points, Arc<AtomicBool>, Arc<AtomicUsize>) {
+    let armed = Arc::new(AtomicBool::new(false));
+    let reached = Arc::new(AtomicUsize::new(0));
+    let (own_armed, own_reached) = (Arc::clone(&armed), Arc::clone(&reached));
+    let points = Points::calling(move |point| {
+        if own_armed.load(Ordering::SeqCst) && own_reached.fetch_add(1, Ordering::SeqCst) == number
+        {
+            return Err(Error::new(ErrorKind::Io, format!("injected at {point}")));
+        }
+        Ok(())
+    });
+    (points, armed, reached)
+}
+
+/// A group that fails after each of its steps is afterwards there as a whole or not at all; and once
+/// its redo record and one change can be there, it is there as a whole.
+fn survives_a_failure_at_every_step(initial: &[Change], group: &[Change]) {
+    let mut outcomes = Vec::new();
+    for number in 0.. {
+        let place = Place::with(initial.to_vec());
+        let (points, armed, reached) = failing_at(number);
+        let store = place.open_with(OpenMode {
+            points,
+            ..OpenMode::default()
+        });
+        armed.store(true, Ordering::SeqCst);
+        let outcome = store.commit(group.to_vec());
+        armed.store(false, Ordering::SeqCst);
+        let complete = reached.load(Ordering::SeqCst) <= number;
+        assert_eq!(outcome.is_ok(), complete);
+        if !complete {
+            let key = initial[0].index();
+            assert_eq!(get(&store, key).unwrap_err().kind(), ErrorKind::VaultFailed);
+            assert_eq!(
+                store.commit(Vec::new()).unwrap_err().kind(),
+                ErrorKind::VaultFailed
+            );
+            assert_eq!(store.close().unwrap_err().kind(), ErrorKind::VaultFailed);
+        }
+        drop(store);
+
+        let (store, report) = place.try_open().unwrap();
+        let findings = store.check().unwrap().findings;
+        assert!(
+            findings.iter().all(|finding| finding.harmless),
+            "step {number}: {findings:?}"
+        );
+        let new = store.state().generation == 2;
+        assert!(new || !report.redone);
+        for change in group {
+            let before = initial
+                .iter()
+                .find(|old| old.index() == change.index())
+                .map(of);
+            let expected = if new {
+                change.record().cloned()
+            } else {
+                before
+            };
+            assert_eq!(
+                get(&store, change.index()).unwrap(),
+                expected,
+                "step {number}"
+            );
+        }
+        outcomes.push((new, report.redone));
+        // The store is of use again.
+        store.commit(vec![put(key_object(77), 100)]).unwrap();
+        assert_eq!(store.check().unwrap().findings, [], "step {number}");
+        if complete {
+            break;
+        }
+    }
+    assert!(
+        outcomes.is_sorted_by_key(|(new, _)| *new),
+        "once a group is there, later failures keep it: {outcomes:?}"
+    );
+    let redone = outcomes.iter().filter(|(_, redone)| *redone).count();
+    assert!(redone >= group.len(), "{outcomes:?}");
+    assert!(outcomes.iter().any(|(new, _)| !new));
+}
+
+#[test]
+fn a_small_group_that_fails_at_any_step_is_whole_or_absent() {
+    let initial = [
+        put(key_object(1), 100),
+        put(version(1, 1), 14_000),
+        put(key_object(2), 50),
+    ];
+    let group = [
+        put(key_object(1), 300),
+        put(version(1, 1), 3_000),
+        put(version(1, 2), 7_000),
+        Change::Remove(key_object(2)),
+        put(IndexKey::settings(1), 20),
+    ];
+    survives_a_failure_at_every_step(&initial, &group);
+}
+
+#[test]
+fn a_group_in_several_steps_that_fails_at_any_step_is_whole_or_absent() {
+    let initial = [put(key_object(1), 100), put(version(1, 1), 60_000)];
+    let group = [
+        put(key_object(1), 300),
+        put(version(1, 2), 60_000),
+        put(version(1, 1), 65_000),
+        put(version(2, 1), 40_000),
+    ];
+    survives_a_failure_at_every_step(&initial, &group);
+}
+
+#[test]
+fn nothing_of_a_group_is_visible_while_it_is_written() {
+    let place = Place::with(vec![put(key_object(1), 100), put(key_object(2), 100)]);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let slot: Arc<Mutex<Option<std::sync::Weak<Shared>>>> = Arc::default();
+    let (own_slot, own_seen) = (Arc::clone(&slot), Arc::clone(&seen));
+    let points = Points::calling(move |point| {
+        let shared = own_slot
+            .lock()
+            .unwrap()
+            .as_ref()
+            .and_then(std::sync::Weak::upgrade);
+        if let Some(shared) = shared {
+            let view = View::unlocked(&shared);
+            let state = (
+                view.record(&key_object(1))?,
+                view.record(&key_object(2))?,
+                view.record(&key_object(3))?,
+                view.key_objects(None, 10)?.len(),
+                view.versions(n(1))?.len(),
+            );
+            own_seen.lock().unwrap().push((point, state));
+        }
+        Ok(())
+    });
+    let store = place.open_with(OpenMode {
+        points,
+        ..OpenMode::default()
+    });
+    // Every bucket is verified before, since that waits for the commit lock.
+    let all = store.read(|view| view.key_objects(None, 10)).unwrap();
+    assert_eq!(all.len(), 2);
+    let before = (
+        get(&store, &key_object(1)).unwrap(),
+        get(&store, &key_object(2)).unwrap(),
+        None,
+        2,
+        0,
+    );
+    *slot.lock().unwrap() = Some(Arc::downgrade(&store.shared));
+    store
+        .commit(vec![
+            put(key_object(1), 9_000),
+            Change::Remove(key_object(2)),
+            put(key_object(3), 100),
+            put(version(1, 1), 100),
+        ])
+        .unwrap();
+    *slot.lock().unwrap() = None;
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() > 8, "{}", seen.len());
+    for (point, state) in seen.iter() {
+        assert_eq!(state, &before, "at {point}");
+    }
+    assert_eq!(get(&store, &key_object(2)).unwrap(), None);
+    assert_eq!(
+        store.read(|view| view.key_objects(None, 10)).unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn a_panic_in_a_storage_call_poisons_and_does_not_escape() {
+    let place = Place::with(vec![put(key_object(1), 100)]);
+    let armed = Arc::new(AtomicBool::new(false));
+    let own = Arc::clone(&armed);
+    let points = Points::calling(move |point| {
+        assert!(
+            !(own.load(Ordering::SeqCst) && point == "flush"),
+            "injected panic"
+        );
+        Ok(())
+    });
+    let store = place.open_with(OpenMode {
+        points,
+        ..OpenMode::default()
+    });
+    armed.store(true, Ordering::SeqCst);
+    let failed = store.commit(vec![put(key_object(2), 100)]).unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Corrupt);
+    armed.store(false, Ordering::SeqCst);
+    assert_eq!(
+        get(&store, &key_object(1)).unwrap_err().kind(),
+        ErrorKind::VaultFailed
+    );
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.check().unwrap().findings, []);
+}
+
+#[test]
+fn a_random_generator_that_fails_refuses_the_change_only() {
+    #[derive(Debug)]
+    struct Dry(AtomicBool);
+    impl Entropy for Dry {
+        fn fill(&self, bytes: &mut [u8]) -> Result<()> {
+            if self.0.load(Ordering::SeqCst) {
+                return Err(Error::new(ErrorKind::RandomUnavailable, "dry"));
+            }
+            OsEntropy.fill(bytes)
+        }
+    }
+    let entropy = Arc::new(Dry(AtomicBool::new(false)));
+    let config = StoreConfig {
+        entropy: Arc::clone(&entropy) as Arc<dyn Entropy>,
+        ..config()
+    };
+    let store = Store::in_memory(config, Vec::new()).unwrap();
+    entropy.0.store(true, Ordering::SeqCst);
+    let refused = store.commit(vec![put(key_object(1), 10)]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::RandomUnavailable);
+    entropy.0.store(false, Ordering::SeqCst);
+    assert_eq!(get(&store, &key_object(1)).unwrap(), None);
+    store.commit(vec![put(key_object(1), 10)]).unwrap();
+}
+
+/// Counts the operations of the store on its own files, and fails one.
+#[derive(Debug)]
+struct CountingFiles {
+    files: Arc<dyn Files>,
+    log: Arc<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    operations: Mutex<Vec<String>>,
+    fail: Mutex<Option<String>>,
+}
+
+impl Log {
+    fn note(&self, operation: &str, name: &str) -> Result<()> {
+        let entry = format!("{operation} {name}");
+        let fails = self.fail.lock().unwrap().as_ref() == Some(&entry);
+        self.operations.lock().unwrap().push(entry);
+        if fails {
+            return Err(Error::new(ErrorKind::StorageFull, "injected"));
+        }
+        Ok(())
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.operations.lock().unwrap())
+    }
+}
+
+#[derive(Debug)]
+struct CountingFile {
+    file: Box<dyn VaultFile>,
+    name: String,
+    log: Arc<Log>,
+}
+
+impl Files for CountingFiles {
+    fn open(&self, name: &str, access: Access) -> Result<Option<Box<dyn VaultFile>>> {
+        let (name, log) = (name.to_owned(), Arc::clone(&self.log));
+        Ok(self
+            .files
+            .open(&name, access)?
+            .map(|file| Box::new(CountingFile { file, name, log }) as Box<dyn VaultFile>))
+    }
+    fn list(&self, within: Option<&str>) -> Result<Option<Vec<String>>> {
+        self.files.list(within)
+    }
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.files.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> Result<bool> {
+        self.log.note("remove", name)?;
+        self.files.remove(name)
+    }
+    fn set_mode(&self, name: &str, mode: u32) -> Result<()> {
+        self.files.set_mode(name, mode)
+    }
+    fn sync_directory(&self, within: Option<&str>) -> Result<()> {
+        self.files.sync_directory(within)
+    }
+}
+
+impl VaultFile for CountingFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.log.note(&format!("write{offset}"), &self.name)?;
+        self.file.write_at(bytes, offset)
+    }
+    fn sync_data(&self) -> Result<()> {
+        self.log.note("sync", &self.name)?;
+        self.file.sync_data()
+    }
+    fn forget_cached(&self) -> Result<()> {
+        self.file.forget_cached()
+    }
+    fn try_lock(&self) -> Result<bool> {
+        self.file.try_lock()
+    }
+    fn facts(&self) -> Result<FileFacts> {
+        self.file.facts()
+    }
+}
+
+fn open_counting(place: &Place) -> (Store, Arc<Log>) {
+    let log = Arc::new(Log::default());
+    let own = Arc::clone(&log);
+    let dir = VaultDir::open(&place.path)
+        .unwrap()
+        .map_files(|files| Arc::new(CountingFiles { files, log: own }));
+    let (store, _) = Store::open(dir, place.config.clone()).unwrap();
+    log.take();
+    (store, log)
+}
+
+#[test]
+fn a_group_costs_one_sync_and_the_anchor_alternates_only_over_syncs() {
+    let place = Place::new();
+    let (store, log) = open_counting(&place);
+    store.commit(vec![put(key_object(1), 100)]).unwrap();
+    let first = log.take();
+    assert_eq!(first.len(), 2, "{first:?}");
+    assert_eq!(first[0], "sync db");
+    assert!(
+        first[1].starts_with("write") && first[1].ends_with("vault.anchor"),
+        "{first:?}"
+    );
+    store.commit(vec![put(key_object(2), 30_000)]).unwrap();
+    assert_eq!(log.take(), first, "the same slot until a sync");
+    thread::sleep(std::time::Duration::from_millis(1_300));
+    assert_eq!(
+        log.take(),
+        ["sync vault.anchor"],
+        "within a second, without a further change"
+    );
+    store.commit(vec![put(key_object(3), 100)]).unwrap();
+    let other = log.take();
+    assert_eq!(other[0], "sync db");
+    assert_ne!(other[1], first[1], "the other slot after a sync");
+    store.close().unwrap();
+    assert_eq!(log.take(), ["sync vault.anchor", "sync db"]);
+}
+
+#[test]
+fn a_file_operation_that_fails_poisons_and_loses_nothing_that_was_acknowledged() {
+    for fails in [
+        "sync db",
+        "write0 vault.anchor",
+        "write4096 vault.anchor",
+        "sync vault.anchor",
+    ] {
+        let place = Place::new();
+        let (store, log) = open_counting(&place);
+        let kept = put(key_object(1), 100);
+        *log.fail.lock().unwrap() = Some(fails.to_owned());
+        let mut acknowledged = store.commit(vec![kept.clone()]).is_ok();
+        if acknowledged {
+            acknowledged &= store.sync_anchor().is_ok() || fails == "sync vault.anchor";
+            let _ = store.commit(vec![put(key_object(2), 100)]);
+        }
+        *log.fail.lock().unwrap() = None;
+        let refused = store.commit(vec![put(key_object(3), 100)]).unwrap_err();
+        assert_eq!(
+            refused.kind(),
+            ErrorKind::VaultFailed,
+            "after a failed {fails}"
+        );
+        assert_eq!(
+            get(&store, &key_object(1)).unwrap_err().kind(),
+            ErrorKind::VaultFailed
+        );
+        assert!(store.close().is_err());
+        let (store, report) = place.try_open().unwrap();
+        assert!(report.unclean);
+        assert_eq!(store.check().unwrap().findings, []);
+        if acknowledged {
+            assert_eq!(get(&store, &key_object(1)).unwrap(), Some(of(&kept)));
+        }
+        assert_eq!(get(&store, &key_object(3)).unwrap(), None);
+    }
+}

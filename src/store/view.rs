@@ -1,0 +1,190 @@
+//! What one read sees: a single state of the vault.
+
+use std::cell::RefCell;
+
+use super::Shared;
+use super::engine::{Bound, Scan, after, index_of, lowest};
+use super::ledger::Ledger;
+use crate::error::Result;
+use crate::format::record::{
+    BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord,
+};
+
+/// The records as they are between two groups.
+pub(crate) struct View<'s> {
+    shared: &'s Shared,
+    /// Held by a reader that shut the committer out; else groups may land meanwhile, and the read is repeated.
+    ledger: Option<RefCell<&'s mut Ledger>>,
+}
+
+impl<'s> View<'s> {
+    pub(super) fn unlocked(shared: &'s Shared) -> Self {
+        Self {
+            shared,
+            ledger: None,
+        }
+    }
+
+    pub(super) fn locked(shared: &'s Shared, ledger: &'s mut Ledger) -> Self {
+        Self {
+            shared,
+            ledger: Some(RefCell::new(ledger)),
+        }
+    }
+
+    /// Any record; for one of a key, its bucket is verified first.
+    ///
+    /// Errors: `Tampered`, `Corrupt`, `NewerFormat`, `VaultFailed`.
+    pub(crate) fn record(&self, index: &IndexKey) -> Result<Option<SealedRecord>> {
+        if index.class().is_bucket_member() {
+            self.require_bucket(index.bucket_number())?;
+        }
+        // The engine first: what changes under this read is covered before it changes.
+        let stored = self.shared.engine.get(index);
+        match self.shared.overlay.get(index) {
+            Some(pre_image) => Ok(pre_image),
+            None => stored,
+        }
+    }
+
+    /// A settings record.
+    pub(crate) fn settings(&self, number: u64) -> Result<Option<SealedRecord>> {
+        self.record(&IndexKey::settings(number))
+    }
+
+    /// All versions of a key object, in the order of their index keys.
+    pub(crate) fn versions(&self, n: [u8; 16]) -> Result<Vec<(IndexKey, SealedRecord)>> {
+        let first = IndexKey::key_version(n, [0; 16]);
+        self.require_bucket(first.bucket_number())?;
+        self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
+    }
+
+    /// The GCM counters of a key object.
+    pub(crate) fn gcm_counters(&self, n: [u8; 16]) -> Result<Vec<(IndexKey, SealedRecord)>> {
+        let first = IndexKey::gcm_counter(n, [0; 16]);
+        self.require_bucket(first.bucket_number())?;
+        self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
+    }
+
+    /// Up to `limit` key objects in the order of `n`, beginning after `previous`.
+    pub(crate) fn key_objects(
+        &self,
+        previous: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<Vec<([u8; 16], SealedRecord)>> {
+        let end = lowest(&[NAMESPACE_KEYS + 1]);
+        let mut from = lowest(&[NAMESPACE_KEYS]);
+        if let Some(previous) = previous {
+            let mut last = [u8::MAX; IndexKey::LENGTH];
+            last[..17].copy_from_slice(&IndexKey::key_object(previous).as_bytes()[..17]);
+            from = after(last).unwrap_or(end);
+        }
+        let first_bucket = bucket_at(&from);
+        let mut found = Vec::new();
+        let mut next = Some(from);
+        while let Some(from) = next {
+            if found.len() >= limit {
+                break;
+            }
+            let (records, following) = self.page(&Scan {
+                from,
+                until: Some(end),
+                class: Some(Class::KeyObject),
+                limit: (limit - found.len()).min(PAGE),
+            })?;
+            found.extend(
+                records
+                    .into_iter()
+                    .map(|(index, record)| (index.n(), record)),
+            );
+            next = following;
+        }
+        found.truncate(limit);
+        // A key that is not in the list is an answer too: every bucket that the list passed counts.
+        let last_bucket = match found.last() {
+            Some((n, _)) if found.len() >= limit => IndexKey::key_object(*n).bucket_number(),
+            _ => BUCKET_COUNT - 1,
+        };
+        for bucket in first_bucket..=last_bucket {
+            self.require_bucket(bucket)?;
+        }
+        Ok(found)
+    }
+
+    /// All records of a class that belongs to no key: intents, settings.
+    pub(crate) fn nameless(&self, class: Class) -> Result<Vec<(IndexKey, SealedRecord)>> {
+        self.all(Scan::prefix(&[NAMESPACE_NAMELESS, class.byte()], PAGE))
+    }
+
+    /// Up to `limit` audit records, from this one on.
+    pub(crate) fn audit(&self, first: u64, limit: usize) -> Result<Vec<(IndexKey, SealedRecord)>> {
+        let mut scan = Scan::prefix(&[NAMESPACE_NAMELESS, Class::Audit.byte()], limit);
+        scan.from[9..17].copy_from_slice(&first.to_be_bytes());
+        Ok(self.page(&scan)?.0)
+    }
+
+    fn require_bucket(&self, number: u16) -> Result<()> {
+        match &self.ledger {
+            Some(ledger) => self.shared.verify_bucket(&mut ledger.borrow_mut(), number),
+            None => self.shared.require_bucket(number),
+        }
+    }
+
+    fn all(&self, mut scan: Scan) -> Result<Vec<(IndexKey, SealedRecord)>> {
+        let mut found = Vec::new();
+        loop {
+            let (records, next) = self.page(&scan)?;
+            found.extend(records);
+            match next {
+                Some(from) => scan.from = from,
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// A page of the engine, with the records of a group in flight as they were before it.
+    fn page(&self, scan: &Scan) -> Result<(Vec<(IndexKey, SealedRecord)>, Option<Bound>)> {
+        let page = self.shared.engine.scan(scan)?;
+        let covered = self
+            .shared
+            .overlay
+            .range(scan.from, page.next.or(scan.until));
+        if covered.is_empty() {
+            let records = page
+                .records
+                .into_iter()
+                .map(|(index, record)| record.map(|record| (index, record)))
+                .collect::<Result<_>>()?;
+            return Ok((records, page.next));
+        }
+        let mut merged: std::collections::BTreeMap<Bound, Result<SealedRecord>> = page
+            .records
+            .into_iter()
+            .map(|(index, record)| (*index.as_bytes(), record))
+            .collect();
+        for (key, pre_image) in covered {
+            let wanted = scan.class.is_none_or(|class| class.byte() == key[17]);
+            match pre_image.filter(|_| wanted) {
+                Some(record) => merged.insert(key, Ok(record)),
+                None => merged.remove(&key),
+            };
+        }
+        let records = merged
+            .into_iter()
+            .map(|(key, record)| Ok((index_of(key)?, record?)))
+            .collect::<Result<_>>()?;
+        Ok((records, page.next))
+    }
+}
+
+/// Records in one page of a scan.
+const PAGE: usize = 256;
+
+/// The bucket in which a scan of the key objects begins.
+fn bucket_at(from: &Bound) -> u16 {
+    if from[0] == NAMESPACE_KEYS {
+        u16::from_be_bytes([from[1], from[2]]) >> 4
+    } else {
+        BUCKET_COUNT
+    }
+}
