@@ -11,6 +11,7 @@ mod policy;
 mod seal;
 mod secret;
 mod store;
+mod vault;
 
 pub use crypto::public_key::PublicKey;
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};
@@ -40,3 +41,8 @@ pub use model::version::KeyVersion;
 pub use seal::passphrase::PassphraseParameters;
 pub use seal::slot::Unlock;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
+pub use vault::{
+    BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, RestoreResult, SecurityDomain,
+    Vault, VaultOptions, VaultStatus, hazmat,
+};

@@ -5,6 +5,7 @@ pub(crate) mod containers;
 pub(crate) mod hash;
 pub(crate) mod limits;
 pub(crate) mod public_key;
+mod public_key_forms;
 pub(crate) mod rustcrypto;
 mod signature_der;
 pub(crate) mod validation;

@@ -1,5 +1,6 @@
 //! A key and its versions as the vault keeps them, and the names that backends give them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -88,12 +89,19 @@ impl fmt::Debug for KeyBlob {
 /// characters `0-9 a-z A-Z - . : _`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct BackendId {
-    text: Box<str>,
+    text: Cow<'static, str>,
 }
 
 impl BackendId {
     /// The longest name, in characters.
     pub const MAX_LENGTH: usize = 64;
+
+    /// For the constants of this crate, which are legal.
+    pub(crate) const fn from_static(text: &'static str) -> Self {
+        Self {
+            text: Cow::Borrowed(text),
+        }
+    }
 
     /// The name.
     #[must_use]
@@ -112,7 +120,9 @@ impl FromStr for BackendId {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-.:_".contains(&byte));
         if legal {
-            Ok(Self { text: text.into() })
+            Ok(Self {
+                text: Cow::Owned(text.to_owned()),
+            })
         } else {
             Err(Error::bad_parameter(
                 "a backend id is 1 to 64 of the characters 0-9, a-z, A-Z, -, ., : and _",

@@ -200,11 +200,16 @@ impl ImportKeyOptions {
     /// [`hsm`](Self::hsm), which override them.
     #[must_use]
     pub fn new(key: ImportedKey) -> Self {
-        let mut common = VersionOptions::default();
-        common.operations = key.operations;
-        if key.hsm {
-            common.placement = Placement::FirstHardware;
-        }
+        let placement = if key.hsm {
+            Placement::FirstHardware
+        } else {
+            Placement::Software
+        };
+        let common = VersionOptions {
+            placement,
+            operations: key.operations,
+            ..VersionOptions::default()
+        };
         Self { key, common }
     }
 

@@ -42,6 +42,11 @@ pub(crate) fn write(dir: &VaultDir, copy: &[u8]) -> Result<()> {
     dir.files().sync_directory(None)
 }
 
+/// Overwrites both copies with zeros, durably: without them nothing in the directory opens.
+pub(crate) fn erase(dir: &VaultDir) -> Result<()> {
+    write(dir, &[0; HEADER_COPY_LENGTH])
+}
+
 /// Rewrites a copy that differs from the verified one; whether there was any.
 pub(crate) fn heal(dir: &VaultDir, verified: &[u8]) -> Result<bool> {
     let copies = read(dir)?;

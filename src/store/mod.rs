@@ -273,6 +273,21 @@ impl Store {
             .inspect_err(|error| self.shared.poison.fail(error))
     }
 
+    /// Errors: `VaultFailed` when the handle is closed or of no more use.
+    pub(crate) fn ensure_usable(&self) -> Result<()> {
+        self.shared.poison.check()
+    }
+
+    /// Rewrites a copy of the header that differs from the one that the records belong to.
+    ///
+    /// Errors: `ReadOnly`, `StorageFull`, `Io`.
+    pub(crate) fn heal_header(&self, verified: &[u8]) -> Result<bool> {
+        match self.shared.lock_dir().as_ref() {
+            Some(dir) => header_file::heal(dir, verified),
+            None => Ok(false),
+        }
+    }
+
     /// Syncs the anchor now rather than within a second.
     pub(crate) fn sync_anchor(&self) -> Result<()> {
         self.shared.poison.check()?;

@@ -44,9 +44,7 @@ impl SoftwareBackend {
     #[must_use]
     pub fn with_entropy(entropy: Arc<dyn Entropy>) -> Self {
         Self {
-            id: Self::ID
-                .parse()
-                .expect("the constant is a legal backend id"),
+            id: BackendId::from_static(Self::ID),
             engine: Arc::new(RustCryptoEngine::new(Arc::clone(&entropy))),
             entropy,
             capabilities: Arc::new(capabilities()),

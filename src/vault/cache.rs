@@ -1,0 +1,188 @@
+//! Opened key versions, kept so that an operation costs no more than the primitive.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, RwLock};
+
+use crate::backend::KeyHandle;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::algorithm::CryptoOperation;
+use crate::model::identifier::{KeyIdentifier, KeySelector};
+use crate::model::key::{KeyTag, VersionAttributes};
+use crate::model::name::KeyName;
+use crate::model::spec::KeySpec;
+use crate::model::version::KeyVersion;
+use crate::policy::Authorized;
+
+const SHARDS: usize = 32;
+
+/// After this time a cached version is read again, in milliseconds.
+const MAX_AGE_MS: u64 = 3_600_000;
+
+/// A version that is open for use.
+#[derive(Debug)]
+pub(super) struct OpenVersion {
+    pub(super) id: KeyIdentifier,
+    pub(super) tag: KeyTag,
+    pub(super) spec: KeySpec,
+    pub(super) attributes: VersionAttributes,
+    handle: Arc<dyn KeyHandle>,
+    opened_ms: u64,
+}
+
+impl OpenVersion {
+    pub(super) fn new(
+        id: KeyIdentifier,
+        tag: KeyTag,
+        spec: KeySpec,
+        attributes: VersionAttributes,
+        handle: Arc<dyn KeyHandle>,
+        opened_ms: u64,
+    ) -> Self {
+        Self {
+            id,
+            tag,
+            spec,
+            attributes,
+            handle,
+            opened_ms,
+        }
+    }
+
+    /// The handle, for the one operation that was authorized: there is no other way to it.
+    pub(super) fn redeem(
+        &self,
+        authorized: Authorized,
+    ) -> Result<(CryptoOperation, &dyn KeyHandle)> {
+        let operation = authorized.operation_on(self.tag).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                "an operation was authorized for another key version",
+            )
+        })?;
+        Ok((operation, &*self.handle))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// Rises with every change of a key of this shard.
+    epoch: u64,
+    keys: HashMap<KeyName, CachedKey>,
+    versions: usize,
+}
+
+#[derive(Debug, Default)]
+struct CachedKey {
+    newest: Option<KeyVersion>,
+    versions: Vec<Arc<OpenVersion>>,
+}
+
+/// A bounded map from names to open versions.
+#[derive(Debug)]
+pub(super) struct KeyCache {
+    shards: Vec<RwLock<Shard>>,
+    hasher: RandomState,
+    capacity_per_shard: usize,
+}
+
+/// The state of a shard before a record was read; what was read is kept only if it is unchanged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Epoch(u64);
+
+impl KeyCache {
+    /// At most `capacity` versions, rounded up to a multiple of the number of shards.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            hasher: RandomState::new(),
+            capacity_per_shard: capacity.div_ceil(SHARDS),
+        }
+    }
+
+    fn shard(&self, name: &KeyName) -> &RwLock<Shard> {
+        let hash = self.hasher.hash_one(name);
+        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+    }
+
+    pub(super) fn get(&self, selector: KeySelector<'_>, now_ms: u64) -> Option<Arc<OpenVersion>> {
+        let shard = read(self.shard(selector.name()));
+        let key = shard.keys.get(selector.name())?;
+        let wanted = match selector.version() {
+            Some(version) => version,
+            None => key.newest?,
+        };
+        key.versions
+            .iter()
+            .find(|open| open.id.version() == wanted)
+            .filter(|open| now_ms.saturating_sub(open.opened_ms) < MAX_AGE_MS)
+            .cloned()
+    }
+
+    pub(super) fn epoch(&self, name: &KeyName) -> Epoch {
+        Epoch(read(self.shard(name)).epoch)
+    }
+
+    /// Keeps a version that was read after `epoch` was taken, unless its key changed since.
+    pub(super) fn insert(&self, epoch: Epoch, open: &Arc<OpenVersion>, is_newest: bool) {
+        if self.capacity_per_shard == 0 {
+            return;
+        }
+        let mut shard = write(self.shard(open.id.name()));
+        if shard.epoch != epoch.0 {
+            return;
+        }
+        while shard.versions >= self.capacity_per_shard {
+            // The map's order is random: so is what makes room.
+            let Some(victim) = shard.keys.keys().next().cloned() else {
+                break;
+            };
+            shard.forget(&victim);
+        }
+        let key = shard.keys.entry(open.id.name().clone()).or_default();
+        let version = open.id.version();
+        let before = key.versions.len();
+        key.versions.retain(|other| other.id.version() != version);
+        key.versions.push(Arc::clone(open));
+        let after = key.versions.len();
+        if is_newest {
+            key.newest = Some(version);
+        }
+        shard.versions = shard.versions + after - before;
+    }
+
+    /// Forgets a key that changed. An operation that begins after this sees the change.
+    pub(super) fn invalidate(&self, name: &KeyName) {
+        let mut shard = write(self.shard(name));
+        shard.epoch += 1;
+        shard.forget(name);
+    }
+
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = write(shard);
+            shard.epoch += 1;
+            shard.keys.clear();
+            shard.versions = 0;
+        }
+    }
+}
+
+impl Shard {
+    fn forget(&mut self, name: &KeyName) {
+        if let Some(key) = self.keys.remove(name) {
+            self.versions -= key.versions.len();
+        }
+    }
+}
+
+/// Nothing is left half done in a shard when a thread panics, so poison is no reason to stop.
+fn read(lock: &RwLock<Shard>) -> std::sync::RwLockReadGuard<'_, Shard> {
+    lock.read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write(lock: &RwLock<Shard>) -> std::sync::RwLockWriteGuard<'_, Shard> {
+    lock.write()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

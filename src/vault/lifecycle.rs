@@ -1,0 +1,388 @@
+//! Deleting, recovering and purging keys.
+
+use super::keys::name_is_deleted;
+use super::records::StoredKey;
+use super::{Inner, Vault};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::key::{Deletion, VersionRecord};
+use crate::model::name::KeyName;
+use crate::model::results::{DeletedKey, DeletionDates, KeyBundle};
+use crate::model::time::Timestamp;
+use crate::policy::{self, Lifecycle};
+use crate::store::{Change, CommitOptions, View};
+
+/// How far the clock may move between two commits before nobody believes it: 32 days, in milliseconds.
+pub(super) const PLAUSIBLE_CLOCK_STEP_MS: u64 = 32 * 86_400 * 1_000;
+
+/// How many key objects one step of maintenance looks at.
+const MAINTENANCE_STEP: usize = 256;
+
+/// What [`Vault::maintain`] may believe.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MaintenanceOptions {
+    clock_confirmed: bool,
+}
+
+impl MaintenanceOptions {
+    /// The clock is believed when it is at most 32 days after the last commit.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The caller vouches for the clock, however long nothing was committed.
+    #[must_use]
+    pub fn confirm_clock(mut self) -> Self {
+        self.clock_confirmed = true;
+        self
+    }
+}
+
+/// What [`Vault::maintain`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MaintenanceReport {
+    purged: Vec<KeyName>,
+}
+
+impl MaintenanceReport {
+    /// The deleted keys whose scheduled purge date had come, and which are gone now.
+    #[must_use]
+    pub fn purged(&self) -> &[KeyName] {
+        &self.purged
+    }
+}
+
+impl Vault {
+    /// Deletes a key with all its versions: Azure's
+    /// [Delete Key](https://learn.microsoft.com/rest/api/keyvault/keys/delete-key/delete-key).
+    ///
+    /// The key can be recovered until its scheduled purge date; in a vault without soft delete it is
+    /// gone at once. **Durability:** as every change.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyNotFound`](ErrorKind::KeyNotFound), also when it is deleted already; and the errors of storage.
+    pub fn delete_key(&self, name: &KeyName) -> Result<DeletedKey> {
+        self.inner
+            .delete(name)
+            .map_err(|error| error.with_key(name).with_operation("delete_key"))
+    }
+
+    /// A deleted key: Azure's
+    /// [Get Deleted Key](https://learn.microsoft.com/rest/api/keyvault/keys/get-deleted-key/get-deleted-key).
+    ///
+    /// # Errors
+    ///
+    /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
+    pub fn get_deleted_key(&self, name: &KeyName) -> Result<DeletedKey> {
+        let get = || {
+            let (key, newest) = self.inner.store.read(|view| {
+                let key = self.inner.load_deleted(view, name)?;
+                let newest = self.inner.load_newest(view, &key)?;
+                Ok((key, newest))
+            })?;
+            Ok(self.inner.deleted_key(&key, newest))
+        };
+        get().map_err(|error: Error| error.with_key(name).with_operation("get_deleted_key"))
+    }
+
+    /// Brings a deleted key back, with all versions, properties and tags: Azure's
+    /// [Recover Deleted Key](https://learn.microsoft.com/rest/api/keyvault/keys/recover-deleted-key/recover-deleted-key).
+    /// The answer shows the newest version.
+    ///
+    /// # Errors
+    ///
+    /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
+    pub fn recover_deleted_key(&self, name: &KeyName) -> Result<KeyBundle> {
+        self.inner
+            .recover(name)
+            .map_err(|error| error.with_key(name).with_operation("recover_deleted_key"))
+    }
+
+    /// Removes a deleted key for ever: Azure's
+    /// [Purge Deleted Key](https://learn.microsoft.com/rest/api/keyvault/keys/purge-deleted-key/purge-deleted-key).
+    ///
+    /// The records are gone when this returns, and the name is free. Their old ciphertext stays in the
+    /// files of the storage engine until it is overwritten there; backups are independent copies.
+    ///
+    /// # Errors
+    ///
+    /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound);
+    /// [`PurgeRefused`](ErrorKind::PurgeRefused) under purge protection, and in a vault without soft delete,
+    /// where deletion was final; and the errors of storage.
+    pub fn purge_deleted_key(&self, name: &KeyName) -> Result<()> {
+        self.inner
+            .purge(name)
+            .map_err(|error| error.with_key(name).with_operation("purge_deleted_key"))
+    }
+
+    /// Does what time has made due: purges deleted keys whose scheduled purge date has come.
+    ///
+    /// A vault has no thread for this: call it now and then, for example daily.
+    ///
+    /// # Errors
+    ///
+    /// [`ClockJump`](ErrorKind::ClockJump) when something is due and the clock is more than 32 days after the
+    /// last commit: a wrong clock must not destroy keys; see
+    /// [`MaintenanceOptions::confirm_clock`]. And the errors of storage.
+    pub fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
+        self.inner
+            .maintain(options)
+            .map_err(|error| error.with_operation("maintain"))
+    }
+
+    /// Whether [`Vault::maintain`] would have something to do at `now`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of storage.
+    pub fn due(&self, now: Timestamp) -> Result<bool> {
+        let mut after = None;
+        loop {
+            let (step, last) = self.inner.gone_keys(after, now)?;
+            if !step.is_empty() {
+                return Ok(true);
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(false),
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn delete(&self, name: &KeyName) -> Result<DeletedKey> {
+        let _guard = self.locks.lock(name);
+        let now = self.now();
+        let soft_delete = self.deletion_settings().soft_delete();
+        let (mut key, newest, removal) = self.store.read(|view| {
+            let key = self.load_active(view, name)?;
+            let newest = self.load_newest(view, &key)?;
+            let removal = if soft_delete.is_off() {
+                self.remove_key(view, &key)?
+            } else {
+                Vec::new()
+            };
+            Ok((key, newest, removal))
+        })?;
+        if soft_delete.is_off() {
+            let object_id = key.object.object_id;
+            self.commit_purge(name, removal, &object_id, now)?;
+            return Ok(DeletedKey {
+                bundle: self.bundle(&key.object, newest),
+                deletion: DeletionDates {
+                    deleted_on: now,
+                    scheduled_purge: None,
+                },
+            });
+        }
+        key.object.deletion = Some(Deletion {
+            deleted: now,
+            scheduled_purge: now.plus_days(soft_delete.recoverable_days().into()),
+        });
+        self.commit(name, vec![self.put_key(&key)?])?;
+        Ok(self.deleted_key(&key, newest))
+    }
+
+    fn recover(&self, name: &KeyName) -> Result<KeyBundle> {
+        let _guard = self.locks.lock(name);
+        let (mut key, newest) = self.store.read(|view| {
+            let key = self.load_deleted(view, name)?;
+            let newest = self.load_newest(view, &key)?;
+            Ok((key, newest))
+        })?;
+        key.object.deletion = None;
+        self.commit(name, vec![self.put_key(&key)?])?;
+        Ok(self.bundle(&key.object, newest))
+    }
+
+    fn purge(&self, name: &KeyName) -> Result<()> {
+        let settings = self.deletion_settings();
+        if settings.soft_delete().is_off() {
+            return Err(Error::new(
+                ErrorKind::PurgeRefused,
+                "this vault has no soft delete: a deleted key is gone already",
+            ));
+        }
+        let _guard = self.locks.lock(name);
+        let (key, removal) = self.store.read(|view| {
+            let key = self.load_deleted(view, name)?;
+            let removal = self.remove_key(view, &key)?;
+            Ok((key, removal))
+        })?;
+        if settings.purge_protection() {
+            return Err(Error::new(
+                ErrorKind::PurgeRefused,
+                "purge is not allowed because purge protection is enabled for this vault; the key \
+                 goes at its scheduled purge date",
+            ));
+        }
+        self.commit_purge(name, removal, &key.object.object_id, self.now())
+    }
+
+    /// Removes the records and leaves a tombstone, in one group.
+    fn commit_purge(
+        &self,
+        name: &KeyName,
+        mut removal: Vec<Change>,
+        object_id: &[u8; 16],
+        now: Timestamp,
+    ) -> Result<()> {
+        // The list stays locked until its record is durable, so that tombstones keep their order.
+        let mut tombstones = self.lock_tombstones();
+        let id = self.hierarchy.tombstone_prf(object_id);
+        let (change, list) = tombstones.with(self, id, now)?;
+        removal.push(change);
+        let options = CommitOptions {
+            raise_shred_term: true,
+            ..CommitOptions::default()
+        };
+        let committed = self.store.commit_with(removal, options);
+        self.cache.invalidate(name);
+        self.gcm.forget(name);
+        self.note_time();
+        committed?;
+        *tombstones = list;
+        Ok(())
+    }
+
+    fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
+        let now = self.now();
+        let mut report = MaintenanceReport::default();
+        let mut after = None;
+        loop {
+            let (due, last) = self.gone_keys(after, now)?;
+            if !due.is_empty() && !options.clock_confirmed {
+                self.require_plausible_clock()?;
+            }
+            for name in due {
+                if self.purge_gone(&name, now)? {
+                    report.purged.push(name);
+                }
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => break,
+            }
+        }
+        if options.clock_confirmed {
+            self.store.commit_with(
+                Vec::new(),
+                CommitOptions {
+                    reset_time_floor: true,
+                    ..CommitOptions::default()
+                },
+            )?;
+            self.note_time();
+        }
+        Ok(report)
+    }
+
+    /// Purges one key if it is still gone.
+    fn purge_gone(&self, name: &KeyName, now: Timestamp) -> Result<bool> {
+        let _guard = self.locks.lock(name);
+        let found = self.store.read(|view| {
+            let Some(key) = self
+                .load_key(view, name)?
+                .filter(|key| policy::lifecycle(&key.object, now) == Lifecycle::Gone)
+            else {
+                return Ok(None);
+            };
+            let removal = self.remove_key(view, &key)?;
+            Ok(Some((key, removal)))
+        })?;
+        let Some((key, removal)) = found else {
+            return Ok(false);
+        };
+        self.commit_purge(name, removal, &key.object.object_id, now)?;
+        Ok(true)
+    }
+
+    /// The names of the keys of one step that are gone at `now`, and where the next step begins.
+    fn gone_keys(
+        &self,
+        after: Option<[u8; 16]>,
+        now: Timestamp,
+    ) -> Result<(Vec<KeyName>, Option<[u8; 16]>)> {
+        self.store.read(|view| {
+            let objects = view.key_objects(after, MAINTENANCE_STEP)?;
+            let last = objects.last().map(|(n, _)| *n);
+            let mut gone = Vec::new();
+            for (n, record) in &objects {
+                let key = self.open_key(*n, record)?;
+                if policy::lifecycle(&key.object, now) == Lifecycle::Gone {
+                    gone.push(key.object.name);
+                }
+            }
+            Ok((gone, last))
+        })
+    }
+
+    /// Errors: `ClockJump` when the wall clock is further ahead of the last commit than is plausible.
+    pub(super) fn require_plausible_clock(&self) -> Result<()> {
+        let last = self.store.state().max_time_seen_ms;
+        let ahead = self.clock.unix_milliseconds().saturating_sub(last);
+        if ahead <= PLAUSIBLE_CLOCK_STEP_MS {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ClockJump,
+            format!(
+                "the clock is {} days after the last change of this vault, and deleted keys would be \
+                 destroyed on its word; check it, then call maintain with \
+                 MaintenanceOptions::confirm_clock",
+                ahead / 86_400_000
+            ),
+        ))
+    }
+
+    fn load_deleted(&self, view: &View<'_>, name: &KeyName) -> Result<StoredKey> {
+        self.load_key(view, name)?
+            .filter(|key| policy::lifecycle(&key.object, self.now()) == Lifecycle::Deleted)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::DeletedKeyNotFound,
+                    "no deleted key of this name can be recovered or purged",
+                )
+            })
+    }
+
+    pub(super) fn deleted_key(&self, key: &StoredKey, newest: VersionRecord) -> DeletedKey {
+        DeletedKey {
+            bundle: self.bundle(&key.object, newest),
+            deletion: deletion_dates(key),
+        }
+    }
+
+    /// Errors: `KeyExists`, `KeyDeleted` when a restored key cannot take the name.
+    pub(super) fn require_free_name(&self, view: &View<'_>, name: &KeyName) -> Result<Vec<Change>> {
+        let Some(key) = self.load_key(view, name)? else {
+            return Ok(Vec::new());
+        };
+        match policy::lifecycle(&key.object, self.now()) {
+            Lifecycle::Active => Err(Error::new(
+                ErrorKind::KeyExists,
+                "a key of this name exists; a backup is restored only under a free name",
+            )),
+            Lifecycle::Deleted => Err(name_is_deleted()),
+            Lifecycle::Gone => {
+                self.require_plausible_clock()?;
+                self.remove_key(view, &key)
+            }
+        }
+    }
+}
+
+pub(super) fn deletion_dates(key: &StoredKey) -> DeletionDates {
+    match key.object.deletion {
+        Some(deletion) => DeletionDates {
+            deleted_on: deletion.deleted,
+            scheduled_purge: Some(deletion.scheduled_purge),
+        },
+        None => DeletionDates {
+            deleted_on: key.object.updated,
+            scheduled_purge: None,
+        },
+    }
+}

@@ -1,0 +1,253 @@
+//! Orchestration: the vault and its operations.
+
+mod backup;
+mod bound;
+mod cache;
+mod check;
+mod crypto_ops;
+mod gcm;
+pub mod hazmat;
+mod keys;
+mod lifecycle;
+mod listing;
+mod open;
+mod perform;
+mod records;
+mod settings;
+mod tombstones;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
+pub use self::bound::BoundKey;
+use self::cache::KeyCache;
+pub use self::check::{CheckFinding, CheckReport};
+use self::gcm::GcmCounters;
+pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
+pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
+pub use self::open::{SecurityDomain, VaultOptions, VaultStatus};
+use self::tombstones::TombstoneList;
+use crate::backend::KeyBackend;
+use crate::env::{Clock, Entropy};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ring::{KekRing, SdkRing};
+use crate::model::identifier::{KeyIdentifier, VaultUrl};
+use crate::model::key::BackendId;
+use crate::model::name::KeyName;
+use crate::model::options::Placement;
+use crate::model::settings::{AlgorithmRules, DeletionSettings};
+use crate::model::time::Timestamp;
+use crate::model::version::KeyVersion;
+use crate::policy::Now;
+use crate::seal::hierarchy::Hierarchy;
+use crate::store::{Change, Store};
+
+/// A key store in a directory.
+///
+/// A handle is cheap to clone, and all clones are one open vault; it is closed when the last clone
+/// is dropped, or at once by [`Vault::close`]. Calls block, for about as long as the primitive
+/// takes, or for a write to disk where a method says so: in an async program, use the runtime's
+/// `spawn_blocking`.
+///
+/// **Durability.** When a method that changes something returns `Ok`, the change survives a power
+/// cut. When it returns an error of the storage, the handle refuses everything else with
+/// [`VaultFailed`](ErrorKind::VaultFailed) until the vault is opened again, because nobody knows what
+/// is on the disk.
+///
+/// # Examples
+///
+/// ```
+/// use strongroom::{CreateKeyOptions, Curve, KeyName, MasterKey, SignatureAlgorithm, Unlock, VaultOptions};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("vault");
+/// let master = MasterKey::generate()?;
+/// let vault = VaultOptions::new().create(&path, Unlock::raw_key(&master))?;
+///
+/// const SIGNER: KeyName = KeyName::from_static("invoice-signer");
+/// vault.create_key(&SIGNER, CreateKeyOptions::ec(Curve::P256).tag("team", "billing"))?;
+/// let signed = vault.sign_data(&SIGNER, SignatureAlgorithm::Es256, b"invoice 7")?;
+///
+/// vault.rotate_key(&SIGNER)?;
+/// vault.verify_data(signed.key_id(), SignatureAlgorithm::Es256, b"invoice 7", signed.signature())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Vault {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    store: Store,
+    hierarchy: Arc<Hierarchy>,
+    kek: KekRing,
+    sdk: Arc<SdkRing>,
+    domain_id: [u8; 16],
+    url: VaultUrl,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// The software backend first.
+    backends: Vec<Arc<dyn KeyBackend>>,
+    leeway_seconds: u64,
+    deletion: RwLock<DeletionSettings>,
+    rules: RwLock<Arc<AlgorithmRules>>,
+    tombstones: Mutex<TombstoneList>,
+    cache: KeyCache,
+    locks: KeyLocks,
+    gcm: GcmCounters,
+    /// The latest time that any commit has seen, in milliseconds since 1970.
+    time_floor_ms: AtomicU64,
+}
+
+impl Vault {
+    /// Closes the vault for every clone of this handle, and reports what a drop would keep quiet.
+    ///
+    /// Counts of GCM encryptions are written back exactly, the anchor is synced, and the lock is
+    /// released. Later calls fail with [`VaultFailed`](ErrorKind::VaultFailed).
+    ///
+    /// # Errors
+    ///
+    /// The [`ErrorKind`] of a last write that failed. The vault is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+
+    /// The base URL in identifiers.
+    #[must_use]
+    pub fn url(&self) -> &VaultUrl {
+        &self.inner.url
+    }
+
+    /// The backends: software first, then those that were given.
+    pub fn backends(&self) -> impl Iterator<Item = &dyn KeyBackend> {
+        self.inner.backends.iter().map(|backend| &**backend)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("url", &self.inner.url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        let counts = self.settle_gcm_counts();
+        self.cache.clear();
+        let closed = self.store.close();
+        counts.and(closed)
+    }
+
+    /// The later of the clock and the latest time that a commit has seen.
+    fn now_ms(&self) -> u64 {
+        self.clock
+            .unix_milliseconds()
+            .max(self.time_floor_ms.load(Ordering::Relaxed))
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_milliseconds(self.now_ms())
+    }
+
+    fn decision_time(&self, now_ms: u64) -> Now {
+        Now {
+            time: Timestamp::from_unix_milliseconds(now_ms),
+            leeway_seconds: self.leeway_seconds,
+        }
+    }
+
+    /// Makes changes of one key durable, and then visible.
+    fn commit(&self, name: &KeyName, changes: Vec<Change>) -> Result<()> {
+        let committed = self.store.commit(changes);
+        // Also after an error: what is on the disk is unknown then.
+        self.cache.invalidate(name);
+        self.note_time();
+        committed
+    }
+
+    fn note_time(&self) {
+        self.time_floor_ms
+            .fetch_max(self.store.state().max_time_seen_ms, Ordering::Relaxed);
+    }
+
+    fn identifier(&self, name: &KeyName, version: KeyVersion) -> KeyIdentifier {
+        KeyIdentifier::new(self.url.clone(), name.clone(), version)
+    }
+
+    fn deletion_settings(&self) -> DeletionSettings {
+        *self.deletion.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn algorithm_rules(&self) -> Arc<AlgorithmRules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn place(&self, placement: &Placement) -> Result<&Arc<dyn KeyBackend>> {
+        match placement {
+            Placement::Software => self
+                .backends
+                .first()
+                .ok_or_else(|| Error::internal("a vault without its software backend")),
+            Placement::FirstHardware => self
+                .backends
+                .iter()
+                .find(|backend| backend.is_hardware())
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::BackendUnavailable,
+                        "an -HSM key needs a hardware backend: add one with VaultOptions::backend",
+                    )
+                }),
+            Placement::Named(id) => self.backend(id),
+        }
+    }
+
+    fn backend(&self, id: &BackendId) -> Result<&Arc<dyn KeyBackend>> {
+        self.backends
+            .iter()
+            .find(|backend| backend.id() == id)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::BackendUnavailable,
+                    format!("the backend {id} is not attached: add it with VaultOptions::backend"),
+                )
+            })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A drop has nobody to tell; `Vault::close` does.
+        let _ = self.close();
+    }
+}
+
+/// Serialises the changes of one key; changes of other keys go on, and share commits.
+struct KeyLocks {
+    stripes: Vec<Mutex<()>>,
+    hasher: std::hash::RandomState,
+}
+
+impl KeyLocks {
+    const STRIPES: usize = 256;
+
+    fn new() -> Self {
+        Self {
+            stripes: (0..Self::STRIPES).map(|_| Mutex::default()).collect(),
+            hasher: std::hash::RandomState::new(),
+        }
+    }
+
+    fn lock(&self, name: &KeyName) -> MutexGuard<'_, ()> {
+        use std::hash::BuildHasher;
+        let hash = self.hasher.hash_one(name);
+        let stripe = usize::try_from(hash % Self::STRIPES as u64).unwrap_or(0);
+        self.stripes[stripe]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,678 @@
+//! Creating, opening and destroying vaults.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::cache::KeyCache;
+use super::gcm::GcmCounters;
+use super::settings::{algorithms_change, deletion_change};
+use super::tombstones::{TombstoneList, open_setting};
+use super::{Inner, KeyLocks, Vault};
+use crate::backend::KeyBackend;
+use crate::backend::software::SoftwareBackend;
+use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::header::{StoredHeader, choose};
+use crate::format::ring::{KekRing, SdkRing};
+use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
+use crate::model::attributes::SoftDelete;
+use crate::model::identifier::VaultUrl;
+use crate::model::settings::{AlgorithmRules, DeletionSettings};
+use crate::seal::header::{OpenedHeader, open_first, seal_header};
+use crate::seal::hierarchy::Hierarchy;
+use crate::seal::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
+use crate::seal::slot::{Unlock, seal_slot};
+use crate::seal::{Suite, hash32};
+use crate::secret::Key32;
+use crate::store::vault_dir::HEADER_FILE;
+use crate::store::{Change, HeaderFacts, Store, StoreConfig, VaultDir, header_file};
+
+/// What the storage engine's cache aims at by default, in bytes.
+const DEFAULT_STORAGE_CACHE: u64 = 256 * 1024 * 1024;
+
+/// How many open key versions are kept by default.
+const DEFAULT_KEY_CACHE: usize = 1_024;
+
+/// The longest leeway, in seconds: Azure's "few minutes".
+const MAX_LEEWAY_SECONDS: u64 = 600;
+
+/// How a vault is created and opened.
+///
+/// # Examples
+///
+/// ```
+/// use strongroom::{MasterKey, SoftDelete, Unlock, VaultOptions};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("vault");
+/// let master = MasterKey::generate()?;
+/// let options = || VaultOptions::new().soft_delete(SoftDelete::DEFAULT);
+/// options().create(&path, Unlock::raw_key(&master))?.close()?;
+/// let vault = options().open(&path, Unlock::raw_key(&master))?;
+/// # drop(vault);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct VaultOptions {
+    url: VaultUrl,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    backends: Vec<Arc<dyn KeyBackend>>,
+    deletion: DeletionSettings,
+    suite: Suite,
+    passphrase_parameters: PassphraseParameters,
+    max_kdf_work_kib: u64,
+    leeway_seconds: u64,
+    key_cache: usize,
+    storage_cache: u64,
+}
+
+impl Default for VaultOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl VaultOptions {
+    /// The defaults: soft delete for 90 days, AES-256-GCM at rest, the system's clock and random generator,
+    /// software keys only.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            url: VaultUrl::default(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            backends: Vec::new(),
+            deletion: DeletionSettings::default(),
+            suite: Suite::Aes256Gcm,
+            passphrase_parameters: PassphraseParameters::default(),
+            max_kdf_work_kib: DEFAULT_MAX_KDF_WORK_KIB,
+            leeway_seconds: 0,
+            key_cache: DEFAULT_KEY_CACHE,
+            storage_cache: DEFAULT_STORAGE_CACHE,
+        }
+    }
+
+    /// The base URL in identifiers; by default `https://vault.invalid`. It is not stored.
+    #[must_use]
+    pub fn url(mut self, url: VaultUrl) -> Self {
+        self.url = url;
+        self
+    }
+
+    /// Another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Another source of random bytes, for keys, ids, salts and IVs alike.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Adds a backend besides the software one. Its id must be its own.
+    #[must_use]
+    pub fn backend(mut self, backend: Arc<dyn KeyBackend>) -> Self {
+        self.backends.push(backend);
+        self
+    }
+
+    /// When creating: how long deleted keys are recoverable. It cannot be changed later.
+    #[must_use]
+    pub fn soft_delete(mut self, soft_delete: SoftDelete) -> Self {
+        self.deletion.soft_delete = soft_delete;
+        self
+    }
+
+    /// When creating: nobody can purge a deleted key before its scheduled date. It cannot be switched off
+    /// later.
+    #[must_use]
+    pub fn purge_protection(mut self) -> Self {
+        self.deletion.purge_protection = true;
+        self
+    }
+
+    /// When creating: seals records with ChaCha20-Poly1305 in place of AES-256-GCM, for processors
+    /// without AES instructions. Everything else about the construction is the same.
+    #[must_use]
+    pub fn chacha20_poly1305(mut self) -> Self {
+        self.suite = Suite::ChaCha20Poly1305;
+        self
+    }
+
+    /// When creating with a passphrase: what a guess costs.
+    #[must_use]
+    pub fn passphrase_parameters(mut self, parameters: PassphraseParameters) -> Self {
+        self.passphrase_parameters = parameters;
+        self
+    }
+
+    /// When opening with a passphrase: the most KiB times passes that a slot may ask for, 1 GiB (1,048,576) by
+    /// default; dearer slots give [`KdfCostRefused`](ErrorKind::KdfCostRefused).
+    #[must_use]
+    pub fn max_kdf_work_kib(mut self, kib: u64) -> Self {
+        self.max_kdf_work_kib = kib;
+        self
+    }
+
+    /// Seconds by which not-before and expiry are stretched, for clocks that differ: 0 by default, at most
+    /// 600.
+    #[must_use]
+    pub fn leeway_seconds(mut self, seconds: u64) -> Self {
+        self.leeway_seconds = seconds.min(MAX_LEEWAY_SECONDS);
+        self
+    }
+
+    /// How many open key versions are kept in memory between operations: 1,024 by default, 0 for none.
+    #[must_use]
+    pub fn key_cache(mut self, versions: usize) -> Self {
+        self.key_cache = versions;
+        self
+    }
+
+    /// Bytes of sealed records that the storage engine aims to keep in memory: 256 MiB by default. It is a
+    /// target, not a limit; reading is fast while the records fit.
+    #[must_use]
+    pub fn storage_cache(mut self, bytes: u64) -> Self {
+        self.storage_cache = bytes;
+        self
+    }
+
+    /// Creates a vault in a new directory, and opens it.
+    ///
+    /// Everything is built beside `path`, synced, and renamed: there is no half-made vault. The parent
+    /// directory must exist. The new directory has mode 0700, its files 0600.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultExists`](ErrorKind::VaultExists) when there is anything at `path`;
+    /// [`VaultNotFound`](ErrorKind::VaultNotFound) when its parent is missing;
+    /// [`UnsafePermissions`](ErrorKind::UnsafePermissions) when others can write to a parent;
+    /// [`BadParameter`](ErrorKind::BadParameter) for options that contradict each other;
+    /// [`StorageFull`](ErrorKind::StorageFull), [`ReadOnly`](ErrorKind::ReadOnly), [`Io`](ErrorKind::Io) and
+    /// [`RandomUnavailable`](ErrorKind::RandomUnavailable).
+    pub fn create(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
+        let create = || {
+            let domain = NewDomain::random(&*self.entropy)?;
+            self.create_at(path.as_ref(), unlock, domain)
+        };
+        create().map_err(|error: Error| error.with_operation("create"))
+    }
+
+    /// Creates a vault that shares a security domain: backups of one vault restore in the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`VaultOptions::create`].
+    pub fn create_in_domain(
+        self,
+        path: impl AsRef<Path>,
+        unlock: Unlock<'_>,
+        domain: &SecurityDomain,
+    ) -> Result<Vault> {
+        domain
+            .copy()
+            .and_then(|domain| self.create_at(path.as_ref(), unlock, domain))
+            .map_err(|error| error.with_operation("create_in_domain"))
+    }
+
+    /// Creates a vault that lives in memory and ends with its last handle: for tests and scratch keys.
+    /// Everything but the files is as in a stored vault.
+    ///
+    /// # Errors
+    ///
+    /// [`BadParameter`](ErrorKind::BadParameter) for options that contradict each other;
+    /// [`RandomUnavailable`](ErrorKind::RandomUnavailable).
+    pub fn create_in_memory(self) -> Result<Vault> {
+        let create = || {
+            self.check()?;
+            let domain = NewDomain::random(&*self.entropy)?;
+            let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
+            let config = self.store_config(
+                &fresh.hierarchy,
+                HeaderFacts {
+                    seq: 1,
+                    mac: [0; 32],
+                    kek_term: fresh.kek.current_term,
+                },
+            );
+            let store = Store::in_memory(config, self.initial_records(&fresh.hierarchy)?)?;
+            self.start(
+                store,
+                fresh.hierarchy,
+                fresh.kek,
+                Arc::new(domain.ring),
+                domain.id,
+            )
+        };
+        create().map_err(|error: Error| error.with_operation("create_in_memory"))
+    }
+
+    /// Opens an existing vault.
+    ///
+    /// What a crash left unfinished is finished or undone first; a damaged header copy is rewritten from
+    /// the good one.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultNotFound`](ErrorKind::VaultNotFound), [`VaultInUse`](ErrorKind::VaultInUse),
+    /// [`WrongKey`](ErrorKind::WrongKey), [`KdfCostRefused`](ErrorKind::KdfCostRefused),
+    /// [`Corrupt`](ErrorKind::Corrupt), [`Tampered`](ErrorKind::Tampered),
+    /// [`RolledBack`](ErrorKind::RolledBack), [`HeaderReplayed`](ErrorKind::HeaderReplayed),
+    /// [`AnchorMissing`](ErrorKind::AnchorMissing), [`NewerFormat`](ErrorKind::NewerFormat),
+    /// [`UnsafePermissions`](ErrorKind::UnsafePermissions), [`StorageFull`](ErrorKind::StorageFull),
+    /// [`ReadOnly`](ErrorKind::ReadOnly) and [`Io`](ErrorKind::Io).
+    pub fn open(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
+        let open = || {
+            self.check()?;
+            let dir = VaultDir::open(path.as_ref())?;
+            let [copy_a, copy_b] = header_file::read(&dir)?;
+            let candidates = choose(&copy_a, &copy_b, hash32)?;
+            let OpenedHeader {
+                stored,
+                hierarchy,
+                kek_ring,
+                sdk_ring,
+                ..
+            } = open_first(candidates, unlock, self.max_kdf_work_kib)?;
+            let keys = VaultKeys {
+                hierarchy: Arc::new(hierarchy),
+                kek: kek_ring,
+                sdk: sdk_ring,
+            };
+            self.open_store(dir, &stored, keys)
+        };
+        open().map_err(|error: Error| error.with_operation("open"))
+    }
+
+    /// Opens the vault at `path`, or creates one when there is nothing at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`VaultOptions::open`] and [`VaultOptions::create`].
+    pub fn open_or_create(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
+        let path = path.as_ref();
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.create(path, unlock),
+            _ => self.open(path, unlock),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.deletion.purge_protection && self.deletion.soft_delete.is_off() {
+            return Err(Error::bad_parameter("purge protection needs soft delete"));
+        }
+        let mut ids: Vec<&str> = self
+            .backends
+            .iter()
+            .map(|backend| backend.id().as_str())
+            .chain([SoftwareBackend::ID])
+            .collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Error::bad_parameter(
+                "two backends have the same id; the id of the built-in one is `software`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn create_at(self, path: &Path, unlock: Unlock<'_>, domain: NewDomain) -> Result<Vault> {
+        self.check()?;
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::new(
+                ErrorKind::VaultExists,
+                format!(
+                    "there is something at {} already; open it, or choose another path",
+                    path.display()
+                ),
+            ));
+        }
+        let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
+        let slot = seal_slot(
+            unlock,
+            self.passphrase_parameters,
+            fresh.hierarchy.vault_id(),
+            self.suite,
+            &fresh.root,
+            &*self.entropy,
+        )?;
+        let stored = seal_header(
+            &fresh.hierarchy,
+            domain.id,
+            1,
+            vec![slot],
+            &fresh.kek,
+            &domain.ring,
+            &*self.entropy,
+        )?;
+        let temporary = self.temporary_beside(path)?;
+        let dir = VaultDir::create(&temporary)?;
+        let built = self
+            .build(&dir, &fresh, &stored)
+            .and_then(|()| dir.publish(path));
+        if let Err(error) = built {
+            // It has never been a vault.
+            let _ = std::fs::remove_dir_all(&temporary);
+            return Err(error);
+        }
+        let keys = VaultKeys {
+            hierarchy: fresh.hierarchy,
+            kek: fresh.kek,
+            sdk: domain.ring,
+        };
+        self.open_store(VaultDir::open(path)?, &stored, keys)
+    }
+
+    fn build(&self, dir: &VaultDir, fresh: &FreshKeys, stored: &StoredHeader) -> Result<()> {
+        header_file::write(dir, &stored.encode(hash32))?;
+        let config = self.store_config(
+            &fresh.hierarchy,
+            header_facts(stored, fresh.kek.current_term),
+        );
+        Store::create(dir, config, self.initial_records(&fresh.hierarchy)?)
+    }
+
+    /// `<path>.new-<random>`.
+    fn temporary_beside(&self, path: &Path) -> Result<PathBuf> {
+        let mut random = [0; 8];
+        self.entropy.fill(&mut random)?;
+        let mut name = path
+            .file_name()
+            .ok_or_else(|| Error::bad_parameter("the path of the vault names no directory"))?
+            .to_owned();
+        name.push(format!(".new-{:016x}", u64::from_be_bytes(random)));
+        Ok(path.with_file_name(name))
+    }
+
+    fn initial_records(&self, hierarchy: &Hierarchy) -> Result<Vec<Change>> {
+        Ok(vec![
+            deletion_change(hierarchy, self.deletion, &*self.entropy)?,
+            algorithms_change(hierarchy, &AlgorithmRules::default(), &*self.entropy)?,
+        ])
+    }
+
+    fn store_config(&self, hierarchy: &Arc<Hierarchy>, header: HeaderFacts) -> StoreConfig {
+        StoreConfig {
+            hierarchy: Arc::clone(hierarchy),
+            entropy: Arc::clone(&self.entropy),
+            clock: Arc::clone(&self.clock),
+            header,
+            cache_capacity: self.storage_cache,
+        }
+    }
+
+    fn open_store(self, dir: VaultDir, stored: &StoredHeader, keys: VaultKeys) -> Result<Vault> {
+        let VaultKeys {
+            hierarchy,
+            kek,
+            sdk,
+        } = keys;
+        let config = self.store_config(&hierarchy, header_facts(stored, kek.current_term));
+        let (store, _report) = Store::open(dir, config)?;
+        // Only now is it certain that this header is the newest.
+        store.heal_header(&stored.encode(hash32))?;
+        let domain_id = stored.header.domain_id;
+        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id)
+    }
+
+    fn start(
+        self,
+        store: Store,
+        hierarchy: Arc<Hierarchy>,
+        kek: KekRing,
+        sdk: Arc<SdkRing>,
+        domain_id: [u8; 16],
+    ) -> Result<Vault> {
+        let (deletion, rules, tombstones) = store.read(|view| {
+            let setting = |number| open_setting(&hierarchy, view, number);
+            let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
+            let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
+            let tombstones = TombstoneList::load(|number| {
+                setting(number)?
+                    .map(|plaintext| settings::decode_tombstones(&plaintext))
+                    .transpose()
+            })?;
+            Ok((
+                settings::decode_deletion(&deletion)?,
+                settings::decode_algorithms(&rules)?,
+                tombstones,
+            ))
+        })?;
+        let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
+        let software = SoftwareBackend::with_entropy(Arc::clone(&self.entropy));
+        let mut backends: Vec<Arc<dyn KeyBackend>> = vec![Arc::new(software)];
+        backends.extend(self.backends);
+        Ok(Vault {
+            inner: Arc::new(Inner {
+                store,
+                hierarchy,
+                kek,
+                sdk,
+                domain_id,
+                url: self.url,
+                clock: self.clock,
+                entropy: self.entropy,
+                backends,
+                leeway_seconds: self.leeway_seconds,
+                deletion: RwLock::new(deletion),
+                rules: RwLock::new(Arc::new(rules)),
+                tombstones: Mutex::new(tombstones),
+                cache: KeyCache::new(self.key_cache),
+                locks: KeyLocks::new(),
+                gcm: GcmCounters::default(),
+                time_floor_ms,
+            }),
+        })
+    }
+}
+
+/// What STATE holds of a header.
+fn header_facts(stored: &StoredHeader, kek_term: u32) -> HeaderFacts {
+    let mut mac = [0; 32];
+    mac.copy_from_slice(&stored.mac[..32]);
+    HeaderFacts {
+        seq: stored.header.seq,
+        mac,
+        kek_term,
+    }
+}
+
+/// What the header of a vault holds in keys.
+struct VaultKeys {
+    hierarchy: Arc<Hierarchy>,
+    kek: KekRing,
+    sdk: SdkRing,
+}
+
+/// The keys of a vault that is being created.
+struct FreshKeys {
+    root: Key32,
+    hierarchy: Arc<Hierarchy>,
+    kek: KekRing,
+}
+
+impl FreshKeys {
+    fn new(entropy: &dyn Entropy, suite: Suite) -> Result<Self> {
+        let mut vault_id = [0; 16];
+        entropy.fill(&mut vault_id)?;
+        let root = Key32::random(entropy)?;
+        Ok(Self {
+            hierarchy: Arc::new(Hierarchy::derive(&root, vault_id, suite)),
+            root,
+            kek: KekRing {
+                current_term: 1,
+                current_key: Key32::random(entropy)?,
+                previous: None,
+            },
+        })
+    }
+}
+
+/// The security domain of a vault that is being created.
+struct NewDomain {
+    id: [u8; 16],
+    ring: SdkRing,
+}
+
+impl NewDomain {
+    fn random(entropy: &dyn Entropy) -> Result<Self> {
+        let mut id = [0; 16];
+        entropy.fill(&mut id)?;
+        Ok(Self {
+            id,
+            ring: SdkRing {
+                current_epoch: 1,
+                epochs: vec![(1, Key32::random(entropy)?)],
+            },
+        })
+    }
+}
+
+/// The keys that seal backups, shared by the vaults of one domain.
+///
+/// It holds secrets, and stays in memory: it is given to [`VaultOptions::create_in_domain`].
+#[derive(Clone)]
+pub struct SecurityDomain {
+    id: [u8; 16],
+    ring: Arc<SdkRing>,
+}
+
+impl SecurityDomain {
+    /// The public id of the domain, which stands in each backup.
+    #[must_use]
+    pub fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
+    fn copy(&self) -> Result<NewDomain> {
+        let epochs = self
+            .ring
+            .epochs
+            .iter()
+            .map(|(epoch, key)| {
+                Key32::filled_with(|bytes| {
+                    bytes.copy_from_slice(key.expose());
+                    Ok(())
+                })
+                .map(|key| (*epoch, key))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(NewDomain {
+            id: self.id,
+            ring: SdkRing {
+                current_epoch: self.ring.current_epoch,
+                epochs,
+            },
+        })
+    }
+}
+
+impl fmt::Debug for SecurityDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecurityDomain(..)")
+    }
+}
+
+/// What a vault says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VaultStatus {
+    vault_id: [u8; 16],
+    fingerprint: [u8; 32],
+    generation: u64,
+    key_count: u64,
+    record_count: u64,
+}
+
+impl VaultStatus {
+    /// The random id of the vault.
+    #[must_use]
+    pub fn vault_id(&self) -> &[u8; 16] {
+        &self.vault_id
+    }
+
+    /// The public fingerprint of the vault's root key; it stays the same for the life of the root.
+    #[must_use]
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    /// Counts the groups of changes since the vault was created.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many keys there are, deleted ones included.
+    #[must_use]
+    pub fn key_count(&self) -> u64 {
+        self.key_count
+    }
+
+    /// How many records the keys have, with their versions and counters.
+    #[must_use]
+    pub fn record_count(&self) -> u64 {
+        self.record_count
+    }
+}
+
+impl Vault {
+    /// Ids and counts.
+    #[must_use]
+    pub fn status(&self) -> VaultStatus {
+        let state = self.inner.store.state();
+        VaultStatus {
+            vault_id: *self.inner.hierarchy.vault_id(),
+            fingerprint: self.inner.hierarchy.fingerprint(),
+            generation: state.generation,
+            key_count: state.key_count,
+            record_count: state.record_count,
+        }
+    }
+
+    /// The security domain of this vault, to create a sister vault in it.
+    #[must_use]
+    pub fn security_domain(&self) -> SecurityDomain {
+        SecurityDomain {
+            id: self.inner.domain_id,
+            ring: Arc::clone(&self.inner.sdk),
+        }
+    }
+
+    /// Removes the vault at `path` for ever, after `unlock` has opened its header.
+    ///
+    /// The header goes first, so that what an interruption leaves cannot be opened. Copies elsewhere, and
+    /// blocks that the disk keeps, are out of reach.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultNotFound`](ErrorKind::VaultNotFound), [`VaultInUse`](ErrorKind::VaultInUse),
+    /// [`WrongKey`](ErrorKind::WrongKey), [`Corrupt`](ErrorKind::Corrupt),
+    /// [`Tampered`](ErrorKind::Tampered), [`ReadOnly`](ErrorKind::ReadOnly), [`Io`](ErrorKind::Io).
+    pub fn destroy(path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<()> {
+        let path = path.as_ref();
+        let destroy = || {
+            let dir = VaultDir::open(path)?;
+            let [copy_a, copy_b] = header_file::read(&dir)?;
+            let candidates = choose(&copy_a, &copy_b, hash32)?;
+            open_first(candidates, unlock, DEFAULT_MAX_KDF_WORK_KIB)?;
+            header_file::erase(&dir)?;
+            let io = |error: std::io::Error| {
+                Error::new(
+                    ErrorKind::Io,
+                    format!("{} cannot be removed completely", path.display()),
+                )
+                .with_source(error)
+            };
+            std::fs::remove_file(path.join(HEADER_FILE)).map_err(io)?;
+            std::fs::remove_dir_all(path).map_err(io)
+        };
+        destroy().map_err(|error: Error| error.with_operation("destroy"))
+    }
+}

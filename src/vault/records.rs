@@ -1,0 +1,196 @@
+//! Keys and versions between the model and the store: sealing, opening, and the changes of a commit.
+
+use super::Inner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{Class, IndexKey, SealedRecord};
+use crate::format::{gcm_counter::GcmCounter, key_object, key_version};
+use crate::model::key::{KeyObject, VersionRecord};
+use crate::model::name::KeyName;
+use crate::model::version::KeyVersion;
+use crate::secret::Key32;
+use crate::store::{Change, View};
+
+/// A key object with the key that seals its versions.
+#[derive(Debug)]
+pub(super) struct StoredKey {
+    pub(super) n: [u8; 16],
+    pub(super) data_key: Key32,
+    pub(super) object: KeyObject,
+}
+
+impl Inner {
+    /// The key of this name, whatever its state.
+    pub(super) fn load_key(&self, view: &View<'_>, name: &KeyName) -> Result<Option<StoredKey>> {
+        let n = self.hierarchy.name_prf(name);
+        match view.record(&IndexKey::key_object(n))? {
+            None => Ok(None),
+            Some(record) => {
+                let stored = self.open_key(n, &record)?;
+                if stored.object.name != *name {
+                    return Err(wrong_place());
+                }
+                Ok(Some(stored))
+            }
+        }
+    }
+
+    /// Opens the key object at the place `n`.
+    pub(super) fn open_key(&self, n: [u8; 16], record: &SealedRecord) -> Result<StoredKey> {
+        let key = self.kek.key(record.term()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Tampered,
+                "a key is sealed under a key term that the header does not hold",
+            )
+        })?;
+        let plaintext = self
+            .hierarchy
+            .open_record(key, &IndexKey::key_object(n), record)?;
+        let (data_key, object) = key_object::decode(&plaintext)?;
+        Ok(StoredKey {
+            n,
+            data_key,
+            object,
+        })
+    }
+
+    pub(super) fn load_version(
+        &self,
+        view: &View<'_>,
+        key: &StoredKey,
+        version: KeyVersion,
+    ) -> Result<Option<VersionRecord>> {
+        let v = self.hierarchy.version_prf(&key.object.name, version);
+        let index = IndexKey::key_version(key.n, v);
+        let Some(record) = view.record(&index)? else {
+            return Ok(None);
+        };
+        let loaded = self.open_version_record(key, &index, &record)?;
+        if loaded.version == version {
+            Ok(Some(loaded))
+        } else {
+            Err(wrong_place())
+        }
+    }
+
+    /// The newest version; a key always has one.
+    pub(super) fn load_newest(&self, view: &View<'_>, key: &StoredKey) -> Result<VersionRecord> {
+        self.load_version(view, key, key.object.newest)?
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Tampered,
+                    "the newest version of the key is missing",
+                )
+                .with_key(&key.object.name)
+            })
+    }
+
+    /// All versions, oldest first.
+    pub(super) fn load_versions(
+        &self,
+        view: &View<'_>,
+        key: &StoredKey,
+    ) -> Result<Vec<VersionRecord>> {
+        let mut versions = view
+            .versions(key.n)?
+            .iter()
+            .map(|(index, record)| self.open_version_record(key, index, record))
+            .collect::<Result<Vec<_>>>()?;
+        versions.sort_by_key(|record| record.ordinal);
+        if versions.len() != key.object.version_count as usize {
+            return Err(Error::new(
+                ErrorKind::Tampered,
+                "the key does not have as many versions as it should",
+            )
+            .with_key(&key.object.name));
+        }
+        Ok(versions)
+    }
+
+    fn open_version_record(
+        &self,
+        key: &StoredKey,
+        index: &IndexKey,
+        record: &SealedRecord,
+    ) -> Result<VersionRecord> {
+        let plaintext = self.hierarchy.open_record(&key.data_key, index, record)?;
+        key_version::decode(&plaintext)
+    }
+
+    pub(super) fn put_key(&self, key: &StoredKey) -> Result<Change> {
+        let index = IndexKey::key_object(key.n);
+        let plaintext = key_object::encode(&key.data_key, &key.object)?;
+        let record = self.hierarchy.seal_record(
+            &self.kek.current_key,
+            &index,
+            self.kek.current_term,
+            &plaintext,
+            &*self.entropy,
+        )?;
+        Ok(Change::Put(index, record))
+    }
+
+    pub(super) fn put_version(&self, key: &StoredKey, version: &VersionRecord) -> Result<Change> {
+        let v = self
+            .hierarchy
+            .version_prf(&key.object.name, version.version);
+        let index = IndexKey::key_version(key.n, v);
+        let plaintext = key_version::encode(version)?;
+        let record =
+            self.hierarchy
+                .seal_record(&key.data_key, &index, 0, &plaintext, &*self.entropy)?;
+        Ok(Change::Put(index, record))
+    }
+
+    pub(super) fn load_gcm_count(
+        &self,
+        view: &View<'_>,
+        key: &StoredKey,
+        version: KeyVersion,
+    ) -> Result<u64> {
+        let v = self.hierarchy.version_prf(&key.object.name, version);
+        let index = IndexKey::gcm_counter(key.n, v);
+        match view.record(&index)? {
+            None => Ok(0),
+            Some(record) => {
+                let plaintext = self.hierarchy.open_record(&key.data_key, &index, &record)?;
+                Ok(GcmCounter::decode(&plaintext)?.count)
+            }
+        }
+    }
+
+    pub(super) fn put_gcm_count(
+        &self,
+        key: &StoredKey,
+        version: KeyVersion,
+        count: u64,
+    ) -> Result<Change> {
+        let v = self.hierarchy.version_prf(&key.object.name, version);
+        let index = IndexKey::gcm_counter(key.n, v);
+        let plaintext = GcmCounter { count }.encode();
+        let record =
+            self.hierarchy
+                .seal_record(&key.data_key, &index, 0, &plaintext, &*self.entropy)?;
+        Ok(Change::Put(index, record))
+    }
+
+    /// The removal of a key with all that belongs to it.
+    pub(super) fn remove_key(&self, view: &View<'_>, key: &StoredKey) -> Result<Vec<Change>> {
+        let mut changes = vec![Change::Remove(IndexKey::key_object(key.n))];
+        for (index, _) in view.versions(key.n)? {
+            debug_assert_eq!(index.class(), Class::KeyVersion);
+            let counter = IndexKey::gcm_counter(key.n, index.v());
+            if view.record(&counter)?.is_some() {
+                changes.push(Change::Remove(counter));
+            }
+            changes.push(Change::Remove(index));
+        }
+        Ok(changes)
+    }
+}
+
+fn wrong_place() -> Error {
+    Error::new(
+        ErrorKind::Tampered,
+        "a record is not the one that belongs at its place",
+    )
+}

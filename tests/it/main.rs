@@ -1,0 +1,3 @@
+//! Tests of strongroom through its public API.
+
+mod smoke;
