@@ -1,3 +1,5 @@
 //! Tests of strongroom through its public API.
 
 mod smoke;
+#[allow(dead_code, reason = "every test uses a part of it")]
+mod support;

@@ -13,6 +13,11 @@ fn a_key_signs_and_verifies() {
         .sign_data(&name, SignatureAlgorithm::Es256, b"data")
         .unwrap();
     vault
-        .verify_data(&name, SignatureAlgorithm::Es256, b"data", signed.signature())
+        .verify_data(
+            &name,
+            SignatureAlgorithm::Es256,
+            b"data",
+            signed.signature(),
+        )
         .unwrap();
 }
