@@ -11,6 +11,7 @@ pub(crate) mod material;
 pub(crate) mod name;
 pub(crate) mod operation;
 pub(crate) mod options;
+pub(crate) mod paging;
 mod private_jwk;
 pub(crate) mod results;
 pub(crate) mod settings;

@@ -2,17 +2,19 @@
 
 use super::records::StoredKey;
 use super::{Inner, Vault};
-use crate::backend::KeyRequest;
+use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
 use crate::crypto::validation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
 use crate::model::identifier::KeySelector;
 use crate::model::jwk::JsonWebKey;
 use crate::model::key::{KeyObject, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord};
-use crate::model::material::PublicParts;
+use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::name::KeyName;
 use crate::model::operation::KeyOperations;
-use crate::model::options::{CreateKeyOptions, ImportKeyOptions, UpdateKeyOptions, VersionOptions};
+use crate::model::options::{
+    CreateKeyOptions, ImportKeyOptions, Placement, UpdateKeyOptions, VersionOptions,
+};
 use crate::model::results::{KeyBundle, KeyProperties};
 use crate::model::spec::{KeyFamily, KeySpec};
 use crate::model::tags::Tags;
@@ -148,8 +150,6 @@ impl Inner {
                 "only an RSA key has a public exponent",
             ));
         }
-        let operations = policy::settle_operations(spec, options.operations)?;
-        let validity = options.validity()?;
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().generates(spec) {
             return Err(Error::new(
@@ -157,44 +157,26 @@ impl Inner {
                 format!("the backend {} does not make keys of {spec}", backend.id()),
             ));
         }
-        let tags = options.tags?;
-        // What can be refused is refused before the backend works; it is asked again under the lock.
-        self.admit_version(name, spec, options.type_change_allowed)?;
-        let (tag, label) = self.new_tag()?;
-        let request = KeyRequest::new(tag, spec, operations, &label)
-            .with_public_exponent(public_exponent)
-            .with_backup_allowed(options.backup_allowed);
-        let (blob, public) = backend.generate(&request)?.into_parts();
-        let body = VersionBody {
-            tag,
+        let make = |request: KeyRequest<'_>| {
+            backend.generate(&request.with_public_exponent(public_exponent))
+        };
+        self.make_version(
+            name,
             spec,
-            hsm: backend.is_hardware(),
-            backend: backend.id().clone(),
-            origin: Origin::Generated,
-            backup_allowed: options.backup_allowed,
-            rejection_secret: self.rejection_secret(spec)?,
-            public,
-            blob,
-        };
-        let version = NewVersion {
-            body,
-            enabled: options.enabled,
-            validity,
-            operations,
-            tags,
-        };
-        self.add_version(name, version, options.type_change_allowed)
+            Origin::Generated,
+            options,
+            backend.as_ref(),
+            make,
+        )
     }
 
     fn import(
         &self,
         name: &KeyName,
-        material: &crate::model::material::KeyMaterial,
+        material: &KeyMaterial,
         options: VersionOptions,
     ) -> Result<KeyBundle> {
         let spec = material.spec();
-        let operations = policy::settle_operations(spec, options.operations)?;
-        let validity = options.validity()?;
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().imports(spec) {
             return Err(Error::new(
@@ -205,25 +187,51 @@ impl Inner {
                 ),
             ));
         }
+        let make = |request: KeyRequest<'_>| backend.import(&request, material);
+        self.make_version(
+            name,
+            spec,
+            Origin::Imported,
+            options,
+            backend.as_ref(),
+            make,
+        )
+    }
+
+    /// Lets `make` produce the key and adds it as a version.
+    fn make_version(
+        &self,
+        name: &KeyName,
+        spec: KeySpec,
+        origin: Origin,
+        options: VersionOptions,
+        backend: &dyn KeyBackend,
+        make: impl FnOnce(KeyRequest<'_>) -> BackendResult<NewKey>,
+    ) -> Result<KeyBundle> {
+        let operations = policy::settle_operations(spec, options.operations)?;
+        let validity = options.validity()?;
         let tags = options.tags?;
-        self.admit_version(name, spec, options.type_change_allowed)?;
+        // What can be refused is refused before the backend works; it is asked again under the lock.
+        self.store.read(|view| {
+            self.admit(view, name, spec, options.type_change_allowed)
+                .map(drop)
+        })?;
         let (tag, label) = self.new_tag()?;
         let request = KeyRequest::new(tag, spec, operations, &label)
             .with_backup_allowed(options.backup_allowed);
-        let (blob, public) = backend.import(&request, material)?.into_parts();
-        let body = VersionBody {
-            tag,
-            spec,
-            hsm: backend.is_hardware(),
-            backend: backend.id().clone(),
-            origin: Origin::Imported,
-            backup_allowed: options.backup_allowed,
-            rejection_secret: self.rejection_secret(spec)?,
-            public,
-            blob,
-        };
+        let (blob, public) = make(request)?.into_parts();
         let version = NewVersion {
-            body,
+            body: VersionBody {
+                tag,
+                spec,
+                hsm: backend.is_hardware(),
+                backend: backend.id().clone(),
+                origin,
+                backup_allowed: options.backup_allowed,
+                rejection_secret: self.rejection_secret(spec)?,
+                public,
+                blob,
+            },
             enabled: options.enabled,
             validity,
             operations,
@@ -257,7 +265,7 @@ impl Inner {
             )));
         }
         let options = VersionOptions {
-            placement: crate::model::options::Placement::Named(body.backend),
+            placement: Placement::Named(body.backend),
             operations: Some(attributes.operations),
             tags: Ok(attributes.tags),
             backup_allowed: body.backup_allowed,
@@ -365,16 +373,6 @@ impl Inner {
                 deletion: None,
             },
         })
-    }
-
-    fn admit_version(
-        &self,
-        name: &KeyName,
-        spec: KeySpec,
-        type_change_allowed: bool,
-    ) -> Result<()> {
-        self.store
-            .read(|view| self.admit(view, name, spec, type_change_allowed).map(drop))
     }
 
     fn admit(
