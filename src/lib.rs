@@ -23,4 +23,6 @@ pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySi
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
-pub use secret::{MasterKey, SecretBytes};
+pub use seal::passphrase::PassphraseParameters;
+pub use seal::slot::Unlock;
+pub use secret::{MasterKey, Passphrase, SecretBytes};

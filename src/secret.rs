@@ -3,6 +3,7 @@
 use std::fmt;
 
 use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::env::Entropy;
@@ -227,5 +228,61 @@ impl MasterKey {
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(..)")
+    }
+}
+
+/// A passphrase in Unicode's NFC form, so that every keyboard's spelling of it is the same. White space
+/// counts.
+///
+/// # Examples
+///
+/// ```
+/// let passphrase = strongroom::Passphrase::new("correct horse battery staple")?;
+/// assert_eq!(format!("{passphrase:?}"), "Passphrase(..)");
+/// # Ok::<(), strongroom::Error>(())
+/// ```
+pub struct Passphrase {
+    normalized: SecretBytes,
+}
+
+impl Passphrase {
+    /// The longest passphrase, in bytes of UTF-8.
+    pub const MAX_LENGTH: usize = 4_096;
+
+    /// Copies `text`; the caller keeps, and answers for, the original.
+    ///
+    /// # Errors
+    ///
+    /// [`BadParameter`](crate::ErrorKind::BadParameter) when the text is empty or longer than
+    /// [`Passphrase::MAX_LENGTH`] bytes.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.is_empty() || text.len() > Self::MAX_LENGTH {
+            return Err(Error::bad_parameter(format!(
+                "a passphrase has 1 to {} bytes of UTF-8",
+                Self::MAX_LENGTH
+            )));
+        }
+        // Twice, so that no buffer has to grow.
+        let length = text.nfc().map(char::len_utf8).sum();
+        let normalized = SecretBytes::filled_with(length, |bytes| {
+            let mut rest = bytes;
+            for character in text.nfc() {
+                let (place, after) = rest.split_at_mut(character.len_utf8());
+                character.encode_utf8(place);
+                rest = after;
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(Self { normalized })
+    }
+
+    pub(crate) fn expose(&self) -> &[u8] {
+        self.normalized.expose()
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(..)")
     }
 }

@@ -54,8 +54,13 @@ impl MacKey {
 /// SHA-512 of the bytes, its first 32 bytes: the format's unkeyed hash.
 pub(crate) fn hash32(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
-    hash.copy_from_slice(&Sha512::digest(bytes)[..32]);
+    hash.copy_from_slice(&hash64(bytes)[..32]);
     hash
+}
+
+/// SHA-512.
+pub(crate) fn hash64(bytes: &[u8]) -> [u8; 64] {
+    Sha512::digest(bytes).into()
 }
 
 /// `HKDF-Expand(SHA-512, key, info, 32)`. Written out because the crate of that name insists on keys

@@ -17,10 +17,21 @@ pub(crate) use mac::hash32;
 use cipher::Cipher;
 use mac::{MAC_LENGTH, MacKey};
 
+pub(crate) mod anchor;
+pub(crate) mod backup;
 mod cipher;
+pub(crate) mod header;
 pub(crate) mod hierarchy;
 mod mac;
+pub(crate) mod passphrase;
+pub(crate) mod slot;
 
+#[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
+mod header_tests;
+#[cfg(test)]
+mod hierarchy_tests;
 #[cfg(test)]
 mod tests;
 
