@@ -275,7 +275,8 @@ impl Storage for SledEngine {
 
     fn check(&self) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        for name in self.files.list(Some(BLOBS))?.unwrap_or_default() {
+        let blobs = self.files.list(Some(BLOBS))?.unwrap_or_default();
+        for name in blobs.into_iter().take(100) {
             findings.push(Finding {
                 kind: ErrorKind::Corrupt,
                 place: format!("blobs/{name}"),

@@ -12,6 +12,9 @@ use crate::format::record::{Class, IndexKey, NAMESPACE_NAMELESS};
 /// So many unwanted items in a row are cheaper to walk over than to search past.
 const WALK_LIMIT: usize = 8;
 
+/// A report that names so many values needs no further ones.
+const MAX_FINDINGS: usize = 1_000;
+
 /// One page of a scan.
 pub(super) fn page(tree: &sled::Tree, scan: &Scan) -> Result<Page, Failure> {
     let mut page = Page::default();
@@ -102,6 +105,9 @@ fn finish(index: IndexKey, joiner: Result<Joiner>, page: &mut Page, bytes: &mut 
 pub(super) fn find_strays(tree: &sled::Tree, findings: &mut Vec<Finding>) -> Result<(), Failure> {
     let mut whole: Option<(Bound, u8)> = None;
     for item in tree {
+        if findings.len() >= MAX_FINDINGS {
+            break;
+        }
         let (key, value) = item?;
         let Ok(key) = <[u8; PART_KEY_LENGTH]>::try_from(key.as_ref()) else {
             findings.push(stray(&key, "its key has a wrong length"));

@@ -337,8 +337,13 @@ struct Log {
 impl Log {
     fn note(&self, operation: &str, name: &str) -> Result<()> {
         let entry = format!("{operation} {name}");
-        let fails = self.fail.lock().unwrap().as_ref() == Some(&entry);
-        self.operations.lock().unwrap().push(entry);
+        let fails = self
+            .fail
+            .lock()
+            .is_ok_and(|fail| fail.as_ref() == Some(&entry));
+        if let Ok(mut operations) = self.operations.lock() {
+            operations.push(entry);
+        }
         if fails {
             return Err(Error::new(ErrorKind::StorageFull, "injected"));
         }
