@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![allow(dead_code, reason = "floors are built before their users")]
 
 pub mod backend;
 mod crypto;

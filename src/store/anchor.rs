@@ -151,6 +151,6 @@ fn missing() -> Error {
     Error::new(
         ErrorKind::AnchorMissing,
         "the file `vault.anchor` is missing or holds nothing valid, so nobody can tell whether the \
-         records are the newest; restore it, or have it rebuilt if you know that they are",
+         records are the newest; restore it, or open with VaultOptions::rebuild_anchor if you know that they are",
     )
 }

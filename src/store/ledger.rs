@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::bucket::Bucket;
 use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, SealedRecord};
 use crate::format::state::State;
+use crate::policy;
 use crate::seal::hash32;
 
 /// A B record that belongs to the digest in STATE.
@@ -251,7 +252,7 @@ impl Ledger {
         state.max_time_seen = if options.reset_time_floor {
             now
         } else {
-            state.max_time_seen.max(now)
+            policy::time_floor_after(state.max_time_seen, now)
         };
         Ok(state)
     }

@@ -11,9 +11,6 @@ use crate::model::time::Timestamp;
 use crate::policy::{self, Lifecycle};
 use crate::store::{Change, CommitOptions, View};
 
-/// How far the clock may move between two commits before nobody believes it: 32 days, in milliseconds.
-pub(super) const PLAUSIBLE_CLOCK_STEP_MS: u64 = 32 * 86_400 * 1_000;
-
 /// How many key objects one step of maintenance looks at.
 const MAINTENANCE_STEP: usize = 256;
 
@@ -322,8 +319,8 @@ impl Inner {
     /// Errors: `ClockJump` when the wall clock is further ahead of the last commit than is plausible.
     pub(super) fn require_plausible_clock(&self) -> Result<()> {
         let last = self.store.state().max_time_seen_ms;
-        let ahead = self.clock.unix_milliseconds().saturating_sub(last);
-        if ahead <= PLAUSIBLE_CLOCK_STEP_MS {
+        let now_ms = self.clock.unix_milliseconds();
+        if policy::clock_is_plausible(last, now_ms) {
             return Ok(());
         }
         Err(Error::new(
@@ -332,7 +329,7 @@ impl Inner {
                 "the clock is {} days after the last change of this vault, and deleted keys would be \
                  destroyed on its word; check it, then call maintain with \
                  MaintenanceOptions::confirm_clock",
-                ahead / 86_400_000
+                now_ms.saturating_sub(last) / 86_400_000
             ),
         ))
     }

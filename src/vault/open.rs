@@ -26,7 +26,7 @@ use crate::seal::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
 use crate::seal::slot::{Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
 use crate::secret::Key32;
-use crate::store::{Change, HeaderFacts, Store, StoreConfig, VaultDir, header_file};
+use crate::store::{Change, HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
 
 /// What the storage engine's cache aims at by default, in bytes.
 const DEFAULT_STORAGE_CACHE: u64 = 256 * 1024 * 1024;
@@ -66,6 +66,7 @@ pub struct VaultOptions {
     leeway_seconds: u64,
     key_cache: usize,
     storage_cache: u64,
+    rebuild_anchor: bool,
 }
 
 impl Default for VaultOptions {
@@ -91,6 +92,7 @@ impl VaultOptions {
             leeway_seconds: 0,
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
+            rebuild_anchor: false,
         }
     }
 
@@ -180,6 +182,16 @@ impl VaultOptions {
     #[must_use]
     pub fn storage_cache(mut self, bytes: u64) -> Self {
         self.storage_cache = bytes;
+        self
+    }
+
+    /// When opening: makes the file `vault.anchor` anew if it is missing or holds nothing valid.
+    ///
+    /// The anchor is what tells the newest state from an older copy of it. Use this once, when you know that
+    /// the directory is the newest one; an anchor that is there and disagrees is never replaced.
+    #[must_use]
+    pub fn rebuild_anchor(mut self) -> Self {
+        self.rebuild_anchor = true;
         self
     }
 
@@ -414,7 +426,11 @@ impl VaultOptions {
             sdk,
         } = keys;
         let config = self.store_config(&hierarchy, header_facts(stored, kek.current_term));
-        let (store, _report) = Store::open(dir, config)?;
+        let mode = OpenMode {
+            rebuild_anchor: self.rebuild_anchor,
+            ..OpenMode::default()
+        };
+        let (store, _report) = Store::open_with(dir, config, mode)?;
         // Only now is it certain that this header is the newest.
         store.heal_header(&stored.encode(hash32))?;
         let domain_id = stored.header.domain_id;

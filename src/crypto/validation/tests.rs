@@ -159,7 +159,7 @@ fn add(bytes: &[u8], more: u8) -> Vec<u8> {
     let mut carry = u16::from(more);
     for byte in number.iter_mut().rev() {
         let sum = u16::from(*byte) + carry;
-        *byte = sum as u8;
+        *byte = (sum & 0xff).try_into().unwrap();
         carry = sum >> 8;
     }
     assert_eq!(carry, 0);
