@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod conformance;
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
