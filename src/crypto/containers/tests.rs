@@ -8,6 +8,7 @@ use super::*;
 use crate::crypto::validation::{validate, validate_public};
 use crate::env::OsEntropy;
 use crate::model::material::{KeyMaterial, MaterialParts, PublicParts};
+use crate::model::spec::KeySpec;
 
 const PASSWORD: &[u8] = b"correct horse";
 const PASSOUT: &str = "pass:correct horse";
@@ -136,7 +137,7 @@ fn ec_keys_of_openssl_enter_from_every_container() {
     for (curve, pem) in ec_keys() {
         let reference =
             accepted(ImportedKey::from_pem(std::str::from_utf8(&pem).unwrap()).unwrap());
-        assert_eq!(reference.spec(), crate::KeySpec::Ec(curve));
+        assert_eq!(reference.spec(), KeySpec::Ec(curve));
         assert_public_half(&pem, &reference);
         let pkcs8 = openssl(&["pkcs8", "-topk8", "-nocrypt", "-outform", "DER"], &pem);
         assert_same(

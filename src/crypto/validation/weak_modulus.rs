@@ -41,7 +41,10 @@ fn has_factor(n: &BoxedUint, primes: &[u32]) -> bool {
         }
         let (batch, later) = rest.split_at(count);
         let remainder = remainder(n, product);
-        if batch.iter().any(|prime| remainder % u64::from(*prime) == 0) {
+        if batch
+            .iter()
+            .any(|prime| remainder.is_multiple_of(u64::from(*prime)))
+        {
             return true;
         }
         rest = later;
