@@ -50,13 +50,23 @@ fn next_prime(start: BoxedUint) -> BoxedUint {
     let two = one.concatenating_add(&one).resize(start.bits_precision());
     let mut candidate = start.bitor(&one);
     loop {
-        if may_be_factor(&candidate)
+        if has_no_small_factor(&candidate)
+            && may_be_factor(&candidate)
             && crypto_primes::is_prime(crypto_primes::Flavor::Any, &candidate)
         {
             return candidate;
         }
         candidate = candidate.wrapping_add(&two);
     }
+}
+
+/// Quick, to skip most composites.
+fn has_no_small_factor(number: &BoxedUint) -> bool {
+    let remainder = |divisor: u64| {
+        let divisor = crypto_bigint::NonZero::new(crypto_bigint::Limb::from_u64(divisor)).unwrap();
+        number.rem_limb(divisor).0
+    };
+    (3..1000).step_by(2).all(|divisor| remainder(divisor) != 0)
 }
 
 /// Whether 65537 has an inverse modulo `number - 1`.
