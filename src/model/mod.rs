@@ -19,3 +19,6 @@ pub(crate) mod spec;
 pub(crate) mod tags;
 pub(crate) mod time;
 pub(crate) mod version;
+
+#[cfg(test)]
+mod jwk_tests;
