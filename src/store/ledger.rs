@@ -14,6 +14,9 @@ use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, Seale
 use crate::format::state::State;
 use crate::seal::hash32;
 
+/// How far the clock may move between two groups before nobody believes it: 32 days, in milliseconds.
+pub(crate) const PLAUSIBLE_CLOCK_STEP_MS: u64 = 32 * 86_400 * 1_000;
+
 /// A B record that belongs to the digest in STATE.
 #[derive(Debug, Clone)]
 pub(super) struct KnownBucket {
@@ -248,8 +251,12 @@ impl Ledger {
             state.audit_cut_head = audit.cut_head;
         }
         let now = config.clock.unix_milliseconds();
-        state.max_time_seen = if options.reset_time_floor {
+        let implausible = now.saturating_sub(state.max_time_seen) > PLAUSIBLE_CLOCK_STEP_MS;
+        state.max_time_seen = if options.reset_time_floor || state.max_time_seen == 0 {
             now
+        } else if implausible {
+            // A clock that is wrong must not make itself believed by a commit: it would destroy deleted keys.
+            state.max_time_seen
         } else {
             state.max_time_seen.max(now)
         };

@@ -36,6 +36,7 @@ mod view;
 mod tests;
 
 pub(crate) use check::StoreReport;
+pub(crate) use ledger::PLAUSIBLE_CLOCK_STEP_MS;
 pub(crate) use open::{OpenMode, OpenReport};
 pub(crate) use vault_dir::VaultDir;
 pub(crate) use view::View;
