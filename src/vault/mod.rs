@@ -11,6 +11,7 @@ mod keys;
 mod lifecycle;
 mod listing;
 mod open;
+mod open_report;
 mod perform;
 mod records;
 mod settings;
@@ -28,6 +29,7 @@ use self::gcm::GcmCounters;
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::{SecurityDomain, VaultOptions, VaultStatus};
+pub use self::open_report::{OpenFinding, OpenReport};
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
@@ -99,6 +101,7 @@ pub(crate) struct Inner {
     gcm: GcmCounters,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
+    open_report: OpenReport,
 }
 
 impl Vault {

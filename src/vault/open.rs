@@ -9,7 +9,7 @@ use super::cache::KeyCache;
 use super::gcm::GcmCounters;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
-use super::{Inner, KeyLocks, Vault};
+use super::{Inner, KeyLocks, OpenReport, Vault};
 use crate::backend::KeyBackend;
 use crate::backend::software::SoftwareBackend;
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
@@ -249,6 +249,7 @@ impl VaultOptions {
                 fresh.kek,
                 Arc::new(domain.ring),
                 domain.id,
+                OpenReport::default(),
             )
         };
         create().map_err(|error: Error| error.with_operation("create_in_memory"))
@@ -257,7 +258,7 @@ impl VaultOptions {
     /// Opens an existing vault.
     ///
     /// What a crash left unfinished is finished or undone first; a damaged header copy is rewritten from
-    /// the good one.
+    /// the good one. [`Vault::open_report`] tells of it.
     ///
     /// # Errors
     ///
@@ -415,11 +416,12 @@ impl VaultOptions {
             sdk,
         } = keys;
         let config = self.store_config(&hierarchy, header_facts(stored, kek.current_term));
-        let (store, _report) = Store::open(dir, config)?;
+        let (store, report) = Store::open(dir, config)?;
         // Only now is it certain that this header is the newest.
-        store.heal_header(&stored.encode(hash32))?;
+        let healed = store.heal_header(&stored.encode(hash32))?;
+        let report = OpenReport::new(report, healed);
         let domain_id = stored.header.domain_id;
-        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id)
+        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id, report)
     }
 
     fn start(
@@ -429,6 +431,7 @@ impl VaultOptions {
         kek: KekRing,
         sdk: Arc<SdkRing>,
         domain_id: [u8; 16],
+        open_report: OpenReport,
     ) -> Result<Vault> {
         let (deletion, rules, tombstones) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
@@ -468,6 +471,7 @@ impl VaultOptions {
                 locks: KeyLocks::new(),
                 gcm: GcmCounters::default(),
                 time_floor_ms,
+                open_report,
             }),
         })
     }
