@@ -42,6 +42,6 @@ pub use seal::slot::Unlock;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, RestoreResult, SecurityDomain,
-    Vault, VaultOptions, VaultStatus, hazmat,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport,
+    RestoreResult, SecurityDomain, Vault, VaultOptions, VaultStatus, hazmat,
 };
