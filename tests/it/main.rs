@@ -8,5 +8,7 @@
 
 mod conformance;
 mod smoke;
+
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
+mod tidy;
