@@ -6,6 +6,9 @@ mod crypto;
 mod env;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod model;
 mod policy;
 mod seal;
