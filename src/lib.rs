@@ -8,6 +8,7 @@ mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod manual;
 mod model;
 mod policy;
 mod seal;
