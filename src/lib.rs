@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![allow(dead_code, reason = "floors are built before their users")]
 
 pub mod backend;
 mod crypto;
@@ -26,12 +25,12 @@ pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
 pub use model::operation::{KeyOperation, KeyOperations};
 pub use model::options::{
-    Ciphertext, ContinuationToken, CreateKeyOptions, EncryptOptions, ImportKeyOptions, PageSize,
-    UpdateKeyOptions,
+    Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
+pub use model::paging::{ContinuationToken, Page, PageSize};
 pub use model::results::{
-    DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, Page,
-    SignResult, WrapResult,
+    DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
+    WrapResult,
 };
 pub use model::settings::{AlgorithmRules, DeletionSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};

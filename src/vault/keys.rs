@@ -1,15 +1,16 @@
 //! Creating, importing, rotating, reading and updating keys.
 
+use super::lifecycle::GoneKey;
 use super::records::StoredKey;
 use super::{Inner, Vault};
-use crate::backend::KeyRequest;
+use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
 use crate::crypto::validation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
 use crate::model::identifier::KeySelector;
 use crate::model::jwk::JsonWebKey;
 use crate::model::key::{KeyObject, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord};
-use crate::model::material::PublicParts;
+use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::name::KeyName;
 use crate::model::operation::KeyOperations;
 use crate::model::options::{CreateKeyOptions, ImportKeyOptions, UpdateKeyOptions, VersionOptions};
@@ -20,7 +21,7 @@ use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::{self, Lifecycle};
 use crate::secret::{Key32, SecretBytes};
-use crate::store::{Change, View};
+use crate::store::View;
 
 /// Length of the secret of implicit rejection, in bytes.
 const REJECTION_SECRET_LENGTH: usize = 32;
@@ -45,6 +46,8 @@ impl Vault {
     ///
     /// [`BadParameter`](ErrorKind::BadParameter) for options that contradict each other or the type of the
     /// key's newest version; [`KeyDeleted`](ErrorKind::KeyDeleted) when a deleted key holds the name;
+    /// [`ClockJump`](ErrorKind::ClockJump) when a deleted key holds it whose scheduled purge date has come by a
+    /// clock that is not believed, see [`Vault::maintain`];
     /// [`Unsupported`](ErrorKind::Unsupported) and [`BackendUnavailable`](ErrorKind::BackendUnavailable) from the
     /// backend; [`RandomUnavailable`](ErrorKind::RandomUnavailable); and the errors of storage.
     pub fn create_key(&self, name: &KeyName, options: CreateKeyOptions) -> Result<KeyBundle> {
@@ -148,8 +151,6 @@ impl Inner {
                 "only an RSA key has a public exponent",
             ));
         }
-        let operations = policy::settle_operations(spec, options.operations)?;
-        let validity = options.validity()?;
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().generates(spec) {
             return Err(Error::new(
@@ -157,44 +158,29 @@ impl Inner {
                 format!("the backend {} does not make keys of {spec}", backend.id()),
             ));
         }
-        let tags = options.tags?;
-        // What can be refused is refused before the backend works; it is asked again under the lock.
-        self.admit_version(name, spec, options.type_change_allowed)?;
-        let (tag, label) = self.new_tag()?;
-        let request = KeyRequest::new(tag, spec, operations, &label)
-            .with_public_exponent(public_exponent)
-            .with_backup_allowed(options.backup_allowed);
-        let (blob, public) = backend.generate(&request)?.into_parts();
-        let body = VersionBody {
-            tag,
+        let make = |request: KeyRequest<'_>| {
+            backend.generate(&request.with_public_exponent(public_exponent))
+        };
+        let succession = options.succession();
+        self.make_version(
+            name,
             spec,
-            hsm: backend.is_hardware(),
-            backend: backend.id().clone(),
-            origin: Origin::Generated,
-            backup_allowed: options.backup_allowed,
-            rejection_secret: self.rejection_secret(spec)?,
-            public,
-            blob,
-        };
-        let version = NewVersion {
-            body,
-            enabled: options.enabled,
-            validity,
-            operations,
-            tags,
-        };
-        self.add_version(name, version, options.type_change_allowed)
+            Origin::Generated,
+            options,
+            backend.as_ref(),
+            make,
+            succession,
+        )?
+        .ok_or_else(outrun)
     }
 
     fn import(
         &self,
         name: &KeyName,
-        material: &crate::model::material::KeyMaterial,
+        material: &KeyMaterial,
         options: VersionOptions,
     ) -> Result<KeyBundle> {
         let spec = material.spec();
-        let operations = policy::settle_operations(spec, options.operations)?;
-        let validity = options.validity()?;
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().imports(spec) {
             return Err(Error::new(
@@ -205,66 +191,112 @@ impl Inner {
                 ),
             ));
         }
+        let make = |request: KeyRequest<'_>| backend.import(&request, material);
+        let succession = options.succession();
+        self.make_version(
+            name,
+            spec,
+            Origin::Imported,
+            options,
+            backend.as_ref(),
+            make,
+            succession,
+        )?
+        .ok_or_else(outrun)
+    }
+
+    /// Lets `make` produce the key and adds it as a version. `None` is for rotations: the key has changed
+    /// meanwhile, and what was made does not succeed it any more.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two callers, right above and below"
+    )]
+    fn make_version(
+        &self,
+        name: &KeyName,
+        spec: KeySpec,
+        origin: Origin,
+        options: VersionOptions,
+        backend: &dyn KeyBackend,
+        make: impl FnOnce(KeyRequest<'_>) -> BackendResult<NewKey>,
+        succession: Succession,
+    ) -> Result<Option<KeyBundle>> {
+        let operations = policy::settle_operations(spec, options.operations)?;
+        let validity = options.validity()?;
         let tags = options.tags?;
-        self.admit_version(name, spec, options.type_change_allowed)?;
+        // What can be refused is refused before the backend works; it is asked again under the lock.
+        self.store
+            .read(|view| self.admit(view, name, spec, succession).map(drop))?;
         let (tag, label) = self.new_tag()?;
         let request = KeyRequest::new(tag, spec, operations, &label)
             .with_backup_allowed(options.backup_allowed);
-        let (blob, public) = backend.import(&request, material)?.into_parts();
-        let body = VersionBody {
-            tag,
-            spec,
-            hsm: backend.is_hardware(),
-            backend: backend.id().clone(),
-            origin: Origin::Imported,
-            backup_allowed: options.backup_allowed,
-            rejection_secret: self.rejection_secret(spec)?,
-            public,
-            blob,
-        };
+        let (blob, public) = make(request)?.into_parts();
         let version = NewVersion {
-            body,
+            body: VersionBody {
+                tag,
+                spec,
+                hsm: backend.is_hardware(),
+                backend: backend.id().clone(),
+                origin,
+                backup_allowed: options.backup_allowed,
+                rejection_secret: self.rejection_secret(spec)?,
+                public,
+                blob,
+            },
             enabled: options.enabled,
             validity,
             operations,
             tags,
         };
-        self.add_version(name, version, options.type_change_allowed)
+        self.add_version(name, version, succession)
     }
 
     fn rotate(&self, name: &KeyName) -> Result<KeyBundle> {
-        let newest = self.store.read(|view| {
+        // The new key is made without a lock. Each further turn means that another change of this key came
+        // through meanwhile.
+        loop {
+            if let Some(bundle) = self.try_rotate(name)? {
+                return Ok(bundle);
+            }
+        }
+    }
+
+    fn try_rotate(&self, name: &KeyName) -> Result<Option<KeyBundle>> {
+        let VersionRecord {
+            attributes, body, ..
+        } = self.store.read(|view| {
             let key = self.load_active(view, name)?;
             self.load_newest(view, &key)
         })?;
-        let VersionRecord {
-            attributes, body, ..
-        } = newest;
         if body.hsm && body.origin == Origin::Imported {
             return Err(Error::bad_parameter(
                 "an imported -HSM key is rotated by importing its successor",
             ));
         }
-        if body.spec.default_operations().is_empty()
-            || !self
-                .backend(&body.backend)?
-                .capabilities()
-                .generates(body.spec)
-        {
+        let backend = self.backend(&body.backend)?;
+        if !backend.capabilities().generates(body.spec) {
             return Err(Error::bad_parameter(format!(
                 "a key of {} is not generated here; rotate it by importing its successor",
                 body.spec
             )));
         }
         let options = VersionOptions {
-            placement: crate::model::options::Placement::Named(body.backend),
             operations: Some(attributes.operations),
-            tags: Ok(attributes.tags),
             backup_allowed: body.backup_allowed,
             ..VersionOptions::default()
         };
         let exponent = body.public.as_ref().and_then(public_exponent);
-        self.create(name, body.spec, exponent, options)
+        let make =
+            |request: KeyRequest<'_>| backend.generate(&request.with_public_exponent(exponent));
+        self.make_version(
+            name,
+            body.spec,
+            Origin::Generated,
+            options,
+            backend.as_ref(),
+            make,
+            Succession::Rotation,
+        )
     }
 
     fn update(&self, selector: KeySelector<'_>, options: UpdateKeyOptions) -> Result<KeyBundle> {
@@ -303,23 +335,37 @@ impl Inner {
     fn add_version(
         &self,
         name: &KeyName,
-        new: NewVersion,
-        type_change_allowed: bool,
-    ) -> Result<KeyBundle> {
+        mut new: NewVersion,
+        succession: Succession,
+    ) -> Result<Option<KeyBundle>> {
         let _guard = self.locks.lock(name);
         let now = self.now();
         let id = KeyVersion::random(&*self.entropy)?;
-        let (mut key, ordinal, mut changes) = self.store.read(|view| {
-            match self.admit(view, name, new.body.spec, type_change_allowed)? {
-                Admission::Follows { key, newest } => {
-                    let ordinal = newest.ordinal.checked_add(1).ok_or_else(|| {
-                        Error::internal("a key has more versions than can be counted")
-                    })?;
-                    Ok((*key, ordinal, Vec::new()))
-                }
-                Admission::First { remains } => Ok((self.new_key(name, id, now)?, 1, remains)),
+        let admission = self
+            .store
+            .read(|view| self.admit(view, name, new.body.spec, succession))?;
+        let (mut key, ordinal) = match admission {
+            Admission::Follows { newest, .. }
+                if succession == Succession::Rotation && !new.succeeds(&newest) =>
+            {
+                return Ok(None);
             }
-        })?;
+            Admission::Follows { key, newest } => {
+                let ordinal = newest.ordinal.checked_add(1).ok_or_else(|| {
+                    Error::internal("a key has more versions than can be counted")
+                })?;
+                if succession == Succession::Rotation {
+                    new.tags = newest.attributes.tags;
+                }
+                (*key, ordinal)
+            }
+            Admission::First { gone } => {
+                if let Some(gone) = gone {
+                    self.commit_purge(name, gone.removal, &gone.object_id, now)?;
+                }
+                (self.new_key(name, id, now)?, 1)
+            }
+        };
         key.object.newest = id;
         key.object.version_count += 1;
         key.object.updated = now;
@@ -343,10 +389,9 @@ impl Inner {
             },
             body,
         };
-        changes.push(self.put_version(&key, &record)?);
-        changes.push(self.put_key(&key)?);
+        let changes = vec![self.put_version(&key, &record)?, self.put_key(&key)?];
         self.commit(name, changes)?;
-        Ok(self.bundle(&key.object, record))
+        Ok(Some(self.bundle(&key.object, record)))
     }
 
     fn new_key(&self, name: &KeyName, newest: KeyVersion, now: Timestamp) -> Result<StoredKey> {
@@ -367,44 +412,36 @@ impl Inner {
         })
     }
 
-    fn admit_version(
-        &self,
-        name: &KeyName,
-        spec: KeySpec,
-        type_change_allowed: bool,
-    ) -> Result<()> {
-        self.store
-            .read(|view| self.admit(view, name, spec, type_change_allowed).map(drop))
-    }
-
     fn admit(
         &self,
         view: &View<'_>,
         name: &KeyName,
         spec: KeySpec,
-        type_change_allowed: bool,
+        succession: Succession,
     ) -> Result<Admission> {
+        let type_change_allowed = match succession {
+            Succession::Rotation => {
+                let key = self.load_active(view, name)?;
+                let newest = self.load_newest(view, &key)?;
+                return Ok(Admission::follows(key, newest));
+            }
+            Succession::Any {
+                type_change_allowed,
+            } => type_change_allowed,
+        };
         let Some(key) = self.load_key(view, name)? else {
-            return Ok(Admission::First {
-                remains: Vec::new(),
-            });
+            return Ok(Admission::First { gone: None });
         };
         match policy::lifecycle(&key.object, self.now()) {
             Lifecycle::Active => {
                 let newest = self.load_newest(view, &key)?;
                 policy::settle_family(newest.body.spec, spec.family(), type_change_allowed)?;
-                Ok(Admission::Follows {
-                    key: Box::new(key),
-                    newest: Box::new(newest),
-                })
+                Ok(Admission::follows(key, newest))
             }
             Lifecycle::Deleted => Err(name_is_deleted()),
-            Lifecycle::Gone => {
-                self.require_plausible_clock()?;
-                Ok(Admission::First {
-                    remains: self.remove_key(view, &key)?,
-                })
-            }
+            Lifecycle::Gone => Ok(Admission::First {
+                gone: Some(self.gone_key(view, &key)?),
+            }),
         }
     }
 
@@ -495,6 +532,24 @@ impl Inner {
     }
 }
 
+/// What a new version may come after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Succession {
+    /// Nothing, or a version that the options permit.
+    Any { type_change_allowed: bool },
+    /// Only a version like it: the key must exist when the new version is committed, not only when the
+    /// rotation began.
+    Rotation,
+}
+
+impl VersionOptions {
+    fn succession(&self) -> Succession {
+        Succession::Any {
+            type_change_allowed: self.type_change_allowed,
+        }
+    }
+}
+
 /// Whether a version may be added under a name, and after what.
 enum Admission {
     /// The key exists.
@@ -502,8 +557,33 @@ enum Admission {
         key: Box<StoredKey>,
         newest: Box<VersionRecord>,
     },
-    /// The name is free, perhaps after what a purge that is due has left.
-    First { remains: Vec<Change> },
+    /// The name is free, perhaps after a purge that is due.
+    First { gone: Option<GoneKey> },
+}
+
+impl Admission {
+    fn follows(key: StoredKey, newest: VersionRecord) -> Self {
+        Self::Follows {
+            key: Box::new(key),
+            newest: Box::new(newest),
+        }
+    }
+}
+
+impl NewVersion {
+    /// Whether this is what a rotation of `newest` makes.
+    fn succeeds(&self, newest: &VersionRecord) -> bool {
+        let exponent = |body: &VersionBody| body.public.as_ref().and_then(public_exponent);
+        self.body.spec == newest.body.spec
+            && self.body.backend == newest.body.backend
+            && self.body.backup_allowed == newest.body.backup_allowed
+            && exponent(&self.body) == exponent(&newest.body)
+            && self.operations == newest.attributes.operations
+    }
+}
+
+fn outrun() -> Error {
+    Error::internal("only a rotation can be outrun by another change")
 }
 
 pub(super) fn name_is_deleted() -> Error {

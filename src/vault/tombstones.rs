@@ -53,7 +53,9 @@ impl TombstoneList {
             }
         }
         let Some(record) = list.records.back_mut() else {
-            return Err(crate::Error::internal("there is no tombstone record"));
+            return Err(crate::error::Error::internal(
+                "there is no tombstone record",
+            ));
         };
         record.entries.push((id, now));
         let index = IndexKey::settings(FIRST_TOMBSTONES + record.sequence % TOMBSTONE_RECORDS);

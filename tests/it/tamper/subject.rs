@@ -43,7 +43,7 @@ pub(super) struct Subject {
 }
 
 /// The keys that are neither deleted nor purged in the end.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "signer",
     "other-signer",
     "data",
@@ -52,6 +52,7 @@ const KEYS: [&str; 9] = [
     "kek-1",
     "kek-2",
     "kek-3",
+    "kek-4",
     "deleted",
 ];
 const TEXT: &[u8] = b"the plaintext of the tests";
@@ -149,7 +150,7 @@ pub(super) fn fill(vault: &Vault) -> Subject {
         SignatureAlgorithm::Hs512,
         mac.signature().to_vec(),
     ));
-    for number in 0..5 {
+    for number in 0..6 {
         let key = name(&format!("kek-{number}"));
         vault
             .create_key(&key, CreateKeyOptions::oct(OctKeySize::Bits128))
@@ -157,7 +158,7 @@ pub(super) fn fill(vault: &Vault) -> Subject {
         let wrapped = vault
             .wrap_key(&key, WrapAlgorithm::A128Kw, &WRAPPED)
             .unwrap();
-        if number == 4 {
+        if number == 5 {
             // It is purged later.
             continue;
         }
@@ -212,8 +213,8 @@ pub(super) fn subject() -> Subject {
         .unwrap();
     let rules = vault.algorithm_rules().refuse("RSA-OAEP").unwrap();
     vault.set_algorithm_rules(rules).unwrap();
-    vault.delete_key(&name("kek-4")).unwrap();
-    vault.purge_deleted_key(&name("kek-4")).unwrap();
+    vault.delete_key(&name("kek-5")).unwrap();
+    vault.purge_deleted_key(&name("kek-5")).unwrap();
     vault.recover_deleted_key(&name("deleted")).unwrap();
     subject.portrait = portrait(&vault).0;
     vault.close().unwrap();
