@@ -107,11 +107,16 @@ impl<'s> View<'s> {
             if found.len() >= limit {
                 break;
             }
-            let (records, following) = self.page(&Scan {
+            let scan = Scan {
                 from,
                 until: Some(end),
                 class: Some(Class::KeyObject),
                 limit: (limit - found.len()).min(PAGE),
+            };
+            let (records, following) = self.page(&scan).or_else(|error| {
+                // What is no record at all spoils its bucket: the answer of a listing is that of a single read.
+                (first_bucket..BUCKET_COUNT).try_for_each(|bucket| self.require_bucket(bucket))?;
+                Err(error)
             })?;
             found.extend(
                 records
