@@ -169,7 +169,6 @@ impl IndexKey {
         Class::from_byte(self.bytes[17]).unwrap_or(Class::State)
     }
 
-    #[cfg(test)]
     pub(crate) fn v(&self) -> [u8; 16] {
         let mut v = [0; 16];
         v.copy_from_slice(&self.bytes[18..]);

@@ -545,9 +545,8 @@ impl Image {
 /// A directory for images: in memory where the system has such, since thousands are written.
 pub(crate) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    let room = rustix::fs::statvfs(memory).is_ok_and(|facts| {
-        facts.f_bavail.saturating_mul(facts.f_frsize) > 512 * 1024 * 1024
-    });
+    let room = rustix::fs::statvfs(memory)
+        .is_ok_and(|facts| facts.f_bavail.saturating_mul(facts.f_frsize) > 512 * 1024 * 1024);
     if room {
         if let Ok(directory) = tempfile::tempdir_in(memory) {
             return directory;
@@ -607,7 +606,10 @@ impl Parser {
         match name {
             "pwrite64" | "write" => {
                 let Some(path) = self.descriptor(arguments[0]) else {
-                    if self.absolute(arguments[0]).is_some_and(|path| path == self.marks) {
+                    if self
+                        .absolute(arguments[0])
+                        .is_some_and(|path| path == self.marks)
+                    {
                         let bytes = quoted(arguments[1]);
                         self.steps
                             .push(Step::Mark(String::from_utf8(bytes).unwrap()));
@@ -644,7 +646,10 @@ impl Parser {
         let Some((name, arguments)) = split(text) else {
             return;
         };
-        let end = text.windows(3).rposition(|window| window == b" = ").unwrap();
+        let end = text
+            .windows(3)
+            .rposition(|window| window == b" = ")
+            .unwrap();
         let answer = std::str::from_utf8(&text[end + 3..]).unwrap().trim();
         if answer.starts_with('-') || answer.starts_with('?') {
             let written = matches!(name, "pwrite64" | "write" | "fsync" | "fdatasync");
@@ -698,12 +703,10 @@ impl Parser {
             ),
             "sync_file_range" => {}
             other => assert!(
-                !arguments
-                    .iter()
-                    .any(|argument| self.absolute(argument).is_some_and(|path| path
-                        .starts_with(&self.root))
-                        || (argument.starts_with('"')
-                            && self.named(None, argument).is_some())),
+                !arguments.iter().any(|argument| self
+                    .absolute(argument)
+                    .is_some_and(|path| path.starts_with(&self.root))
+                    || (argument.starts_with('"') && self.named(None, argument).is_some())),
                 "the model does not know {other}"
             ),
         }
