@@ -239,8 +239,9 @@ impl Inner {
             raise_shred_term: true,
             ..CommitOptions::default()
         };
+        let change = self.cache.change(name);
         let committed = self.store.commit_with(removal, options);
-        self.cache.invalidate(name);
+        drop(change);
         self.gcm.forget(name);
         self.note_time();
         committed?;

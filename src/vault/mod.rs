@@ -169,9 +169,10 @@ impl Inner {
 
     /// Makes changes of one key durable, and then visible.
     fn commit(&self, name: &KeyName, changes: Vec<Change>) -> Result<()> {
-        let committed = self.store.commit(changes);
         // Also after an error: what is on the disk is unknown then.
-        self.cache.invalidate(name);
+        let change = self.cache.change(name);
+        let committed = self.store.commit(changes);
+        drop(change);
         self.note_time();
         committed
     }

@@ -7,6 +7,7 @@
 )]
 
 mod conformance;
+mod rules;
 mod smoke;
 
 #[allow(dead_code, reason = "every test uses a part of it")]
