@@ -6,7 +6,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_input;
 mod conformance;
+mod golden;
+mod image;
+mod marker_scan;
 mod smoke;
 
 #[allow(dead_code, reason = "every test uses a part of it")]

@@ -11,6 +11,7 @@ use crate::secret::Key32;
 
 mod faults;
 mod files;
+mod marker;
 mod tampering;
 mod use_cases;
 
