@@ -5,6 +5,10 @@ mod crypto;
 mod env;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod manual;
 mod model;
 mod policy;
 mod seal;
