@@ -6,7 +6,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_input;
 mod conformance;
+mod golden;
+mod image;
+mod marker_scan;
 mod rules;
 mod smoke;
 

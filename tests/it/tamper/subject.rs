@@ -1,11 +1,8 @@
 //! A small vault as an image in memory, and everything that it can be asked.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -15,10 +12,8 @@ use strongroom::{
     SignatureAlgorithm, Tags, Unlock, UpdateKeyOptions, Vault, VaultOptions, WrapAlgorithm,
 };
 
+pub(super) use crate::image::{Image, read_image, scratch, write_image};
 use crate::support::{FakeClock, master_key, name};
-
-/// The files of a closed vault: path below the directory, and contents.
-pub(super) type Image = BTreeMap<PathBuf, Vec<u8>>;
 
 /// What something is asked and must answer, if it answers at all.
 #[derive(Clone)]
@@ -57,17 +52,6 @@ const KEYS: [&str; 10] = [
 ];
 const TEXT: &[u8] = b"the plaintext of the tests";
 const WRAPPED: [u8; 32] = [0x77; 32];
-
-/// A directory in memory where there is one: its syncs cost nothing.
-pub(super) fn scratch() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir())
-    } else {
-        tempfile::tempdir()
-    }
-    .unwrap()
-}
 
 pub(super) fn options(clock: &Arc<FakeClock>) -> VaultOptions {
     VaultOptions::new()
@@ -221,46 +205,6 @@ pub(super) fn subject() -> Subject {
     drop(vault);
     subject.image = read_image(&path);
     subject
-}
-
-pub(super) fn read_image(path: &Path) -> Image {
-    fn walk(root: &Path, below: &Path, image: &mut Image) {
-        for entry in fs::read_dir(root.join(below)).unwrap() {
-            let entry = entry.unwrap();
-            let relative = below.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                walk(root, &relative, image);
-            } else {
-                image.insert(relative, fs::read(entry.path()).unwrap());
-            }
-        }
-    }
-    let mut image = Image::new();
-    walk(path, Path::new(""), &mut image);
-    image
-}
-
-/// Makes the directory hold exactly the image; writes only what differs.
-pub(super) fn write_image(path: &Path, image: &Image) {
-    if !path.exists() {
-        fs::DirBuilder::new().mode(0o700).create(path).unwrap();
-    }
-    let blobs = path.join("blobs");
-    if !blobs.exists() {
-        fs::DirBuilder::new().mode(0o700).create(&blobs).unwrap();
-    }
-    for (file, _) in read_image(path) {
-        if !image.contains_key(&file) {
-            fs::remove_file(path.join(file)).unwrap();
-        }
-    }
-    for (file, contents) in image {
-        let file = path.join(file);
-        if fs::read(&file).ok().as_ref() != Some(contents) {
-            fs::write(&file, contents).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        }
-    }
 }
 
 /// Names, versions, attributes and tags of everything that can be listed, and the errors met.
