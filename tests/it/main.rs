@@ -3,3 +3,4 @@
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
+mod wycheproof;
