@@ -18,3 +18,4 @@ mod smoke;
 mod support;
 mod tamper;
 mod tidy;
+mod wycheproof;
