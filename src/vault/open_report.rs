@@ -49,6 +49,9 @@ pub enum OpenFinding {
     /// After a crash that is usual. After a clean close it says that the file `vault.anchor` was damaged or
     /// put back; the records themselves are verified all the same.
     AnchorAdvanced,
+    /// The anchor was missing or held nothing valid, and was made anew, as
+    /// [`VaultOptions::rebuild_anchor`](crate::VaultOptions::rebuild_anchor) asked.
+    AnchorRebuilt,
 }
 
 impl OpenReport {
@@ -75,8 +78,7 @@ impl OpenReport {
             unclean,
             redone,
             anchor_advanced,
-            // Only with a mode that no caller of the vault can ask for.
-            anchor_rebuilt: _,
+            anchor_rebuilt,
             header_accepted,
         } = store;
         let findings = [
@@ -84,6 +86,7 @@ impl OpenReport {
             (redone, OpenFinding::ChangeCompleted),
             (header_accepted, OpenFinding::HeaderAccepted),
             (anchor_advanced, OpenFinding::AnchorAdvanced),
+            (anchor_rebuilt, OpenFinding::AnchorRebuilt),
             (header_healed, OpenFinding::HeaderHealed),
         ];
         Self {

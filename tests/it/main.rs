@@ -11,4 +11,5 @@ mod smoke;
 
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
+mod tamper;
 mod tidy;
