@@ -13,6 +13,7 @@ mod lifecycle;
 mod listing;
 mod open;
 mod open_report;
+mod operate;
 mod perform;
 mod records;
 mod settings;
