@@ -15,9 +15,9 @@ mod conformance;
 mod golden;
 mod image;
 mod marker_scan;
+mod rfc_vectors;
 mod rules;
 mod smoke;
-
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
 mod tamper;
