@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod conformance;
+mod crash;
 mod golden;
 mod image;
 mod marker_scan;
