@@ -104,3 +104,12 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
         .collect()
 }
+
+/// A variable of the environment: tests may read it, the library may not.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how a test run is told what to do"
+)]
+pub(crate) fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
