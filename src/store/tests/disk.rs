@@ -646,11 +646,8 @@ impl Parser {
         let Some((name, arguments)) = split(text) else {
             return;
         };
-        let end = text
-            .windows(3)
-            .rposition(|window| window == b" = ")
-            .unwrap();
-        let answer = std::str::from_utf8(&text[end + 3..]).unwrap().trim();
+        let text = std::str::from_utf8(text).unwrap();
+        let answer = text[text.rfind('=').unwrap() + 1..].trim();
         if answer.starts_with('-') || answer.starts_with('?') {
             let written = matches!(name, "pwrite64" | "write" | "fsync" | "fdatasync");
             assert!(
