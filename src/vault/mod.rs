@@ -19,6 +19,7 @@ mod records;
 mod settings;
 mod status;
 mod tombstones;
+mod versions;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

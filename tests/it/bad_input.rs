@@ -14,7 +14,7 @@ use strongroom::{
 };
 
 use crate::image::{read_image, write_image};
-use crate::support::{Place, master_key, name};
+use crate::support::{Place, master_key, name, variable};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -335,7 +335,7 @@ const HOLD: &str = "STRONGROOM_TEST_HOLDS";
 /// do.
 #[test]
 fn holds_a_vault_for_another_process() {
-    let Some(path) = std::env::var_os(HOLD) else {
+    let Some(path) = variable(HOLD) else {
         return;
     };
     let vault = VaultOptions::new()
