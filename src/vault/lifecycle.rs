@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::keys::name_is_deleted;
 use super::records::StoredKey;
+use super::versions::name_is_deleted;
 use super::{Inner, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};
@@ -239,8 +239,9 @@ impl Inner {
             raise_shred_term: true,
             ..CommitOptions::default()
         };
+        let change = self.cache.change(name);
         let committed = self.store.commit_with(removal, options);
-        self.cache.invalidate(name);
+        drop(change);
         self.gcm.forget(name);
         self.note_time();
         committed?;

@@ -13,11 +13,13 @@ mod lifecycle;
 mod listing;
 mod open;
 mod open_report;
+mod operate;
 mod perform;
 mod records;
 mod settings;
 mod status;
 mod tombstones;
+mod versions;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,9 +171,10 @@ impl Inner {
 
     /// Makes changes of one key durable, and then visible.
     fn commit(&self, name: &KeyName, changes: Vec<Change>) -> Result<()> {
-        let committed = self.store.commit(changes);
         // Also after an error: what is on the disk is unknown then.
-        self.cache.invalidate(name);
+        let change = self.cache.change(name);
+        let committed = self.store.commit(changes);
+        drop(change);
         self.note_time();
         committed
     }
