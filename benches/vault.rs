@@ -70,7 +70,7 @@ impl<'a> Pair<'a> {
         let length = batch_length(&mut self.bare);
         let (mut vault, mut bare) = (Vec::new(), Vec::new());
         let deadline = Instant::now() + Duration::from_secs(2);
-        while vault.len() < 21 || (Instant::now() < deadline && vault.len() < 10_001) {
+        while vault.len() < 201 || (Instant::now() < deadline && vault.len() < 10_001) {
             vault.push(per_call(&mut self.vault, length));
             bare.push(per_call(&mut self.bare, length));
         }

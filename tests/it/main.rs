@@ -12,12 +12,13 @@
 
 mod bad_input;
 mod conformance;
+mod crash;
 mod golden;
 mod image;
 mod marker_scan;
+mod rfc_vectors;
 mod rules;
 mod smoke;
-
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
 mod tamper;
