@@ -1,7 +1,6 @@
 //! Opened key versions, kept so that an operation costs no more than the primitive.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use crate::backend::KeyHandle;
@@ -70,6 +69,8 @@ struct Shard {
     epoch: u64,
     keys: HashMap<KeyName, CachedKey>,
     versions: usize,
+    /// Keys with a commit under way; nothing of them is kept.
+    changing: HashSet<KeyName>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +83,6 @@ struct CachedKey {
 #[derive(Debug)]
 pub(super) struct KeyCache {
     shards: Vec<RwLock<Shard>>,
-    hasher: RandomState,
     capacity_per_shard: usize,
 }
 
@@ -95,14 +95,17 @@ impl KeyCache {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            hasher: RandomState::new(),
             capacity_per_shard: capacity.div_ceil(SHARDS),
         }
     }
 
+    /// Spreads names well enough; the map inside hashes them properly.
     fn shard(&self, name: &KeyName) -> &RwLock<Shard> {
-        let hash = self.hasher.hash_one(name);
-        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+        let sum = name.as_str().bytes().fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31)
+                .wrapping_add(usize::from(byte.to_ascii_lowercase()))
+        });
+        &self.shards[sum % SHARDS]
     }
 
     pub(super) fn get(&self, selector: KeySelector<'_>, now_ms: u64) -> Option<Arc<OpenVersion>> {
@@ -129,7 +132,7 @@ impl KeyCache {
             return;
         }
         let mut shard = write(self.shard(open.id.name()));
-        if shard.epoch != epoch.0 {
+        if shard.epoch != epoch.0 || shard.changing.contains(open.id.name()) {
             return;
         }
         while shard.versions >= self.capacity_per_shard {
@@ -151,11 +154,19 @@ impl KeyCache {
         shard.versions = shard.versions + after - before;
     }
 
-    /// Forgets a key that changed. An operation that begins after this sees the change.
-    pub(super) fn invalidate(&self, name: &KeyName) {
-        let mut shard = write(self.shard(name));
-        shard.epoch += 1;
-        shard.forget(name);
+    /// Keeps a key out of the cache while it changes, from before the commit until after it. A commit is
+    /// visible to readers of the store a moment before it returns; whoever saw it there must not meet the old
+    /// state here. The caller holds the lock of the key.
+    pub(super) fn change(&self, name: &KeyName) -> KeyChange<'_> {
+        let shard = self.shard(name);
+        let mut locked = write(shard);
+        locked.epoch += 1;
+        locked.forget(name);
+        locked.changing.insert(name.clone());
+        KeyChange {
+            shard,
+            name: name.clone(),
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -165,6 +176,21 @@ impl KeyCache {
             shard.keys.clear();
             shard.versions = 0;
         }
+    }
+}
+
+/// A change of a key that is under way; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct KeyChange<'a> {
+    shard: &'a RwLock<Shard>,
+    name: KeyName,
+}
+
+impl Drop for KeyChange<'_> {
+    fn drop(&mut self) {
+        let mut shard = write(self.shard);
+        shard.epoch += 1;
+        shard.changing.remove(&self.name);
     }
 }
 

@@ -155,14 +155,29 @@ fn rfc_7517_keys() {
             assert_eq!(kept.get(member), public.get(member), "{member}");
         }
     }
-    for (index, (key, bytes)) in list("symmetric").iter().zip([16, 64]).enumerate() {
-        let key_name = name(&format!("symmetric-{index}"));
-        import_jwk(&vault, &key_name, key, &[]);
-        let imported = ImportedKey::from_jwk(key.to_string().as_bytes());
-        assert!(imported.is_ok());
-        let secret = key["k"].as_str().unwrap();
-        assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(secret).unwrap().len(), bytes);
+    // The symmetric keys do what their bytes do.
+    let [wrapping, authenticating] = &list("symmetric")[..] else {
+        panic!("the RFC has two symmetric keys");
+    };
+    let bytes = |key: &Value| BASE64_URL_SAFE_NO_PAD.decode(key["k"].as_str().unwrap());
+    for (number, key) in [wrapping, authenticating].into_iter().enumerate() {
+        import_jwk(&vault, &name(&format!("jwk-{number}")), key, &[]);
+        import_oct(
+            &vault,
+            &name(&format!("raw-{number}")),
+            &bytes(key).unwrap(),
+        );
     }
+    let wrapped = ["jwk-0", "raw-0"].map(|key| {
+        let wrapped = vault.wrap_key(&name(key), WrapAlgorithm::A128Kw, &[7; 16]);
+        wrapped.unwrap().wrapped_key().to_vec()
+    });
+    assert_eq!(wrapped[0], wrapped[1]);
+    let macs = ["jwk-1", "raw-1"].map(|key| {
+        let mac = vault.sign(&name(key), SignatureAlgorithm::Hs512, b"data");
+        mac.unwrap().into_signature()
+    });
+    assert_eq!(macs[0], macs[1]);
     let certified: JsonWebKey = jwk["with_certificate"].to_string().parse().unwrap();
     let certified = PublicKey::from_jwk(&certified).unwrap();
     assert!(matches!(certified.spec(), KeySpec::Rsa(size) if size.bits() == 2048));
