@@ -98,6 +98,7 @@ impl Inner {
         }
         self.store
             .commit(vec![self.put_gcm_count(&key, id.version(), end)?])?;
+        self.note_time();
         Ok((start, end))
     }
 
