@@ -5,6 +5,10 @@ mod crypto;
 mod env;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod manual;
 mod model;
 mod policy;
 mod seal;
@@ -42,6 +46,6 @@ pub use seal::slot::Unlock;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, RestoreResult, SecurityDomain,
-    Vault, VaultOptions, VaultStatus, hazmat,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport,
+    RestoreResult, SecurityDomain, Vault, VaultOptions, VaultStatus, hazmat,
 };

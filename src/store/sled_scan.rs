@@ -118,8 +118,8 @@ pub(super) fn find_strays(tree: &sled::Tree, findings: &mut Vec<Finding>) -> Res
         let part = key[IndexKey::LENGTH];
         if part == 0 {
             whole = Some((index, value.get(7).copied().unwrap_or(0)));
-            if index[0] > 3 || IndexKey::from_bytes(index).is_none() {
-                findings.push(stray(&key, "its namespace or class is unknown"));
+            if !IndexKey::from_bytes(index).is_some_and(|index| index.is_place_of_a_record()) {
+                findings.push(stray(&key, "no record belongs to this place"));
             }
         } else if whole.is_none_or(|(record, parts)| record != index || part >= parts) {
             findings.push(stray(&key, "it is a part of no record"));

@@ -60,7 +60,7 @@ impl VaultDir {
     }
 
     /// As [`VaultDir::open`], with other file operations: for faults in tests.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(crate) fn map_files(mut self, wrap: impl FnOnce(Arc<dyn Files>) -> Arc<dyn Files>) -> Self {
         self.files = wrap(self.files);
         self

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::keys::name_is_deleted;
 use super::records::StoredKey;
+use super::versions::name_is_deleted;
 use super::{Inner, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};

@@ -12,11 +12,14 @@ mod keys;
 mod lifecycle;
 mod listing;
 mod open;
+mod open_report;
+mod operate;
 mod perform;
 mod records;
 mod settings;
 mod status;
 mod tombstones;
+mod versions;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +34,7 @@ use self::gcm::GcmCounters;
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
+pub use self::open_report::{OpenFinding, OpenReport};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
@@ -103,6 +107,7 @@ pub(crate) struct Inner {
     gcm: GcmCounters,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
+    open_report: OpenReport,
 }
 
 impl Vault {

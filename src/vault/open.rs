@@ -9,7 +9,7 @@ use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
-use super::{Inner, KeyLocks, Vault};
+use super::{Inner, KeyLocks, OpenReport, Vault};
 use crate::backend::KeyBackend;
 use crate::backend::software::SoftwareBackend;
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
@@ -260,6 +260,7 @@ impl VaultOptions {
                 fresh.kek,
                 Arc::new(domain.ring),
                 domain.id,
+                OpenReport::default(),
             )
         };
         create().map_err(|error: Error| error.with_operation("create_in_memory"))
@@ -268,7 +269,7 @@ impl VaultOptions {
     /// Opens an existing vault.
     ///
     /// What a crash left unfinished is finished or undone first; a damaged header copy is rewritten from
-    /// the good one.
+    /// the good one. [`Vault::open_report`] tells of it.
     ///
     /// # Errors
     ///
@@ -430,11 +431,12 @@ impl VaultOptions {
             rebuild_anchor: self.rebuild_anchor,
             ..OpenMode::default()
         };
-        let (store, _report) = Store::open_with(dir, config, mode)?;
+        let (store, report) = Store::open_with(dir, config, mode)?;
         // Only now is it certain that this header is the newest.
-        store.heal_header(&stored.encode(hash32))?;
+        let healed = store.heal_header(&stored.encode(hash32))?;
+        let report = OpenReport::new(report, healed);
         let domain_id = stored.header.domain_id;
-        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id)
+        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id, report)
     }
 
     fn start(
@@ -444,6 +446,7 @@ impl VaultOptions {
         kek: KekRing,
         sdk: Arc<SdkRing>,
         domain_id: [u8; 16],
+        open_report: OpenReport,
     ) -> Result<Vault> {
         let (deletion, rules, tombstones) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
@@ -483,6 +486,7 @@ impl VaultOptions {
                 locks: KeyLocks::new(),
                 gcm: GcmCounters::default(),
                 time_floor_ms,
+                open_report,
             }),
         })
     }

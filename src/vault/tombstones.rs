@@ -101,7 +101,7 @@ pub(super) fn open_setting(
     number: u64,
 ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>> {
     let index = IndexKey::settings(number);
-    view.record(&index)?
+    view.settings(number)?
         .map(|record| hierarchy.open_record(hierarchy.meta_key(), &index, &record))
         .transpose()
 }

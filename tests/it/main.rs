@@ -5,10 +5,24 @@
     clippy::cast_possible_truncation,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a library may not ask its environment, a test may"
+)]
 
+mod bad_input;
 mod conformance;
+mod crash;
+mod cross_check;
+mod golden;
+mod image;
+mod marker_scan;
 mod model;
+mod rfc_vectors;
 mod rules;
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
+mod tamper;
+mod tidy;
+mod wycheproof;

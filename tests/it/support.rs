@@ -53,7 +53,7 @@ pub(crate) fn master_key() -> MasterKey {
 /// A place for one vault on the disk, removed at the end.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
     pub(crate) path: PathBuf,
     pub(crate) clock: Arc<FakeClock>,
 }
@@ -63,7 +63,16 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         Self {
             path: directory.path().join("vault"),
-            _directory: directory,
+            _directory: Some(directory),
+            clock: FakeClock::new(),
+        }
+    }
+
+    /// A place that somebody else removes.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self {
+            _directory: None,
+            path,
             clock: FakeClock::new(),
         }
     }
@@ -141,4 +150,13 @@ pub(crate) fn fixed_oct(length: usize) -> ImportedKey {
             .map(|byte| u8::try_from(byte).unwrap())
             .collect::<Vec<u8>>(),
     ))
+}
+
+/// A variable of the environment: tests may read it, the library may not.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how a test run is told what to do"
+)]
+pub(crate) fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }

@@ -373,9 +373,6 @@ impl Files for CountingFiles {
     fn list(&self, within: Option<&str>) -> Result<Option<Vec<String>>> {
         self.files.list(within)
     }
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.files.rename(from, to)
-    }
     fn remove(&self, name: &str) -> Result<bool> {
         self.log.note("remove", name)?;
         self.files.remove(name)

@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::env::{OsEntropy, SystemClock};
 use crate::seal::Suite;
 use crate::secret::Key32;
 
+pub(crate) mod disk;
 mod faults;
 mod files;
+mod marker;
+mod power_cuts;
 mod tampering;
 mod use_cases;
 

@@ -1,0 +1,128 @@
+//! Power cuts while whole vaults are at work: made, changed by two threads, closed and opened again. The store's
+//! own tests replay more of them, with artificial records; here the changes are those of users, with tags that
+//! make records of 32 KiB and restores that make groups of several steps.
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use super::disk::{Cut, Image, Random, Recording, scratch};
+use super::workload::{Acknowledged, Bulk, acknowledged, compare, run};
+use super::{Layout, child, create, job, mark, open, open_marks, require_sound, seed};
+
+const TEST: &str = "crash::power_cuts::no_power_cut_loses_or_halves_a_change_of_a_vault";
+const THREADS: u64 = 2;
+const RUNS: u64 = 2;
+const MOMENTS: usize = 50;
+const CHANGES: u64 = 24;
+const SESSIONS: u64 = 2;
+
+fn work(layout: &Layout, seed: u64) {
+    let mut marks = open_marks(layout);
+    for session in 0..SESSIONS {
+        let vault = if session == 0 {
+            let vault = create(&layout.vault());
+            mark(&mut marks, "created");
+            vault
+        } else {
+            open(&layout.vault()).unwrap()
+        };
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let vault = &vault;
+                scope.spawn(move || {
+                    let mut marks = open_marks(layout);
+                    let (from, end) = (session * CHANGES, (session + 1) * CHANGES);
+                    run(
+                        vault,
+                        layout,
+                        &mut marks,
+                        seed,
+                        thread,
+                        from,
+                        end,
+                        Bulk::Sometimes,
+                    )
+                    .unwrap();
+                });
+            }
+        });
+        vault.close().unwrap();
+    }
+}
+
+#[test]
+fn no_power_cut_loses_or_halves_a_change_of_a_vault() {
+    if let Some(job) = job() {
+        let (seed, base) = job.split_once(' ').unwrap();
+        return work(&Layout::new(base.as_ref()), seed.parse().unwrap());
+    }
+    let begun = Instant::now();
+    let seed = seed();
+    let (images, absent) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let run = next.fetch_add(1, Ordering::SeqCst);
+                    if run >= RUNS {
+                        break;
+                    }
+                    cut_one_run(seed.wrapping_add(run << 32), &images, &absent);
+                }
+            });
+        }
+    });
+    let images = images.into_inner();
+    let absent = absent.into_inner();
+    eprintln!(
+        "{} changes, {images} images, {absent} of them before the vault was made, {:?}",
+        RUNS * THREADS * CHANGES * SESSIONS,
+        begun.elapsed()
+    );
+    assert_eq!(images, RUNS as usize * MOMENTS * Cut::ALL.len());
+    assert!(absent < images / 2);
+}
+
+fn cut_one_run(seed: u64, images: &AtomicUsize, absent: &AtomicUsize) {
+    let scratch = scratch();
+    let layout = Layout::new(scratch.path());
+    fs::create_dir(layout.disk()).unwrap();
+    fs::write(layout.marks(), b"").unwrap();
+    let mut process = child(TEST, &format!("{seed} {}", scratch.path().display()));
+    let recording = Recording::of(&mut process, &layout.disk(), &layout.marks());
+    let mut random = Random::new(seed);
+    let mut moments: Vec<usize> = (0..MOMENTS)
+        .map(|_| random.below(recording.len()))
+        .collect();
+    moments.sort_unstable();
+    recording.visit(&moments, |moment, disk, marks| {
+        let created = marks.contains("created");
+        let done = acknowledged(marks, THREADS);
+        for cut in Cut::ALL {
+            let image = disk.after(cut, &mut random);
+            let story = format!("run {seed}, {cut:?} at {moment} of {}", recording.len());
+            images.fetch_add(1, Ordering::Relaxed);
+            if !created && !image.contains("vault") {
+                absent.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let target = Layout::new(&scratch.path().join("image"));
+            fs::create_dir(&target.base).unwrap();
+            image.write(&target.disk());
+            verify(&target, seed, &done)
+                .unwrap_or_else(|what| panic!("{story}: {what} ({})", Image::summary(&image)));
+            fs::remove_dir_all(&target.base).unwrap();
+        }
+    });
+}
+
+fn verify(layout: &Layout, seed: u64, done: &Acknowledged) -> Result<(), String> {
+    let path = layout.vault();
+    let vault = open(&path).map_err(|error| format!("it does not open: {error:?}"))?;
+    compare(&vault, seed, done)?;
+    require_sound(&vault, &path)?;
+    vault.close().map_err(|error| format!("close: {error:?}"))
+}
