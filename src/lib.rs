@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
-#![allow(dead_code, reason = "floors are built before their users")]
 
 pub mod backend;
 mod crypto;
 mod env;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod manual;
 mod model;
 mod policy;
 mod seal;
@@ -26,12 +29,12 @@ pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
 pub use model::operation::{KeyOperation, KeyOperations};
 pub use model::options::{
-    Ciphertext, ContinuationToken, CreateKeyOptions, EncryptOptions, ImportKeyOptions, PageSize,
-    UpdateKeyOptions,
+    Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
+pub use model::paging::{ContinuationToken, Page, PageSize};
 pub use model::results::{
-    DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, Page,
-    SignResult, WrapResult,
+    DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
+    WrapResult,
 };
 pub use model::settings::{AlgorithmRules, DeletionSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};
@@ -43,6 +46,6 @@ pub use seal::slot::Unlock;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, RestoreResult, SecurityDomain,
-    Vault, VaultOptions, VaultStatus, hazmat,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport,
+    RestoreResult, SecurityDomain, Vault, VaultOptions, VaultStatus, hazmat,
 };

@@ -180,3 +180,22 @@ pub(crate) fn lifecycle(object: &KeyObject, now: Timestamp) -> Lifecycle {
         Some(_) => Lifecycle::Gone,
     }
 }
+
+/// How far the clock may move between two commits and still be believed: 32 days, in milliseconds.
+const PLAUSIBLE_CLOCK_STEP_MS: u64 = 32 * 86_400_000;
+
+/// Whether a reading of the clock is close enough to the latest time that a commit has seen. One wrong
+/// reading must not destroy deleted keys.
+pub(crate) fn clock_is_plausible(seen_ms: u64, now_ms: u64) -> bool {
+    now_ms.saturating_sub(seen_ms) <= PLAUSIBLE_CLOCK_STEP_MS
+}
+
+/// The latest time that has been seen, after a commit at `now_ms`. It never goes back, and a jump that is
+/// not plausible does not move it: somebody has to confirm the clock first. A new vault has seen nothing.
+pub(crate) fn time_floor_after(seen_ms: u64, now_ms: u64) -> u64 {
+    if seen_ms == 0 || clock_is_plausible(seen_ms, now_ms) {
+        seen_ms.max(now_ms)
+    } else {
+        seen_ms
+    }
+}

@@ -5,6 +5,8 @@
 //! write a backend: see [`KeyBackend`].
 
 pub mod software;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

@@ -4,6 +4,7 @@ use super::containers::{
     parts_from_spki_der, parts_from_spki_pem, spki_der_from_parts, spki_pem_from_parts,
 };
 use super::public_key::PublicKey;
+use super::validation::validate_public;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::jwk::JsonWebKey;
 
@@ -21,7 +22,8 @@ impl PublicKey {
                 "the JWK has no public part: a symmetric key, or members are missing",
             )
         })?;
-        Self::from_parts(&parts)
+        // Other producers pad numbers with zeros.
+        Self::from_parts(&validate_public(&parts)?)
     }
 
     /// From a DER-encoded SubjectPublicKeyInfo (RFC 5280): RSA, or EC with a named curve.

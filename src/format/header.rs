@@ -8,17 +8,10 @@ pub(crate) use super::ring::{KekRing, SdkRing};
 
 /// Bytes of one copy.
 pub(crate) const HEADER_COPY_LENGTH: usize = 20_480;
-/// Bytes of the file: copies at 0 and [`HEADER_COPY_LENGTH`].
-pub(crate) const HEADER_FILE_LENGTH: usize = 2 * HEADER_COPY_LENGTH;
 /// The most slots of a header.
 pub(crate) const MAX_SLOTS: usize = 8;
-/// Bytes under the MAC: everything before it.
-pub(crate) const HEADER_MAC_INPUT_LENGTH: usize = MAC_AT;
 /// Bytes of the MAC.
 pub(crate) const HEADER_MAC_LENGTH: usize = HEADER_COPY_LENGTH - MAC_AT;
-/// Bytes under the unkeyed checksum: everything before it. Fixed for every format, so that a newer header is
-/// told from a damaged one.
-pub(crate) const HEADER_CHECKSUM_INPUT_LENGTH: usize = CHECKSUM_AT;
 /// Bytes of a sealed KEK ring.
 pub(crate) const SEALED_KEK_RING_LENGTH: usize = 152;
 /// Bytes of a sealed security-domain ring.

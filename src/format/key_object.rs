@@ -72,7 +72,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Key32, KeyObject)> {
         .ok_or_else(|| layout::corrupt("a key object is too short"))?;
     let key = Key32::filled_with(|bytes| {
         bytes.copy_from_slice(key);
-        Ok::<(), crate::Error>(())
+        Ok::<(), crate::error::Error>(())
     })?;
     Ok((key, decode_parts(layout::decode(rest)?)?))
 }

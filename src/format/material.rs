@@ -53,7 +53,7 @@ fn write(family: u8, curve: u8, fields: &[&[u8]]) -> Result<SecretBytes> {
         head[3] = curve;
         for field in fields {
             let field_length = u16::try_from(field.len())
-                .map_err(|_| crate::Error::internal("a number of a key is too long"))?;
+                .map_err(|_| crate::error::Error::internal("a number of a key is too long"))?;
             let (target, after) = rest.split_at_mut(2 + field.len());
             target[..2].copy_from_slice(&field_length.to_be_bytes());
             target[2..].copy_from_slice(field);
@@ -115,7 +115,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<KeyMaterial> {
     }
 }
 
-fn impossible() -> crate::Error {
+fn impossible() -> crate::error::Error {
     layout::corrupt("key material opens but does not decode")
 }
 

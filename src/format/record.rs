@@ -127,6 +127,29 @@ impl IndexKey {
         Class::from_byte(bytes[17]).map(|_| Self { bytes })
     }
 
+    /// Whether any constructor makes this key: what lies elsewhere is nobody's, and nobody would ever read it.
+    pub(crate) fn is_place_of_a_record(&self) -> bool {
+        let (n, v) = (self.n(), self.v());
+        match (self.namespace(), self.class()) {
+            (NAMESPACE_STATE, _) => *self == Self::state(),
+            (NAMESPACE_BUCKETS, _) => {
+                let number = u16::from_be_bytes([n[0], n[1]]);
+                number < BUCKET_COUNT && *self == Self::bucket(number)
+            }
+            (NAMESPACE_KEYS, Class::KeyObject) => v == [0; 16],
+            (NAMESPACE_KEYS, class) => class.is_bucket_member(),
+            (
+                NAMESPACE_NAMELESS,
+                class @ (Class::Audit | Class::Settings | Class::Intent | Class::Redo),
+            ) => {
+                n[0] == class.byte()
+                    && n[1..8] == [0; 7]
+                    && (class == Class::Intent || v == [0; 16])
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; Self::LENGTH] {
         &self.bytes
     }

@@ -11,6 +11,7 @@ pub(crate) mod material;
 pub(crate) mod name;
 pub(crate) mod operation;
 pub(crate) mod options;
+pub(crate) mod paging;
 mod private_jwk;
 pub(crate) mod results;
 pub(crate) mod settings;
@@ -18,3 +19,6 @@ pub(crate) mod spec;
 pub(crate) mod tags;
 pub(crate) mod time;
 pub(crate) mod version;
+
+#[cfg(test)]
+mod jwk_tests;

@@ -8,7 +8,7 @@ use super::results::EncryptResult;
 use super::spec::{Curve, KeySpec, OctKeySize, RsaKeySize};
 use super::tags::Tags;
 use super::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Where a new version is to live.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -402,71 +402,5 @@ impl<'a> From<&'a EncryptResult> for Ciphertext<'a> {
         Self::new(result.ciphertext())
             .iv(result.iv().unwrap_or_default())
             .tag(result.tag().unwrap_or_default())
-    }
-}
-
-/// Where a listing goes on; opaque, printable, and valid as long as the vault.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ContinuationToken {
-    pub(crate) after: [u8; 16],
-}
-
-impl ContinuationToken {
-    pub(crate) fn after(after: [u8; 16]) -> Self {
-        Self { after }
-    }
-}
-
-impl std::fmt::Display for ContinuationToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.after
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::str::FromStr for ContinuationToken {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        super::version::parse_hex16(text)
-            .map(Self::after)
-            .ok_or_else(|| Error::bad_parameter("this is not a continuation token of a listing"))
-    }
-}
-
-/// The number of items on one page of a listing: 1 to 25.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PageSize {
-    items: u8,
-}
-
-impl PageSize {
-    /// 25, the largest and the default.
-    pub const MAX: Self = Self { items: 25 };
-
-    /// # Errors
-    ///
-    /// [`BadParameter`](crate::ErrorKind::BadParameter) outside 1..=25.
-    pub fn new(items: u8) -> Result<Self> {
-        if (1..=25).contains(&items) {
-            Ok(Self { items })
-        } else {
-            Err(Error::bad_parameter(format!(
-                "a page has 1 to 25 items, not {items}"
-            )))
-        }
-    }
-
-    /// How many items.
-    #[must_use]
-    pub const fn items(self) -> usize {
-        self.items as usize
-    }
-}
-
-impl Default for PageSize {
-    fn default() -> Self {
-        Self::MAX
     }
 }

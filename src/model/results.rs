@@ -9,7 +9,6 @@ use super::identifier::KeyIdentifier;
 use super::jwk::JsonWebKey;
 use super::key::BackendId;
 use super::name::KeyName;
-use super::options::ContinuationToken;
 use super::spec::KeyType;
 use super::tags::Tags;
 use super::time::Timestamp;
@@ -241,33 +240,6 @@ impl DeletedKeyProperties {
     }
 
     deletion_getters!();
-}
-
-/// One page of a listing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Page<T> {
-    pub(crate) items: Vec<T>,
-    pub(crate) next: Option<ContinuationToken>,
-}
-
-impl<T> Page<T> {
-    /// The items. A page may be short, and even empty, although more follow.
-    #[must_use]
-    pub fn items(&self) -> &[T] {
-        &self.items
-    }
-
-    /// The items, by value.
-    #[must_use]
-    pub fn into_items(self) -> Vec<T> {
-        self.items
-    }
-
-    /// Where the next page begins; `None` at the end.
-    #[must_use]
-    pub fn continuation(&self) -> Option<&ContinuationToken> {
-        self.next.as_ref()
-    }
 }
 
 /// A signature or MAC.

@@ -54,6 +54,10 @@ pub(crate) fn seal_header(
 /// A header whose MAC is right, and the keys in it.
 pub(crate) struct OpenedHeader {
     pub(crate) stored: StoredHeader,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "sealed anew when a slot is added")
+    )]
     pub(crate) root: Key32,
     pub(crate) hierarchy: Hierarchy,
     pub(crate) kek_ring: KekRing,

@@ -22,7 +22,6 @@ pub(crate) struct Hierarchy {
     set: MacKey,
     anchor: MacKey,
     header: MacKey,
-    audit: MacKey,
     meta: Key32,
     kek_ring: Key32,
     sdk_ring: Key32,
@@ -45,7 +44,6 @@ impl Hierarchy {
             set: mac_key("set"),
             anchor: mac_key("anchor"),
             header: mac_key("header"),
-            audit: mac_key("audit"),
             meta: sub_key("meta"),
             kek_ring: sub_key("kekring"),
             sdk_ring: sub_key("sdkring"),
@@ -108,11 +106,6 @@ impl Hierarchy {
 
     pub(crate) fn header_mac(&self, bytes: &[u8]) -> [u8; MAC_LENGTH] {
         self.header.mac(&[bytes])
-    }
-
-    /// The audit chain's value after an entry.
-    pub(crate) fn audit_link(&self, previous: &[u8; 32], seq: u64, entry: &[u8]) -> [u8; 32] {
-        self.audit.truncated(&[previous, &seq.to_be_bytes(), entry])
     }
 
     /// Pads the classes whose length would tell something, seals and frames.

@@ -74,11 +74,6 @@ fn sub_keys_and_prfs_agree_with_another_library() {
         hierarchy.anchor_mac(b"text"),
         hmac_by("anchor", b"text")[..32]
     );
-    let link = [&[9; 32][..], &7_u64.to_be_bytes(), b"entry"].concat();
-    assert_eq!(
-        hierarchy.audit_link(&[9; 32], 7, b"entry"),
-        hmac_by("audit", &link)[..32]
-    );
     assert_eq!(
         hierarchy.name_prf(&NAME),
         hmac_by("index", b"\x01\x0einvoice-signer")[..16]

@@ -5,12 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use subtle::ConstantTimeEq;
-
 use super::files::{Access, Files, VaultFile};
 use super::vault_dir::ANCHOR_FILE;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::anchor::{ANCHOR_FILE_LENGTH, ANCHOR_SLOT_LENGTH, Anchor};
+use crate::seal::anchor::{open_anchor, seal_anchor};
 use crate::seal::hierarchy::Hierarchy;
 
 /// An anchor that was written is synced at the latest after this.
@@ -95,7 +94,7 @@ impl AnchorFile {
             state_hash: *state_hash,
             vault_id: *hierarchy.vault_id(),
         };
-        let bytes = anchor.encode(&hierarchy.anchor_mac(&anchor.mac_input()));
+        let bytes = seal_anchor(hierarchy, &anchor);
         let slot = 1 - self.synced_slot;
         self.file.write_at(&bytes, offset(slot))?;
         self.generation = generation;
@@ -130,16 +129,10 @@ pub(super) fn read_slots(file: &dyn VaultFile, hierarchy: &Hierarchy) -> Result<
     for (number, slot) in slots.iter_mut().enumerate() {
         let mut bytes = vec![0; ANCHOR_SLOT_LENGTH];
         if file.read_at(&mut bytes, offset(number))? == ANCHOR_SLOT_LENGTH {
-            *slot = valid(&bytes, hierarchy);
+            *slot = open_anchor(hierarchy, &bytes).ok();
         }
     }
     Ok(slots)
-}
-
-fn valid(bytes: &[u8], hierarchy: &Hierarchy) -> Option<Anchor> {
-    let (anchor, mac) = Anchor::decode(bytes).ok()?;
-    let right: bool = hierarchy.anchor_mac(&anchor.mac_input()).ct_eq(&mac).into();
-    (right && anchor.vault_id == *hierarchy.vault_id()).then_some(anchor)
 }
 
 fn newest(slots: &Slots) -> Option<(usize, &Anchor)> {
@@ -158,6 +151,6 @@ fn missing() -> Error {
     Error::new(
         ErrorKind::AnchorMissing,
         "the file `vault.anchor` is missing or holds nothing valid, so nobody can tell whether the \
-         records are the newest; restore it, or have it rebuilt if you know that they are",
+         records are the newest; restore it, or open with VaultOptions::rebuild_anchor if you know that they are",
     )
 }

@@ -1,10 +1,9 @@
 //! Looking over everything that is stored.
 
-use super::engine::Finding;
 use super::files::Access;
 use super::ledger::Ledger;
 use super::vault_dir::VaultDir;
-use super::{Shared, anchor, header_file, open};
+use super::{Finding, Shared, anchor, header_file, open};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::BUCKET_COUNT;
 

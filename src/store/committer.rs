@@ -151,11 +151,10 @@ fn sync_anchor_when_due(shared: &Shared) -> Option<Instant> {
     }
     let mut ledger = shared.lock_ledger();
     let anchor = ledger.anchor.as_mut()?;
-    if anchor.due().is_some_and(|due| due <= Instant::now()) {
-        if let Err(error) = anchor.sync() {
-            shared.poison.fail(&error);
-            return None;
-        }
+    let due = anchor.due().is_some_and(|due| due <= Instant::now());
+    if due && let Err(error) = anchor.sync() {
+        shared.poison.fail(&error);
+        return None;
     }
     anchor.due()
 }

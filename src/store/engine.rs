@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Finding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Class, IndexKey, SealedRecord};
 
@@ -69,19 +70,6 @@ pub(crate) struct Page {
     pub(crate) records: Vec<(IndexKey, Result<SealedRecord>)>,
     /// Where the next page begins; `None` at the end.
     pub(crate) next: Option<Bound>,
-}
-
-/// Something that a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// The error that use would meet.
-    pub(crate) kind: ErrorKind,
-    /// Where: a file, a bucket or a record.
-    pub(crate) place: String,
-    /// What is wrong.
-    pub(crate) message: String,
-    /// Nothing is lost: it was repaired, or has no effect.
-    pub(crate) harmless: bool,
 }
 
 /// A place for records that keeps a group whole and durable.

@@ -32,7 +32,6 @@ pub(crate) trait Files: fmt::Debug + Send + Sync {
     fn open(&self, name: &str, access: Access) -> Result<Option<Box<dyn VaultFile>>>;
     /// The names in the directory, or in its subdirectory `within`; `None` when that does not exist.
     fn list(&self, within: Option<&str>) -> Result<Option<Vec<String>>>;
-    fn rename(&self, from: &str, to: &str) -> Result<()>;
     /// Whether there was such a file.
     fn remove(&self, name: &str) -> Result<bool>;
     fn set_mode(&self, name: &str, mode: u32) -> Result<()>;
@@ -120,11 +119,6 @@ impl Files for DirectoryFiles {
         }
         names.sort();
         Ok(Some(names))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        fs::renameat(&self.directory, from, &self.directory, to)
-            .map_err(|errno| failure("rename", from, errno))
     }
 
     fn remove(&self, name: &str) -> Result<bool> {

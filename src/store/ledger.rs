@@ -1,6 +1,7 @@
 //! What the store knows of itself: STATE, the buckets, and how a group changes them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::anchor::AnchorFile;
 use super::engine::{Bound, Group, Scan, Storage, Write};
@@ -11,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::bucket::Bucket;
 use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, SealedRecord};
 use crate::format::state::State;
+use crate::policy;
 use crate::seal::hash32;
 
 /// A B record that belongs to the digest in STATE.
@@ -131,12 +133,13 @@ impl Ledger {
             match pair.index.class() {
                 class if class.is_bucket_member() => {
                     let number = pair.index.bucket_number();
-                    if !touched.contains_key(&number) {
-                        touched.insert(number, self.bucket_for(number, header.kek_term)?);
-                    }
-                    if let Some(bucket) = touched.get_mut(&number) {
-                        count_change(config, &mut state, bucket, pair)?;
-                    }
+                    let bucket = match touched.entry(number) {
+                        Entry::Occupied(entry) => entry.into_mut(),
+                        Entry::Vacant(entry) => {
+                            entry.insert(self.bucket_for(number, header.kek_term)?)
+                        }
+                    };
+                    count_change(config, &mut state, bucket, pair)?;
                 }
                 Class::Settings | Class::Intent => {
                     state.meta_count = step(state.meta_count, pair)?;
@@ -249,7 +252,7 @@ impl Ledger {
         state.max_time_seen = if options.reset_time_floor {
             now
         } else {
-            state.max_time_seen.max(now)
+            policy::time_floor_after(state.max_time_seen, now)
         };
         Ok(state)
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
+use super::Finding;
 use super::engine::{
-    Bound as KeyBytes, Finding, Group, PAGE_BYTES, Page, Scan, Storage, Write, after, index_of,
+    Bound as KeyBytes, Group, PAGE_BYTES, Page, Scan, Storage, Write, after, index_of,
 };
 use crate::error::Result;
 use crate::format::record::{IndexKey, SealedRecord};

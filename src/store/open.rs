@@ -68,10 +68,10 @@ pub(super) fn create(
     outcome.and(closed)?;
     // sled syncs neither its configuration nor its snapshots.
     for name in dir.files().list(None)?.unwrap_or_default() {
-        if name != "blobs" {
-            if let Some(file) = dir.files().open(&name, super::files::Access::Read)? {
-                file.sync_data()?;
-            }
+        if name != "blobs"
+            && let Some(file) = dir.files().open(&name, super::files::Access::Read)?
+        {
+            file.sync_data()?;
         }
     }
     dir.set_clean_mark(true)?;
@@ -95,7 +95,7 @@ pub(super) fn in_memory(config: StoreConfig, initial: Vec<Change>) -> Result<Sto
 fn first_group(shared: &Shared, initial: Vec<Change>) -> Result<()> {
     for verdict in &shared.verdicts {
         // Nothing is stored yet that could be wrong.
-        verdict.store(super::BUCKET_GOOD, Ordering::SeqCst);
+        verdict.store(super::shared::BUCKET_GOOD, Ordering::SeqCst);
     }
     let mut ledger = shared.lock_ledger();
     let mut changed = Changed::new();
@@ -224,10 +224,12 @@ pub(super) fn read_state(engine: &dyn Storage, config: &StoreConfig) -> Result<(
 /// Whether the header is the successor of the one that STATE knows.
 fn match_header(state: &State, config: &StoreConfig) -> Result<bool> {
     let header = &config.header;
-    if state.header_seq == header.seq && state.header_mac == header.mac {
+    // Terms only rise, so a ring with an earlier one is an old ring.
+    let current = state.kek_term <= header.kek_term;
+    if current && state.header_seq == header.seq && state.header_mac == header.mac {
         return Ok(false);
     }
-    if state.header_seq.checked_add(1) == Some(header.seq) {
+    if current && state.header_seq.checked_add(1) == Some(header.seq) {
         return Ok(true);
     }
     Err(Error::new(

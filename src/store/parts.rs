@@ -91,7 +91,7 @@ mod tests {
 
     fn record(body: usize) -> SealedRecord {
         let header = record_header(2, Class::KeyVersion, 0, u32::try_from(body).unwrap());
-        let bytes: Vec<u8> = (0..body).map(|i| (i % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(body).collect();
         SealedRecord::from_parts(header, &bytes).unwrap()
     }
 

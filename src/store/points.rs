@@ -5,13 +5,13 @@ use crate::error::Result;
 /// Nothing outside tests.
 #[derive(Clone, Default)]
 pub(crate) struct Points {
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     hook: Option<std::sync::Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>>,
 }
 
 impl Points {
     /// Calls `hook` with the name of each point that is reached; its error takes the place of the step.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(crate) fn calling(
         hook: impl Fn(&'static str) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -20,12 +20,12 @@ impl Points {
         }
     }
 
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(crate) fn reach(&self, point: &'static str) -> Result<()> {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(point))
     }
 
-    #[cfg(not(any(test, feature = "testing")))]
+    #[cfg(not(test))]
     #[expect(
         clippy::unused_self,
         clippy::unnecessary_wraps,

@@ -41,8 +41,4 @@ impl Poison {
     pub(crate) fn close(&self) {
         let _ = self.cause.set(Cause::Closed);
     }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.cause.get(), Some(Cause::Failed(_)))
-    }
 }

@@ -6,22 +6,21 @@
 //! silence is found by the digests above this floor.
 
 use std::fmt;
-use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::engine::{
-    Bound, Finding, Group, PAGE_BYTES, Page, Scan, Storage, Write, after, index_of, skip_to,
-};
+use super::Finding;
+use super::engine::{Group, Page, Scan, Storage, Write};
 use super::files::{Access, Files, VaultFile};
 use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
+use super::sled_scan;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{Class, IndexKey, NAMESPACE_NAMELESS, SealedRecord};
+use crate::format::record::{IndexKey, SealedRecord};
 
 /// sled's file.
 pub(super) const DB_FILE: &str = "db";
@@ -34,8 +33,6 @@ const STEP_BYTES: usize = 128 * 1024;
 /// sled keeps its lock for moments after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
-/// So many unwanted items in a row are cheaper to walk over than to search past.
-const WALK_LIMIT: usize = 8;
 
 /// How to open the engine.
 #[derive(Debug)]
@@ -65,7 +62,7 @@ struct Open {
 }
 
 /// A failure of the engine, which poisons, or of one record, which does not.
-enum Failure {
+pub(super) enum Failure {
     Engine(Error),
     Record(Error),
 }
@@ -236,19 +233,7 @@ impl Storage for SledEngine {
     }
 
     fn scan(&self, scan: &Scan) -> Result<Page> {
-        self.run(|open| {
-            let mut page = Page::default();
-            let mut bytes = 0;
-            let mut next = Some(scan.from);
-            // Each turn begins a new search in the tree.
-            while let Some(from) = next.take() {
-                next = walk(open, scan, from, &mut page, &mut bytes)?;
-                if page.next.is_some() {
-                    break;
-                }
-            }
-            Ok(page)
-        })
+        self.run(|open| sled_scan::page(&open.tree, scan))
     }
 
     fn commit(&self, group: &Group) -> Result<()> {
@@ -264,6 +249,7 @@ impl Storage for SledEngine {
                     }
                     self.write(open, write)?;
                     unsynced += bytes;
+                    debug_assert!(unsynced <= STEP_BYTES);
                 }
                 if !fits && !writes.is_empty() {
                     self.sync(open)?;
@@ -289,7 +275,8 @@ impl Storage for SledEngine {
 
     fn check(&self) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
-        for name in self.files.list(Some(BLOBS))?.unwrap_or_default() {
+        let blobs = self.files.list(Some(BLOBS))?.unwrap_or_default();
+        for name in blobs.into_iter().take(100) {
             findings.push(Finding {
                 kind: ErrorKind::Corrupt,
                 place: format!("blobs/{name}"),
@@ -297,28 +284,7 @@ impl Storage for SledEngine {
                 harmless: false,
             });
         }
-        self.run(|open| {
-            let mut whole: Option<(Bound, u8)> = None;
-            for item in &open.tree {
-                let (key, value) = item?;
-                let Ok(key) = <[u8; PART_KEY_LENGTH]>::try_from(key.as_ref()) else {
-                    findings.push(stray(&key, "its key has a wrong length"));
-                    continue;
-                };
-                let mut index = [0; IndexKey::LENGTH];
-                index.copy_from_slice(&key[..IndexKey::LENGTH]);
-                let part = key[IndexKey::LENGTH];
-                if part == 0 {
-                    whole = Some((index, value.get(7).copied().unwrap_or(0)));
-                    if index[0] > 3 || IndexKey::from_bytes(index).is_none() {
-                        findings.push(stray(&key, "its namespace or class is unknown"));
-                    }
-                } else if whole.is_none_or(|(record, parts)| record != index || part >= parts) {
-                    findings.push(stray(&key, "it is a part of no record"));
-                }
-            }
-            Ok(())
-        })?;
+        self.run(|open| sled_scan::find_strays(&open.tree, &mut findings))?;
         Ok(findings)
     }
 
@@ -358,81 +324,6 @@ impl fmt::Debug for SledEngine {
     }
 }
 
-/// Walks from `from` and adds to the page; `Some` where to search on.
-fn walk(
-    open: &Open,
-    scan: &Scan,
-    from: Bound,
-    page: &mut Page,
-    bytes: &mut usize,
-) -> Result<Option<Bound>, Failure> {
-    let upper = scan
-        .until
-        .map_or(Unbounded, |until| Excluded(until.to_vec()));
-    if scan.until.is_some_and(|until| until <= from) {
-        return Ok(None);
-    }
-    let mut current: Option<(IndexKey, Result<Joiner>)> = None;
-    let mut skipped = 0;
-    for item in open.tree.range((Included(from.to_vec()), upper)) {
-        let (key, value) = item?;
-        let Ok(key) = <[u8; PART_KEY_LENGTH]>::try_from(key.as_ref()) else {
-            return Err(Failure::Record(Error::new(
-                ErrorKind::Corrupt,
-                "the key of a stored record has a wrong length",
-            )));
-        };
-        let mut index = [0; IndexKey::LENGTH];
-        index.copy_from_slice(&key[..IndexKey::LENGTH]);
-        let part = key[IndexKey::LENGTH];
-        if let Some((open_index, joiner)) = &mut current {
-            if *open_index.as_bytes() == index {
-                *joiner =
-                    std::mem::replace(joiner, Err(parts::damaged())).and_then(|mut joiner| {
-                        // Parts beyond the last are no part of the record; a check reports them.
-                        match joiner.wants() {
-                            Some(wanted) if wanted != part => return Err(parts::damaged()),
-                            Some(_) => joiner.push(&value)?,
-                            None => {}
-                        }
-                        Ok(joiner)
-                    });
-                continue;
-            }
-        }
-        if let Some((done, joiner)) = current.take() {
-            finish(done, joiner, page, bytes);
-            if page.records.len() >= scan.limit || *bytes >= PAGE_BYTES {
-                page.next = Some(index);
-                return Ok(None);
-            }
-        }
-        let index = index_of(index)?;
-        if let Some(class) = scan.class.filter(|class| *class != index.class()) {
-            skipped += 1;
-            if skipped > WALK_LIMIT {
-                return Ok(skip_to(&index, class));
-            }
-        } else if part == 0 {
-            skipped = 0;
-            current = Some((index, Joiner::start(&value)));
-        }
-    }
-    if let Some((done, joiner)) = current {
-        finish(done, joiner, page, bytes);
-        if page.records.len() >= scan.limit {
-            page.next = after(*done.as_bytes());
-        }
-    }
-    Ok(None)
-}
-
-fn finish(index: IndexKey, joiner: Result<Joiner>, page: &mut Page, bytes: &mut usize) {
-    let record = joiner.and_then(Joiner::finish);
-    *bytes += record.as_ref().map_or(0, |record| record.as_bytes().len());
-    page.records.push((index, record));
-}
-
 /// The bytes that sled gets to write.
 fn cost(writes: &[Write]) -> usize {
     writes
@@ -444,18 +335,6 @@ fn cost(writes: &[Write]) -> usize {
             Write::Remove(_) => PART_KEY_LENGTH,
         })
         .sum()
-}
-
-fn stray(key: &[u8], what: &str) -> Finding {
-    let shown: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    Finding {
-        kind: ErrorKind::Corrupt,
-        place: format!("stored value {shown}"),
-        message: what.to_owned(),
-        // A crash leaves unfinished pieces of a redo record; the next group removes them.
-        harmless: key.first() == Some(&NAMESPACE_NAMELESS)
-            && key.get(1) == Some(&Class::Redo.byte()),
-    }
 }
 
 fn open_sled(options: &SledOptions) -> Result<Open> {

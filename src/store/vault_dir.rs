@@ -31,7 +31,8 @@ impl VaultDir {
     ///
     /// Errors: `VaultNotFound`, `UnsafePermissions`, `VaultInUse`, `ReadOnly`, `Io`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let (path, files) = open_directory(path)?;
+        let path = resolve(path)?;
+        let files = open_directory(&path)?;
         let names = files.list(None)?.unwrap_or_default();
         if !names
             .iter()
@@ -46,25 +47,20 @@ impl VaultDir {
     ///
     /// Errors: `VaultExists`, and those of [`VaultDir::open`].
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        match fs::mkdirat(CWD, path, Mode::RWXU) {
+        let path = resolve(path)?;
+        match fs::mkdirat(CWD, &path, Mode::RWXU) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return Err(exists(path)),
-            Err(Errno::NOENT) => {
-                return Err(Error::new(
-                    ErrorKind::VaultNotFound,
-                    format!("the parent directory of {} does not exist", path.display()),
-                ));
-            }
+            Err(Errno::EXIST) => return Err(exists(&path)),
             Err(errno) => return Err(failure("make", &path.display().to_string(), errno)),
         }
-        // The umask can only have taken bits away; one that takes the owner's would lock us out.
-        let (path, files) = open_directory(path)?;
+        let files = open_directory(&path)?;
+        // The umask may have taken bits away.
         files.set_mode(".", 0o700)?;
         Self::lock(path, files)
     }
 
     /// As [`VaultDir::open`], with other file operations: for faults in tests.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(crate) fn map_files(mut self, wrap: impl FnOnce(Arc<dyn Files>) -> Arc<dyn Files>) -> Self {
         self.files = wrap(self.files);
         self
@@ -161,7 +157,8 @@ fn exists(path: &Path) -> Error {
     )
 }
 
-fn open_directory(path: &Path) -> Result<(PathBuf, Arc<dyn Files>)> {
+/// The path without links in its parents, which nobody else may change.
+fn resolve(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).map_err(|error| {
         Error::bad_parameter("the path of the vault is empty").with_source(error)
     })?;
@@ -184,15 +181,17 @@ fn open_directory(path: &Path) -> Result<(PathBuf, Arc<dyn Files>)> {
     for ancestor in parent.ancestors().chain(resolved.ancestors()) {
         check_ancestor(ancestor)?;
     }
-    let path = resolved.join(name);
+    Ok(resolved.join(name))
+}
 
+fn open_directory(path: &Path) -> Result<Arc<dyn Files>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = match retry(|| fs::openat(CWD, &path, flags, Mode::empty())) {
+    let directory = match retry(|| fs::openat(CWD, path, flags, Mode::empty())) {
         Ok(directory) => directory,
-        Err(Errno::NOENT) => return Err(not_found(&path)),
+        Err(Errno::NOENT) => return Err(not_found(path)),
         Err(Errno::NOTDIR | Errno::LOOP) => {
             return Err(unsafe_permissions(
-                &path,
+                path,
                 "is a symbolic link or no directory",
             ));
         }
@@ -201,15 +200,15 @@ fn open_directory(path: &Path) -> Result<(PathBuf, Arc<dyn Files>)> {
     let stat = fs::fstat(&directory)
         .map_err(|errno| failure("examine", &path.display().to_string(), errno))?;
     if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return Err(unsafe_permissions(&path, "belongs to another user"));
+        return Err(unsafe_permissions(path, "belongs to another user"));
     }
     if stat.st_mode & 0o022 != 0 {
         return Err(unsafe_permissions(
-            &path,
+            path,
             "is writable for its group or for everyone",
         ));
     }
-    Ok((path, Arc::new(DirectoryFiles::new(directory))))
+    Ok(Arc::new(DirectoryFiles::new(directory)))
 }
 
 /// Whoever may write a parent can exchange the vault below it.

@@ -6,9 +6,7 @@ use super::Shared;
 use super::engine::{Bound, Scan, after, index_of, lowest};
 use super::ledger::Ledger;
 use crate::error::Result;
-use crate::format::record::{
-    BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord,
-};
+use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, SealedRecord};
 
 /// The records as they are between two groups.
 pub(crate) struct View<'s> {
@@ -53,14 +51,37 @@ impl<'s> View<'s> {
     }
 
     /// All versions of a key object, in the order of their index keys.
-    pub(crate) fn versions(&self, n: [u8; 16]) -> Result<Vec<(IndexKey, SealedRecord)>> {
+    pub(crate) fn versions(&self, n: [u8; 16]) -> Result<Records> {
         let first = IndexKey::key_version(n, [0; 16]);
         self.require_bucket(first.bucket_number())?;
         self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
     }
 
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for keys with very many versions")
+    )]
+    /// Up to `limit` versions of a key object, beginning after the one with this `v`.
+    pub(crate) fn versions_after(
+        &self,
+        n: [u8; 16],
+        previous: [u8; 16],
+        limit: usize,
+    ) -> Result<Records> {
+        let last = IndexKey::key_version(n, previous);
+        self.require_bucket(last.bucket_number())?;
+        let mut scan = Scan::prefix(&last.as_bytes()[..18], limit);
+        match after(*last.as_bytes()) {
+            Some(from) => scan.from = from,
+            None => return Ok(Records::new()),
+        }
+        let (mut records, _) = self.page(&scan)?;
+        records.truncate(limit);
+        Ok(records)
+    }
+
     /// The GCM counters of a key object.
-    pub(crate) fn gcm_counters(&self, n: [u8; 16]) -> Result<Vec<(IndexKey, SealedRecord)>> {
+    pub(crate) fn gcm_counters(&self, n: [u8; 16]) -> Result<Records> {
         let first = IndexKey::gcm_counter(n, [0; 16]);
         self.require_bucket(first.bucket_number())?;
         self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
@@ -86,11 +107,16 @@ impl<'s> View<'s> {
             if found.len() >= limit {
                 break;
             }
-            let (records, following) = self.page(&Scan {
+            let scan = Scan {
                 from,
                 until: Some(end),
                 class: Some(Class::KeyObject),
                 limit: (limit - found.len()).min(PAGE),
+            };
+            let (records, following) = self.page(&scan).or_else(|error| {
+                // What is no record at all spoils its bucket: the answer of a listing is that of a single read.
+                (first_bucket..BUCKET_COUNT).try_for_each(|bucket| self.require_bucket(bucket))?;
+                Err(error)
             })?;
             found.extend(
                 records
@@ -111,18 +137,6 @@ impl<'s> View<'s> {
         Ok(found)
     }
 
-    /// All records of a class that belongs to no key: intents, settings.
-    pub(crate) fn nameless(&self, class: Class) -> Result<Vec<(IndexKey, SealedRecord)>> {
-        self.all(Scan::prefix(&[NAMESPACE_NAMELESS, class.byte()], PAGE))
-    }
-
-    /// Up to `limit` audit records, from this one on.
-    pub(crate) fn audit(&self, first: u64, limit: usize) -> Result<Vec<(IndexKey, SealedRecord)>> {
-        let mut scan = Scan::prefix(&[NAMESPACE_NAMELESS, Class::Audit.byte()], limit);
-        scan.from[9..17].copy_from_slice(&first.to_be_bytes());
-        Ok(self.page(&scan)?.0)
-    }
-
     fn require_bucket(&self, number: u16) -> Result<()> {
         match &self.ledger {
             Some(ledger) => self.shared.verify_bucket(&mut ledger.borrow_mut(), number),
@@ -130,7 +144,7 @@ impl<'s> View<'s> {
         }
     }
 
-    fn all(&self, mut scan: Scan) -> Result<Vec<(IndexKey, SealedRecord)>> {
+    fn all(&self, mut scan: Scan) -> Result<Records> {
         let mut found = Vec::new();
         loop {
             let (records, next) = self.page(&scan)?;
@@ -143,7 +157,7 @@ impl<'s> View<'s> {
     }
 
     /// A page of the engine, with the records of a group in flight as they were before it.
-    fn page(&self, scan: &Scan) -> Result<(Vec<(IndexKey, SealedRecord)>, Option<Bound>)> {
+    fn page(&self, scan: &Scan) -> Result<(Records, Option<Bound>)> {
         let page = self.shared.engine.scan(scan)?;
         let covered = self
             .shared
@@ -176,6 +190,9 @@ impl<'s> View<'s> {
         Ok((records, page.next))
     }
 }
+
+/// Records with their places, in the order of the index keys.
+pub(crate) type Records = Vec<(IndexKey, SealedRecord)>;
 
 /// Records in one page of a scan.
 const PAGE: usize = 256;

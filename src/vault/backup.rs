@@ -171,6 +171,7 @@ impl Vault {
     /// [`InvalidBackup`](ErrorKind::InvalidBackup), [`WrongDomain`](ErrorKind::WrongDomain),
     /// [`NewerFormat`](ErrorKind::NewerFormat); [`KeyExists`](ErrorKind::KeyExists) and
     /// [`KeyDeleted`](ErrorKind::KeyDeleted) when the name is taken;
+    /// [`ClockJump`](ErrorKind::ClockJump) as for [`Vault::create_key`];
     /// [`BackendUnavailable`](ErrorKind::BackendUnavailable) when a version's backend is not attached; and the
     /// errors of storage.
     pub fn restore_key(&self, blob: impl AsRef<[u8]>) -> Result<RestoreResult> {
@@ -278,8 +279,7 @@ impl Inner {
             }
         }
         additions.push(self.put_key(&key)?);
-        let previously_purged = self.was_purged(&object_id);
-        self.commit_restore(&name, additions)?;
+        let previously_purged = self.commit_restore(&name, &object_id, additions)?;
         let newest = versions
             .into_iter()
             .next_back()
@@ -292,11 +292,20 @@ impl Inner {
         })
     }
 
-    fn commit_restore(&self, name: &KeyName, additions: Vec<Change>) -> Result<()> {
+    /// Whether the key was purged before.
+    fn commit_restore(
+        &self,
+        name: &KeyName,
+        object_id: &[u8; 16],
+        additions: Vec<Change>,
+    ) -> Result<bool> {
         let _guard = self.locks.lock(name);
-        let mut changes = self.store.read(|view| self.require_free_name(view, name))?;
-        changes.extend(additions);
-        self.commit(name, changes)
+        if let Some(gone) = self.store.read(|view| self.require_free_name(view, name))? {
+            self.commit_purge(name, gone.removal, &gone.object_id, self.now())?;
+        }
+        let previously_purged = self.was_purged(object_id);
+        self.commit(name, additions)?;
+        Ok(previously_purged)
     }
 
     /// Lets the backend check what came back, as strictly as an imported key. The version gets a new

@@ -1,6 +1,6 @@
 //! Opened key versions, kept so that an operation costs no more than the primitive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, RwLock};
 
@@ -70,6 +70,8 @@ struct Shard {
     epoch: u64,
     keys: HashMap<KeyName, CachedKey>,
     versions: usize,
+    /// Keys with a commit under way; nothing of them is kept.
+    changing: HashSet<KeyName>,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +131,7 @@ impl KeyCache {
             return;
         }
         let mut shard = write(self.shard(open.id.name()));
-        if shard.epoch != epoch.0 {
+        if shard.epoch != epoch.0 || shard.changing.contains(open.id.name()) {
             return;
         }
         while shard.versions >= self.capacity_per_shard {
@@ -151,11 +153,19 @@ impl KeyCache {
         shard.versions = shard.versions + after - before;
     }
 
-    /// Forgets a key that changed. An operation that begins after this sees the change.
-    pub(super) fn invalidate(&self, name: &KeyName) {
-        let mut shard = write(self.shard(name));
-        shard.epoch += 1;
-        shard.forget(name);
+    /// Keeps a key out of the cache while it changes, from before the commit until after it. A commit is
+    /// visible to readers of the store a moment before it returns; whoever saw it there must not meet the old
+    /// state here. The caller holds the lock of the key.
+    pub(super) fn change(&self, name: &KeyName) -> KeyChange<'_> {
+        let shard = self.shard(name);
+        let mut locked = write(shard);
+        locked.epoch += 1;
+        locked.forget(name);
+        locked.changing.insert(name.clone());
+        KeyChange {
+            shard,
+            name: name.clone(),
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -165,6 +175,21 @@ impl KeyCache {
             shard.keys.clear();
             shard.versions = 0;
         }
+    }
+}
+
+/// A change of a key that is under way; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct KeyChange<'a> {
+    shard: &'a RwLock<Shard>,
+    name: KeyName,
+}
+
+impl Drop for KeyChange<'_> {
+    fn drop(&mut self) {
+        let mut shard = write(self.shard);
+        shard.epoch += 1;
+        shard.changing.remove(&self.name);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looking everything over.
 
-use super::{Inner, Vault};
+use super::{Inner, OpenFinding, Vault};
 use crate::error::{ErrorKind, Result};
 
 /// How many key objects one step opens.
@@ -108,6 +108,15 @@ impl Inner {
                 message: finding.message,
                 harmless: finding.harmless,
             }));
+        if self.open_report.contains(OpenFinding::HeaderHealed) {
+            report.findings.push(CheckFinding {
+                kind: ErrorKind::Corrupt,
+                place: "vault.hdr".to_owned(),
+                message: "one of its copies was damaged or old; opening the vault rewrote it from the other"
+                    .to_owned(),
+                harmless: true,
+            });
+        }
         let mut after = None;
         loop {
             let step = self.store.read(|view| {
@@ -117,11 +126,17 @@ impl Inner {
                 let (mut keys, mut versions) = (0, 0);
                 for (n, record) in &objects {
                     let opened = self.open_key(*n, record).and_then(|key| {
-                        let records = self.load_versions(view, &key)?;
-                        Ok((key, records.len()))
+                        let records = self
+                            .load_versions(view, &key)
+                            .map_err(|error| error.with_key(&key.object.name))?;
+                        for record in &records {
+                            self.load_gcm_count(view, &key, record.version)
+                                .map_err(|error| error.with_key(&key.object.name))?;
+                        }
+                        Ok(records.len())
                     });
                     match opened {
-                        Ok((_, count)) => {
+                        Ok(count) => {
                             keys += 1;
                             versions += count as u64;
                         }

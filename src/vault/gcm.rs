@@ -128,3 +128,200 @@ impl Inner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::model::algorithm::{EncryptionAlgorithm, WrapAlgorithm};
+    use crate::model::name::KeyName;
+    use crate::model::options::{Ciphertext, CreateKeyOptions, EncryptOptions};
+    use crate::model::results::EncryptResult;
+    use crate::model::spec::OctKeySize;
+    use crate::seal::slot::Unlock;
+    use crate::secret::MasterKey;
+    use crate::vault::{Vault, VaultOptions};
+
+    const K: KeyName = KeyName::from_static("k");
+    const GCM: EncryptionAlgorithm = EncryptionAlgorithm::A256Gcm;
+
+    fn memory() -> Vault {
+        VaultOptions::new().create_in_memory().unwrap()
+    }
+
+    fn add_key(vault: &Vault) -> KeyIdentifier {
+        vault
+            .create_key(&K, CreateKeyOptions::oct(OctKeySize::Bits256))
+            .unwrap()
+            .id()
+            .clone()
+    }
+
+    fn encrypt(vault: &Vault) -> Result<EncryptResult> {
+        vault.encrypt(&K, GCM, b"text", EncryptOptions::new())
+    }
+
+    fn stored(vault: &Vault, id: &KeyIdentifier) -> u64 {
+        let inner = &vault.inner;
+        inner
+            .store
+            .read(|view| {
+                let key = inner.load_active(view, id.name())?;
+                inner.load_gcm_count(view, &key, id.version())
+            })
+            .unwrap()
+    }
+
+    fn store(vault: &Vault, id: &KeyIdentifier, count: u64) {
+        let inner = &vault.inner;
+        let key = inner
+            .store
+            .read(|view| inner.load_active(view, id.name()))
+            .unwrap();
+        let change = inner.put_gcm_count(&key, id.version(), count).unwrap();
+        inner.store.commit(vec![change]).unwrap();
+    }
+
+    #[test]
+    fn counts_are_reserved_ahead_and_double_up_to_the_largest() {
+        let vault = memory();
+        let id = add_key(&vault);
+        assert_eq!(stored(&vault, &id), 0);
+        let (mut used, mut reserved, mut step) = (0, 0, FIRST_RESERVATION);
+        while used < 3 * LARGEST_RESERVATION {
+            let counter = vault.inner.gcm.counter(&id);
+            if used == reserved {
+                reserved += step;
+                step = (2 * step).min(LARGEST_RESERVATION);
+            }
+            encrypt(&vault).unwrap();
+            used += 1;
+            if used % 251 == 0 || used == reserved {
+                assert_eq!(stored(&vault, &id), reserved, "after {used}");
+                assert_eq!(lock(&counter).used, used);
+            }
+            // The rest of a long reservation need not be encrypted one by one.
+            if reserved - used > 300 && used % 256 == 0 {
+                let skipped = reserved - used - 3;
+                lock(&counter).used += skipped;
+                used += skipped;
+            }
+        }
+        assert_eq!(step, LARGEST_RESERVATION);
+    }
+
+    #[test]
+    fn a_version_is_exhausted_at_the_limit_and_a_rotation_helps() {
+        let vault = memory();
+        let id = add_key(&vault);
+        store(&vault, &id, MAX_GCM_ENCRYPTIONS - 3);
+        let last: Vec<_> = (0..3).map(|_| encrypt(&vault).unwrap()).collect();
+        for _ in 0..3 {
+            let error = encrypt(&vault).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::KeyExhausted);
+            assert!(error.to_string().contains("rotate"), "{error}");
+            let azure = error.azure().unwrap();
+            assert_eq!((azure.status(), azure.code()), (403, "Forbidden"));
+        }
+        assert_eq!(stored(&vault, &id), MAX_GCM_ENCRYPTIONS);
+        // Everything else goes on.
+        for sealed in &last {
+            vault.decrypt(&id, GCM, Ciphertext::from(sealed)).unwrap();
+        }
+        vault.wrap_key(&K, WrapAlgorithm::A256Kw, &[1; 16]).unwrap();
+        vault.rotate_key(&K).unwrap();
+        encrypt(&vault).unwrap();
+        let error = vault
+            .encrypt(&id, GCM, b"text", EncryptOptions::new())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::KeyExhausted, "the old version");
+    }
+
+    #[test]
+    fn an_exhausted_version_stays_exhausted_in_backups_and_after_recovery() {
+        let vault = memory();
+        let id = add_key(&vault);
+        store(&vault, &id, MAX_GCM_ENCRYPTIONS);
+        let backup = vault.backup_key(&K).unwrap();
+        vault.delete_key(&K).unwrap();
+        vault.recover_deleted_key(&K).unwrap();
+        assert_eq!(encrypt(&vault).unwrap_err().kind(), ErrorKind::KeyExhausted);
+        vault.delete_key(&K).unwrap();
+        vault.purge_deleted_key(&K).unwrap();
+        vault.restore_key(&backup).unwrap();
+        assert_eq!(stored(&vault, &id), MAX_GCM_ENCRYPTIONS);
+        assert_eq!(encrypt(&vault).unwrap_err().kind(), ErrorKind::KeyExhausted);
+    }
+
+    #[test]
+    fn hazmat_encryptions_count_too() {
+        let vault = memory();
+        let id = add_key(&vault);
+        store(&vault, &id, MAX_GCM_ENCRYPTIONS - 1);
+        let options = EncryptOptions::new();
+        let with_iv =
+            || crate::vault::hazmat::encrypt_with_iv(&vault, &K, GCM, b"x", &[7; 12], options);
+        with_iv().unwrap();
+        assert_eq!(with_iv().unwrap_err().kind(), ErrorKind::KeyExhausted);
+    }
+
+    #[test]
+    fn a_purge_forgets_what_was_reserved_in_memory() {
+        let vault = memory();
+        let id = add_key(&vault);
+        encrypt(&vault).unwrap();
+        let backup = vault.backup_key(&K).unwrap();
+        assert_eq!(stored(&vault, &id), 256);
+        vault.delete_key(&K).unwrap();
+        vault.purge_deleted_key(&K).unwrap();
+        vault.restore_key(&backup).unwrap();
+        encrypt(&vault).unwrap();
+        assert_eq!(
+            stored(&vault, &id),
+            512,
+            "the restored count is the floor, and a new reservation comes on top"
+        );
+    }
+
+    #[test]
+    fn a_clean_close_writes_the_exact_count_and_a_crash_keeps_the_reserved_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("vault");
+        let master = MasterKey::generate().unwrap();
+        let unlock = Unlock::raw_key(&master);
+        let vault = VaultOptions::new().create(&path, unlock).unwrap();
+        let id = add_key(&vault);
+        for _ in 0..5 {
+            encrypt(&vault).unwrap();
+        }
+        assert_eq!(stored(&vault, &id), 256);
+        vault.close().unwrap();
+        drop(vault);
+        let vault = VaultOptions::new().open(&path, unlock).unwrap();
+        assert_eq!(stored(&vault, &id), 5);
+        encrypt(&vault).unwrap();
+        assert_eq!(stored(&vault, &id), 5 + 256);
+        // As if the process had ended here: nobody settles.
+        lock(&vault.inner.gcm.counters).clear();
+        drop(vault);
+        let vault = VaultOptions::new().open(&path, unlock).unwrap();
+        assert_eq!(stored(&vault, &id), 5 + 256);
+    }
+
+    #[test]
+    fn threads_share_one_count() {
+        let vault = memory();
+        let id = add_key(&vault);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        encrypt(&vault).unwrap();
+                    }
+                });
+            }
+        });
+        vault.inner.settle_gcm_counts().unwrap();
+        assert_eq!(stored(&vault, &id), 4_000);
+    }
+}

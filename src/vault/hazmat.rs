@@ -5,7 +5,7 @@
 //! else about these calls is as in the ordinary ones: policy, counting, limits.
 
 use super::Vault;
-use super::crypto_ops::IvSource;
+use super::operate::IvSource;
 use crate::error::Result;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::model::identifier::KeySelector;

@@ -1,38 +1,18 @@
-//! Creating, importing, rotating, reading and updating keys.
+//! Keys and their versions: the public calls, and how a key is found and shown.
 
 use super::records::StoredKey;
 use super::{Inner, Vault};
-use crate::backend::KeyRequest;
 use crate::crypto::validation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
 use crate::model::identifier::KeySelector;
 use crate::model::jwk::JsonWebKey;
-use crate::model::key::{KeyObject, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord};
-use crate::model::material::PublicParts;
+use crate::model::key::{KeyObject, VersionAttributes, VersionRecord};
 use crate::model::name::KeyName;
-use crate::model::operation::KeyOperations;
-use crate::model::options::{CreateKeyOptions, ImportKeyOptions, UpdateKeyOptions, VersionOptions};
+use crate::model::options::{CreateKeyOptions, ImportKeyOptions, UpdateKeyOptions};
 use crate::model::results::{KeyBundle, KeyProperties};
-use crate::model::spec::{KeyFamily, KeySpec};
-use crate::model::tags::Tags;
-use crate::model::time::Timestamp;
-use crate::model::version::KeyVersion;
 use crate::policy::{self, Lifecycle};
-use crate::secret::{Key32, SecretBytes};
-use crate::store::{Change, View};
-
-/// Length of the secret of implicit rejection, in bytes.
-const REJECTION_SECRET_LENGTH: usize = 32;
-
-/// A version that has a backend's blob and waits for its place in the key.
-struct NewVersion {
-    body: VersionBody,
-    enabled: bool,
-    validity: Validity,
-    operations: KeyOperations,
-    tags: Tags,
-}
+use crate::store::View;
 
 impl Vault {
     /// Makes a key, or a new version of an existing one, which becomes its newest: Azure's
@@ -45,6 +25,8 @@ impl Vault {
     ///
     /// [`BadParameter`](ErrorKind::BadParameter) for options that contradict each other or the type of the
     /// key's newest version; [`KeyDeleted`](ErrorKind::KeyDeleted) when a deleted key holds the name;
+    /// [`ClockJump`](ErrorKind::ClockJump) when a deleted key holds it whose scheduled purge date has come by a
+    /// clock that is not believed, see [`Vault::maintain`];
     /// [`Unsupported`](ErrorKind::Unsupported) and [`BackendUnavailable`](ErrorKind::BackendUnavailable) from the
     /// backend; [`RandomUnavailable`](ErrorKind::RandomUnavailable); and the errors of storage.
     pub fn create_key(&self, name: &KeyName, options: CreateKeyOptions) -> Result<KeyBundle> {
@@ -136,137 +118,6 @@ impl Vault {
 }
 
 impl Inner {
-    fn create(
-        &self,
-        name: &KeyName,
-        spec: KeySpec,
-        public_exponent: Option<u64>,
-        options: VersionOptions,
-    ) -> Result<KeyBundle> {
-        if public_exponent.is_some() && spec.family() != KeyFamily::Rsa {
-            return Err(Error::bad_parameter(
-                "only an RSA key has a public exponent",
-            ));
-        }
-        let operations = policy::settle_operations(spec, options.operations)?;
-        let validity = options.validity()?;
-        let backend = self.place(&options.placement)?;
-        if !backend.capabilities().generates(spec) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the backend {} does not make keys of {spec}", backend.id()),
-            ));
-        }
-        let tags = options.tags?;
-        // What can be refused is refused before the backend works; it is asked again under the lock.
-        self.admit_version(name, spec, options.type_change_allowed)?;
-        let (tag, label) = self.new_tag()?;
-        let request = KeyRequest::new(tag, spec, operations, &label)
-            .with_public_exponent(public_exponent)
-            .with_backup_allowed(options.backup_allowed);
-        let (blob, public) = backend.generate(&request)?.into_parts();
-        let body = VersionBody {
-            tag,
-            spec,
-            hsm: backend.is_hardware(),
-            backend: backend.id().clone(),
-            origin: Origin::Generated,
-            backup_allowed: options.backup_allowed,
-            rejection_secret: self.rejection_secret(spec)?,
-            public,
-            blob,
-        };
-        let version = NewVersion {
-            body,
-            enabled: options.enabled,
-            validity,
-            operations,
-            tags,
-        };
-        self.add_version(name, version, options.type_change_allowed)
-    }
-
-    fn import(
-        &self,
-        name: &KeyName,
-        material: &crate::model::material::KeyMaterial,
-        options: VersionOptions,
-    ) -> Result<KeyBundle> {
-        let spec = material.spec();
-        let operations = policy::settle_operations(spec, options.operations)?;
-        let validity = options.validity()?;
-        let backend = self.place(&options.placement)?;
-        if !backend.capabilities().imports(spec) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the backend {} does not import keys of {spec}",
-                    backend.id()
-                ),
-            ));
-        }
-        let tags = options.tags?;
-        self.admit_version(name, spec, options.type_change_allowed)?;
-        let (tag, label) = self.new_tag()?;
-        let request = KeyRequest::new(tag, spec, operations, &label)
-            .with_backup_allowed(options.backup_allowed);
-        let (blob, public) = backend.import(&request, material)?.into_parts();
-        let body = VersionBody {
-            tag,
-            spec,
-            hsm: backend.is_hardware(),
-            backend: backend.id().clone(),
-            origin: Origin::Imported,
-            backup_allowed: options.backup_allowed,
-            rejection_secret: self.rejection_secret(spec)?,
-            public,
-            blob,
-        };
-        let version = NewVersion {
-            body,
-            enabled: options.enabled,
-            validity,
-            operations,
-            tags,
-        };
-        self.add_version(name, version, options.type_change_allowed)
-    }
-
-    fn rotate(&self, name: &KeyName) -> Result<KeyBundle> {
-        let newest = self.store.read(|view| {
-            let key = self.load_active(view, name)?;
-            self.load_newest(view, &key)
-        })?;
-        let VersionRecord {
-            attributes, body, ..
-        } = newest;
-        if body.hsm && body.origin == Origin::Imported {
-            return Err(Error::bad_parameter(
-                "an imported -HSM key is rotated by importing its successor",
-            ));
-        }
-        if body.spec.default_operations().is_empty()
-            || !self
-                .backend(&body.backend)?
-                .capabilities()
-                .generates(body.spec)
-        {
-            return Err(Error::bad_parameter(format!(
-                "a key of {} is not generated here; rotate it by importing its successor",
-                body.spec
-            )));
-        }
-        let options = VersionOptions {
-            placement: crate::model::options::Placement::Named(body.backend),
-            operations: Some(attributes.operations),
-            tags: Ok(attributes.tags),
-            backup_allowed: body.backup_allowed,
-            ..VersionOptions::default()
-        };
-        let exponent = body.public.as_ref().and_then(public_exponent);
-        self.create(name, body.spec, exponent, options)
-    }
-
     fn update(&self, selector: KeySelector<'_>, options: UpdateKeyOptions) -> Result<KeyBundle> {
         let name = selector.name();
         let _guard = self.locks.lock(name);
@@ -299,115 +150,6 @@ impl Inner {
         Ok(self.bundle(&key.object, version))
     }
 
-    /// Gives a version its id and its place, and commits it.
-    fn add_version(
-        &self,
-        name: &KeyName,
-        new: NewVersion,
-        type_change_allowed: bool,
-    ) -> Result<KeyBundle> {
-        let _guard = self.locks.lock(name);
-        let now = self.now();
-        let id = KeyVersion::random(&*self.entropy)?;
-        let (mut key, ordinal, mut changes) = self.store.read(|view| {
-            match self.admit(view, name, new.body.spec, type_change_allowed)? {
-                Admission::Follows { key, newest } => {
-                    let ordinal = newest.ordinal.checked_add(1).ok_or_else(|| {
-                        Error::internal("a key has more versions than can be counted")
-                    })?;
-                    Ok((*key, ordinal, Vec::new()))
-                }
-                Admission::First { remains } => Ok((self.new_key(name, id, now)?, 1, remains)),
-            }
-        })?;
-        key.object.newest = id;
-        key.object.version_count += 1;
-        key.object.updated = now;
-        let NewVersion {
-            body,
-            enabled,
-            validity,
-            operations,
-            tags,
-        } = new;
-        let record = VersionRecord {
-            version: id,
-            ordinal,
-            attributes: VersionAttributes {
-                enabled,
-                validity,
-                operations,
-                tags,
-                created: now,
-                updated: now,
-            },
-            body,
-        };
-        changes.push(self.put_version(&key, &record)?);
-        changes.push(self.put_key(&key)?);
-        self.commit(name, changes)?;
-        Ok(self.bundle(&key.object, record))
-    }
-
-    fn new_key(&self, name: &KeyName, newest: KeyVersion, now: Timestamp) -> Result<StoredKey> {
-        let mut object_id = [0; 16];
-        self.entropy.fill(&mut object_id)?;
-        Ok(StoredKey {
-            n: self.hierarchy.name_prf(name),
-            data_key: Key32::random(&*self.entropy)?,
-            object: KeyObject {
-                name: name.clone(),
-                object_id,
-                created: now,
-                updated: now,
-                newest,
-                version_count: 0,
-                deletion: None,
-            },
-        })
-    }
-
-    fn admit_version(
-        &self,
-        name: &KeyName,
-        spec: KeySpec,
-        type_change_allowed: bool,
-    ) -> Result<()> {
-        self.store
-            .read(|view| self.admit(view, name, spec, type_change_allowed).map(drop))
-    }
-
-    fn admit(
-        &self,
-        view: &View<'_>,
-        name: &KeyName,
-        spec: KeySpec,
-        type_change_allowed: bool,
-    ) -> Result<Admission> {
-        let Some(key) = self.load_key(view, name)? else {
-            return Ok(Admission::First {
-                remains: Vec::new(),
-            });
-        };
-        match policy::lifecycle(&key.object, self.now()) {
-            Lifecycle::Active => {
-                let newest = self.load_newest(view, &key)?;
-                policy::settle_family(newest.body.spec, spec.family(), type_change_allowed)?;
-                Ok(Admission::Follows {
-                    key: Box::new(key),
-                    newest: Box::new(newest),
-                })
-            }
-            Lifecycle::Deleted => Err(name_is_deleted()),
-            Lifecycle::Gone => {
-                self.require_plausible_clock()?;
-                Ok(Admission::First {
-                    remains: self.remove_key(view, &key)?,
-                })
-            }
-        }
-    }
-
     /// The key of this name, if it is in use.
     pub(super) fn load_active(&self, view: &View<'_>, name: &KeyName) -> Result<StoredKey> {
         self.load_key(view, name)?
@@ -435,22 +177,6 @@ impl Inner {
                     "the key has no such version; list_key_properties_versions shows those it has",
                 )
             }),
-        }
-    }
-
-    pub(super) fn new_tag(&self) -> Result<(KeyTag, String)> {
-        let tag = KeyTag::random(&*self.entropy)?;
-        let vault = KeyTag::from_bytes(*self.hierarchy.vault_id());
-        let label = format!("strongroom/{}/{tag}", &vault.to_string()[..16]);
-        Ok((tag, label))
-    }
-
-    pub(super) fn rejection_secret(&self, spec: KeySpec) -> Result<Option<SecretBytes>> {
-        match spec.family() {
-            KeyFamily::Rsa => {
-                SecretBytes::random(REJECTION_SECRET_LENGTH, &*self.entropy).map(Some)
-            }
-            KeyFamily::Ec | KeyFamily::Oct => Ok(None),
         }
     }
 
@@ -492,33 +218,5 @@ impl Inner {
             tags,
             backend: version.body.backend,
         }
-    }
-}
-
-/// Whether a version may be added under a name, and after what.
-enum Admission {
-    /// The key exists.
-    Follows {
-        key: Box<StoredKey>,
-        newest: Box<VersionRecord>,
-    },
-    /// The name is free, perhaps after what a purge that is due has left.
-    First { remains: Vec<Change> },
-}
-
-pub(super) fn name_is_deleted() -> Error {
-    Error::new(
-        ErrorKind::KeyDeleted,
-        "a deleted key holds this name: recover it with recover_deleted_key, or purge it first",
-    )
-}
-
-fn public_exponent(public: &PublicParts) -> Option<u64> {
-    match public {
-        PublicParts::Rsa { e, .. } if e.len() <= 8 => Some(
-            e.iter()
-                .fold(0, |exponent, byte| exponent << 8 | u64::from(*byte)),
-        ),
-        _ => None,
     }
 }

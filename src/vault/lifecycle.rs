@@ -1,7 +1,9 @@
 //! Deleting, recovering and purging keys.
 
-use super::keys::name_is_deleted;
+use std::sync::atomic::Ordering;
+
 use super::records::StoredKey;
+use super::versions::name_is_deleted;
 use super::{Inner, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};
@@ -10,9 +12,6 @@ use crate::model::results::{DeletedKey, DeletionDates, KeyBundle};
 use crate::model::time::Timestamp;
 use crate::policy::{self, Lifecycle};
 use crate::store::{Change, CommitOptions, View};
-
-/// How far the clock may move between two commits before nobody believes it: 32 days, in milliseconds.
-pub(super) const PLAUSIBLE_CLOCK_STEP_MS: u64 = 32 * 86_400 * 1_000;
 
 /// How many key objects one step of maintenance looks at.
 const MAINTENANCE_STEP: usize = 256;
@@ -24,13 +23,15 @@ pub struct MaintenanceOptions {
 }
 
 impl MaintenanceOptions {
-    /// The clock is believed when it is at most 32 days after the last commit.
+    /// The clock is believed when no two of its readings that a commit saw are more than 32 days apart, and
+    /// the last of them is at most 32 days old.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The caller vouches for the clock, however long nothing was committed.
+    /// The caller vouches for the clock, however long nothing was committed, and even if an earlier commit
+    /// saw a later time: from now on it is believed.
     #[must_use]
     pub fn confirm_clock(mut self) -> Self {
         self.clock_confirmed = true;
@@ -122,8 +123,8 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// [`ClockJump`](ErrorKind::ClockJump) when something is due and the clock is more than 32 days after the
-    /// last commit: a wrong clock must not destroy keys; see
+    /// [`ClockJump`](ErrorKind::ClockJump) when something is due and the clock was never believed since it moved
+    /// on by more than 32 days at once: a wrong clock must not destroy keys; see
     /// [`MaintenanceOptions::confirm_clock`]. And the errors of storage.
     pub fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
         self.inner
@@ -222,7 +223,7 @@ impl Inner {
     }
 
     /// Removes the records and leaves a tombstone, in one group.
-    fn commit_purge(
+    pub(super) fn commit_purge(
         &self,
         name: &KeyName,
         mut removal: Vec<Change>,
@@ -238,8 +239,9 @@ impl Inner {
             raise_shred_term: true,
             ..CommitOptions::default()
         };
+        let change = self.cache.change(name);
         let committed = self.store.commit_with(removal, options);
-        self.cache.invalidate(name);
+        drop(change);
         self.gcm.forget(name);
         self.note_time();
         committed?;
@@ -248,12 +250,24 @@ impl Inner {
     }
 
     fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
+        if options.clock_confirmed {
+            // First of all: what is due is due by the clock that was confirmed, not by an earlier, later one.
+            self.store.commit_with(
+                Vec::new(),
+                CommitOptions {
+                    reset_time_floor: true,
+                    ..CommitOptions::default()
+                },
+            )?;
+            self.time_floor_ms
+                .store(self.store.state().max_time_seen_ms, Ordering::Relaxed);
+        }
         let now = self.now();
         let mut report = MaintenanceReport::default();
         let mut after = None;
         loop {
             let (due, last) = self.gone_keys(after, now)?;
-            if !due.is_empty() && !options.clock_confirmed {
+            if !due.is_empty() {
                 self.require_plausible_clock()?;
             }
             for name in due {
@@ -265,16 +279,6 @@ impl Inner {
                 Some(last) => after = Some(last),
                 None => break,
             }
-        }
-        if options.clock_confirmed {
-            self.store.commit_with(
-                Vec::new(),
-                CommitOptions {
-                    reset_time_floor: true,
-                    ..CommitOptions::default()
-                },
-            )?;
-            self.note_time();
         }
         Ok(report)
     }
@@ -319,20 +323,20 @@ impl Inner {
         })
     }
 
-    /// Errors: `ClockJump` when the wall clock is further ahead of the last commit than is plausible.
+    /// Errors: `ClockJump` when the wall clock is further ahead of the last believed reading than is plausible.
     pub(super) fn require_plausible_clock(&self) -> Result<()> {
         let last = self.store.state().max_time_seen_ms;
-        let ahead = self.clock.unix_milliseconds().saturating_sub(last);
-        if ahead <= PLAUSIBLE_CLOCK_STEP_MS {
+        let now_ms = self.clock.unix_milliseconds();
+        if policy::clock_is_plausible(last, now_ms) {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::ClockJump,
             format!(
-                "the clock is {} days after the last change of this vault, and deleted keys would be \
-                 destroyed on its word; check it, then call maintain with \
+                "the clock is {} days after the last time that this vault believed, and deleted keys would \
+                 be destroyed on its word; check it, then call maintain with \
                  MaintenanceOptions::confirm_clock",
-                ahead / 86_400_000
+                now_ms.saturating_sub(last) / 86_400_000
             ),
         ))
     }
@@ -356,9 +360,13 @@ impl Inner {
     }
 
     /// Errors: `KeyExists`, `KeyDeleted` when a restored key cannot take the name.
-    pub(super) fn require_free_name(&self, view: &View<'_>, name: &KeyName) -> Result<Vec<Change>> {
+    pub(super) fn require_free_name(
+        &self,
+        view: &View<'_>,
+        name: &KeyName,
+    ) -> Result<Option<GoneKey>> {
         let Some(key) = self.load_key(view, name)? else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         match policy::lifecycle(&key.object, self.now()) {
             Lifecycle::Active => Err(Error::new(
@@ -366,12 +374,24 @@ impl Inner {
                 "a key of this name exists; a backup is restored only under a free name",
             )),
             Lifecycle::Deleted => Err(name_is_deleted()),
-            Lifecycle::Gone => {
-                self.require_plausible_clock()?;
-                self.remove_key(view, &key)
-            }
+            Lifecycle::Gone => self.gone_key(view, &key).map(Some),
         }
     }
+
+    /// Errors: `ClockJump`, because what is gone is removed on the word of the clock.
+    pub(super) fn gone_key(&self, view: &View<'_>, key: &StoredKey) -> Result<GoneKey> {
+        self.require_plausible_clock()?;
+        Ok(GoneKey {
+            object_id: key.object.object_id,
+            removal: self.remove_key(view, key)?,
+        })
+    }
+}
+
+/// A key whose scheduled purge date has come and whose records stand in the way of a new one.
+pub(super) struct GoneKey {
+    pub(super) object_id: [u8; 16],
+    pub(super) removal: Vec<Change>,
 }
 
 pub(super) fn deletion_dates(key: &StoredKey) -> DeletionDates {

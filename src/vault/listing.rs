@@ -8,8 +8,8 @@ use super::{Inner, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::VersionRecord;
 use crate::model::name::KeyName;
-use crate::model::options::{ContinuationToken, PageSize};
-use crate::model::results::{DeletedKeyProperties, KeyProperties, Page};
+use crate::model::paging::{ContinuationToken, Page, PageSize};
+use crate::model::results::{DeletedKeyProperties, KeyProperties};
 use crate::policy::{self, Lifecycle};
 
 /// How many key objects a page looks at before it answers, full or not.

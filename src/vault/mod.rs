@@ -5,16 +5,21 @@ mod bound;
 mod cache;
 mod check;
 mod crypto_ops;
+mod domain;
 mod gcm;
 pub mod hazmat;
 mod keys;
 mod lifecycle;
 mod listing;
 mod open;
+mod open_report;
+mod operate;
 mod perform;
 mod records;
 mod settings;
+mod status;
 mod tombstones;
+mod versions;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,10 +29,13 @@ pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
+pub use self::domain::SecurityDomain;
 use self::gcm::GcmCounters;
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
-pub use self::open::{SecurityDomain, VaultOptions, VaultStatus};
+pub use self::open::VaultOptions;
+pub use self::open_report::{OpenFinding, OpenReport};
+pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
@@ -99,6 +107,7 @@ pub(crate) struct Inner {
     gcm: GcmCounters,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
+    open_report: OpenReport,
 }
 
 impl Vault {
@@ -162,9 +171,10 @@ impl Inner {
 
     /// Makes changes of one key durable, and then visible.
     fn commit(&self, name: &KeyName, changes: Vec<Change>) -> Result<()> {
-        let committed = self.store.commit(changes);
         // Also after an error: what is on the disk is unknown then.
-        self.cache.invalidate(name);
+        let change = self.cache.change(name);
+        let committed = self.store.commit(changes);
+        drop(change);
         self.note_time();
         committed
     }

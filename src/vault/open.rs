@@ -1,15 +1,15 @@
 //! Creating, opening and destroying vaults.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::cache::KeyCache;
+use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
-use super::{Inner, KeyLocks, Vault};
+use super::{Inner, KeyLocks, OpenReport, Vault};
 use crate::backend::KeyBackend;
 use crate::backend::software::SoftwareBackend;
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
@@ -26,8 +26,7 @@ use crate::seal::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
 use crate::seal::slot::{Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
 use crate::secret::Key32;
-use crate::store::vault_dir::HEADER_FILE;
-use crate::store::{Change, HeaderFacts, Store, StoreConfig, VaultDir, header_file};
+use crate::store::{Change, HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
 
 /// What the storage engine's cache aims at by default, in bytes.
 const DEFAULT_STORAGE_CACHE: u64 = 256 * 1024 * 1024;
@@ -67,6 +66,7 @@ pub struct VaultOptions {
     leeway_seconds: u64,
     key_cache: usize,
     storage_cache: u64,
+    rebuild_anchor: bool,
 }
 
 impl Default for VaultOptions {
@@ -92,6 +92,7 @@ impl VaultOptions {
             leeway_seconds: 0,
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
+            rebuild_anchor: false,
         }
     }
 
@@ -184,6 +185,16 @@ impl VaultOptions {
         self
     }
 
+    /// When opening: makes the file `vault.anchor` anew if it is missing or holds nothing valid.
+    ///
+    /// The anchor is what tells the newest state from an older copy of it. Use this once, when you know that
+    /// the directory is the newest one; an anchor that is there and disagrees is never replaced.
+    #[must_use]
+    pub fn rebuild_anchor(mut self) -> Self {
+        self.rebuild_anchor = true;
+        self
+    }
+
     /// Creates a vault in a new directory, and opens it.
     ///
     /// Everything is built beside `path`, synced, and renamed: there is no half-made vault. The parent
@@ -249,6 +260,7 @@ impl VaultOptions {
                 fresh.kek,
                 Arc::new(domain.ring),
                 domain.id,
+                OpenReport::default(),
             )
         };
         create().map_err(|error: Error| error.with_operation("create_in_memory"))
@@ -257,7 +269,7 @@ impl VaultOptions {
     /// Opens an existing vault.
     ///
     /// What a crash left unfinished is finished or undone first; a damaged header copy is rewritten from
-    /// the good one.
+    /// the good one. [`Vault::open_report`] tells of it.
     ///
     /// # Errors
     ///
@@ -415,11 +427,16 @@ impl VaultOptions {
             sdk,
         } = keys;
         let config = self.store_config(&hierarchy, header_facts(stored, kek.current_term));
-        let (store, _report) = Store::open(dir, config)?;
+        let mode = OpenMode {
+            rebuild_anchor: self.rebuild_anchor,
+            ..OpenMode::default()
+        };
+        let (store, report) = Store::open_with(dir, config, mode)?;
         // Only now is it certain that this header is the newest.
-        store.heal_header(&stored.encode(hash32))?;
+        let healed = store.heal_header(&stored.encode(hash32))?;
+        let report = OpenReport::new(report, healed);
         let domain_id = stored.header.domain_id;
-        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id)
+        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id, report)
     }
 
     fn start(
@@ -429,6 +446,7 @@ impl VaultOptions {
         kek: KekRing,
         sdk: Arc<SdkRing>,
         domain_id: [u8; 16],
+        open_report: OpenReport,
     ) -> Result<Vault> {
         let (deletion, rules, tombstones) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
@@ -468,6 +486,7 @@ impl VaultOptions {
                 locks: KeyLocks::new(),
                 gcm: GcmCounters::default(),
                 time_floor_ms,
+                open_report,
             }),
         })
     }
@@ -512,167 +531,5 @@ impl FreshKeys {
                 previous: None,
             },
         })
-    }
-}
-
-/// The security domain of a vault that is being created.
-struct NewDomain {
-    id: [u8; 16],
-    ring: SdkRing,
-}
-
-impl NewDomain {
-    fn random(entropy: &dyn Entropy) -> Result<Self> {
-        let mut id = [0; 16];
-        entropy.fill(&mut id)?;
-        Ok(Self {
-            id,
-            ring: SdkRing {
-                current_epoch: 1,
-                epochs: vec![(1, Key32::random(entropy)?)],
-            },
-        })
-    }
-}
-
-/// The keys that seal backups, shared by the vaults of one domain.
-///
-/// It holds secrets, and stays in memory: it is given to [`VaultOptions::create_in_domain`].
-#[derive(Clone)]
-pub struct SecurityDomain {
-    id: [u8; 16],
-    ring: Arc<SdkRing>,
-}
-
-impl SecurityDomain {
-    /// The public id of the domain, which stands in each backup.
-    #[must_use]
-    pub fn id(&self) -> &[u8; 16] {
-        &self.id
-    }
-
-    fn copy(&self) -> Result<NewDomain> {
-        let epochs = self
-            .ring
-            .epochs
-            .iter()
-            .map(|(epoch, key)| {
-                Key32::filled_with(|bytes| {
-                    bytes.copy_from_slice(key.expose());
-                    Ok(())
-                })
-                .map(|key| (*epoch, key))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(NewDomain {
-            id: self.id,
-            ring: SdkRing {
-                current_epoch: self.ring.current_epoch,
-                epochs,
-            },
-        })
-    }
-}
-
-impl fmt::Debug for SecurityDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecurityDomain(..)")
-    }
-}
-
-/// What a vault says of itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VaultStatus {
-    vault_id: [u8; 16],
-    fingerprint: [u8; 32],
-    generation: u64,
-    key_count: u64,
-    record_count: u64,
-}
-
-impl VaultStatus {
-    /// The random id of the vault.
-    #[must_use]
-    pub fn vault_id(&self) -> &[u8; 16] {
-        &self.vault_id
-    }
-
-    /// The public fingerprint of the vault's root key; it stays the same for the life of the root.
-    #[must_use]
-    pub fn fingerprint(&self) -> &[u8; 32] {
-        &self.fingerprint
-    }
-
-    /// Counts the groups of changes since the vault was created.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// How many keys there are, deleted ones included.
-    #[must_use]
-    pub fn key_count(&self) -> u64 {
-        self.key_count
-    }
-
-    /// How many records the keys have, with their versions and counters.
-    #[must_use]
-    pub fn record_count(&self) -> u64 {
-        self.record_count
-    }
-}
-
-impl Vault {
-    /// Ids and counts.
-    #[must_use]
-    pub fn status(&self) -> VaultStatus {
-        let state = self.inner.store.state();
-        VaultStatus {
-            vault_id: *self.inner.hierarchy.vault_id(),
-            fingerprint: self.inner.hierarchy.fingerprint(),
-            generation: state.generation,
-            key_count: state.key_count,
-            record_count: state.record_count,
-        }
-    }
-
-    /// The security domain of this vault, to create a sister vault in it.
-    #[must_use]
-    pub fn security_domain(&self) -> SecurityDomain {
-        SecurityDomain {
-            id: self.inner.domain_id,
-            ring: Arc::clone(&self.inner.sdk),
-        }
-    }
-
-    /// Removes the vault at `path` for ever, after `unlock` has opened its header.
-    ///
-    /// The header goes first, so that what an interruption leaves cannot be opened. Copies elsewhere, and
-    /// blocks that the disk keeps, are out of reach.
-    ///
-    /// # Errors
-    ///
-    /// [`VaultNotFound`](ErrorKind::VaultNotFound), [`VaultInUse`](ErrorKind::VaultInUse),
-    /// [`WrongKey`](ErrorKind::WrongKey), [`Corrupt`](ErrorKind::Corrupt),
-    /// [`Tampered`](ErrorKind::Tampered), [`ReadOnly`](ErrorKind::ReadOnly), [`Io`](ErrorKind::Io).
-    pub fn destroy(path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<()> {
-        let path = path.as_ref();
-        let destroy = || {
-            let dir = VaultDir::open(path)?;
-            let [copy_a, copy_b] = header_file::read(&dir)?;
-            let candidates = choose(&copy_a, &copy_b, hash32)?;
-            open_first(candidates, unlock, DEFAULT_MAX_KDF_WORK_KIB)?;
-            header_file::erase(&dir)?;
-            let io = |error: std::io::Error| {
-                Error::new(
-                    ErrorKind::Io,
-                    format!("{} cannot be removed completely", path.display()),
-                )
-                .with_source(error)
-            };
-            std::fs::remove_file(path.join(HEADER_FILE)).map_err(io)?;
-            std::fs::remove_dir_all(path).map_err(io)
-        };
-        destroy().map_err(|error: Error| error.with_operation("destroy"))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{Class, IndexKey, SealedRecord};
+use crate::format::record::{IndexKey, SealedRecord};
 use crate::format::{gcm_counter::GcmCounter, key_object, key_version};
 use crate::model::key::{KeyObject, VersionRecord};
 use crate::model::name::KeyName;
@@ -176,14 +176,14 @@ impl Inner {
     /// The removal of a key with all that belongs to it.
     pub(super) fn remove_key(&self, view: &View<'_>, key: &StoredKey) -> Result<Vec<Change>> {
         let mut changes = vec![Change::Remove(IndexKey::key_object(key.n))];
-        for (index, _) in view.versions(key.n)? {
-            debug_assert_eq!(index.class(), Class::KeyVersion);
-            let counter = IndexKey::gcm_counter(key.n, index.v());
-            if view.record(&counter)?.is_some() {
-                changes.push(Change::Remove(counter));
-            }
-            changes.push(Change::Remove(index));
-        }
+        let versions = view.versions(key.n)?;
+        let counters = view.gcm_counters(key.n)?;
+        changes.extend(
+            versions
+                .iter()
+                .chain(&counters)
+                .map(|(index, _)| Change::Remove(*index)),
+        );
         Ok(changes)
     }
 }

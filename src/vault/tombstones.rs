@@ -53,7 +53,9 @@ impl TombstoneList {
             }
         }
         let Some(record) = list.records.back_mut() else {
-            return Err(crate::Error::internal("there is no tombstone record"));
+            return Err(crate::error::Error::internal(
+                "there is no tombstone record",
+            ));
         };
         record.entries.push((id, now));
         let index = IndexKey::settings(FIRST_TOMBSTONES + record.sequence % TOMBSTONE_RECORDS);
@@ -99,7 +101,7 @@ pub(super) fn open_setting(
     number: u64,
 ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>> {
     let index = IndexKey::settings(number);
-    view.record(&index)?
+    view.settings(number)?
         .map(|record| hierarchy.open_record(hierarchy.meta_key(), &index, &record))
         .transpose()
 }

@@ -1,6 +1,26 @@
 //! Tests of strongroom through its public API.
+#![allow(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a library may not ask its environment, a test may"
+)]
 
+mod bad_input;
+mod conformance;
 mod crash;
+mod golden;
+mod image;
+mod marker_scan;
+mod rfc_vectors;
+mod rules;
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
+mod tamper;
+mod tidy;
+mod wycheproof;

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use strongroom::{Clock, KeyName, MasterKey, Unlock, Vault, VaultOptions};
+use strongroom::{
+    Clock, ErrorKind, ImportedKey, KeyName, MasterKey, RsaKeySize, SecretBytes, Timestamp, Unlock,
+    Vault, VaultOptions,
+};
 
 /// A moment in 2026, in milliseconds since 1970.
 pub(crate) const START_MS: u64 = 1_780_000_000_000;
@@ -50,7 +53,7 @@ pub(crate) fn master_key() -> MasterKey {
 /// A place for one vault on the disk, removed at the end.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
     pub(crate) path: PathBuf,
     pub(crate) clock: Arc<FakeClock>,
 }
@@ -60,7 +63,16 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         Self {
             path: directory.path().join("vault"),
-            _directory: directory,
+            _directory: Some(directory),
+            clock: FakeClock::new(),
+        }
+    }
+
+    /// A place that somebody else removes.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self {
+            _directory: None,
+            path,
             clock: FakeClock::new(),
         }
     }
@@ -94,4 +106,48 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
         .collect()
+}
+
+/// A vault in memory with a clock that stands.
+pub(crate) fn memory_vault() -> (Vault, Arc<FakeClock>) {
+    let clock = FakeClock::new();
+    let vault = VaultOptions::new()
+        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+        .create_in_memory()
+        .unwrap();
+    (vault, clock)
+}
+
+/// The kind of error that a call must give.
+#[track_caller]
+pub(crate) fn refused<T>(result: strongroom::Result<T>) -> ErrorKind {
+    match result {
+        Ok(_) => panic!("the call succeeded and must not"),
+        Err(error) => error.kind(),
+    }
+}
+
+/// The moment `seconds` after the start of a [`FakeClock`].
+pub(crate) fn start_plus(seconds: u64) -> Timestamp {
+    Timestamp::from_unix_seconds(START_MS / 1_000 + seconds)
+}
+
+/// One fixed RSA key of each size, as PKCS#8.
+pub(crate) fn fixed_rsa(size: RsaKeySize) -> ImportedKey {
+    ImportedKey::from_pem(match size {
+        RsaKeySize::Bits2048 => include_str!("data/rsa-2048.pem"),
+        RsaKeySize::Bits3072 => include_str!("data/rsa-3072.pem"),
+        RsaKeySize::Bits4096 => include_str!("data/rsa-4096.pem"),
+        other => panic!("there is no fixed key of {other:?}"),
+    })
+    .unwrap()
+}
+
+/// A symmetric key of this length that is the same in every run.
+pub(crate) fn fixed_oct(length: usize) -> ImportedKey {
+    ImportedKey::oct(SecretBytes::from(
+        (1..=length)
+            .map(|byte| u8::try_from(byte).unwrap())
+            .collect::<Vec<u8>>(),
+    ))
 }

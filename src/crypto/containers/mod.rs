@@ -9,7 +9,6 @@ mod public;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "floors are built before their users")]
 pub(crate) use public::{
     parts_from_spki_der, parts_from_spki_pem, spki_der_from_parts, spki_pem_from_parts,
 };

@@ -50,14 +50,29 @@ fn next_prime(start: BoxedUint) -> BoxedUint {
     let two = one.concatenating_add(&one).resize(start.bits_precision());
     let mut candidate = start.bitor(&one);
     loop {
-        let fits = candidate
-            .wrapping_sub(&one)
-            .rem_limb(crypto_bigint::NonZero::new(crypto_bigint::Limb::from_u64(65537)).unwrap());
-        if fits.0 != 0 && crypto_primes::is_prime(crypto_primes::Flavor::Any, &candidate) {
+        if has_no_small_factor(&candidate)
+            && may_be_factor(&candidate)
+            && crypto_primes::is_prime(crypto_primes::Flavor::Any, &candidate)
+        {
             return candidate;
         }
         candidate = candidate.wrapping_add(&two);
     }
+}
+
+/// Quick, to skip most composites.
+fn has_no_small_factor(number: &BoxedUint) -> bool {
+    let remainder = |divisor: u64| {
+        let divisor = crypto_bigint::NonZero::new(crypto_bigint::Limb::from_u64(divisor)).unwrap();
+        number.rem_limb(divisor).0
+    };
+    (3..1000).step_by(2).all(|divisor| remainder(divisor) != 0)
+}
+
+/// Whether 65537 has an inverse modulo `number - 1`.
+fn may_be_factor(number: &BoxedUint) -> bool {
+    let e = crypto_bigint::NonZero::new(crypto_bigint::Limb::from_u64(65537)).unwrap();
+    minus_one(number).rem_limb(e).0 != 0
 }
 
 fn minus_one(number: &BoxedUint) -> BoxedUint {
@@ -159,7 +174,7 @@ fn add(bytes: &[u8], more: u8) -> Vec<u8> {
     let mut carry = u16::from(more);
     for byte in number.iter_mut().rev() {
         let sum = u16::from(*byte) + carry;
-        *byte = sum as u8;
+        *byte = sum.to_be_bytes()[1];
         carry = sum >> 8;
     }
     assert_eq!(carry, 0);
@@ -409,19 +424,24 @@ fn equal_and_close_primes_are_refused() {
 #[test]
 fn composite_factors_are_refused() {
     // Consistent as if p were prime: only the test of primality can tell.
-    let p = prime(512).concatenating_mul(&prime(512));
-    let fake = Parts {
-        p,
+    let composite = || loop {
+        let p = prime(512).concatenating_mul(&prime(512));
+        if may_be_factor(&p) {
+            return p;
+        }
+    };
+    let first = Parts {
+        p: composite(),
         q: prime(1024),
         e: 65537,
     };
-    if minus_one(&fake.p)
-        .rem_limb(crypto_bigint::NonZero::new(crypto_bigint::Limb::from_u64(65537)).unwrap())
-        .0
-        != 0
-    {
-        assert_refused(&fake.numbers(), "not prime");
-    }
+    assert_refused(&first.numbers(), "not prime");
+    let second = Parts {
+        p: first.q,
+        q: first.p,
+        e: 65537,
+    };
+    assert_refused(&second.numbers(), "not prime");
 }
 
 #[test]
@@ -718,5 +738,37 @@ fn symmetric_keys_have_16_to_64_bytes_and_not_all_zero() {
             }
             _ => panic!("a symmetric key becomes another"),
         }
+    }
+}
+
+#[test]
+fn the_ec_key_of_rfc_7517_is_valid() {
+    let json = br#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}"#;
+    let material = ec_accepted(ImportedKey::from_jwk(json).unwrap());
+    assert_eq!(material.curve, Curve::P256);
+}
+
+#[derive(Debug)]
+struct NoEntropy;
+
+impl Entropy for NoEntropy {
+    fn fill(&self, _: &mut [u8]) -> crate::error::Result<()> {
+        Err(crate::error::Error::new(
+            crate::error::ErrorKind::RandomUnavailable,
+            "none",
+        ))
+    }
+}
+
+#[test]
+fn without_random_bytes_no_rsa_key_is_called_valid() {
+    let honest = Numbers::honest();
+    for with_primes in [true, false] {
+        let outcome = validate(honest.key(with_primes), &NoEntropy);
+        assert!(
+            matches!(outcome, Err(CryptoError::Random(_))),
+            "{outcome:?}"
+        );
     }
 }

@@ -12,6 +12,7 @@ use crate::secret::Key32;
 pub(crate) mod disk;
 mod faults;
 mod files;
+mod marker;
 mod power_cuts;
 mod tampering;
 mod use_cases;

@@ -305,3 +305,39 @@ fn another_vaults_key_opens_nothing() {
     place.config.hierarchy = Arc::new(Hierarchy::derive(&root, [9; 16], Suite::Aes256Gcm));
     assert_eq!(place.refusal(), ErrorKind::Tampered);
 }
+
+/// Whatever a damaged byte does to the engine, it is an error or has no effect: nothing is lost in silence.
+#[test]
+fn damaged_bytes_of_the_engines_files_are_never_silent() {
+    let mut initial = Vec::new();
+    for number in 0..40 {
+        initial.push(put(key_object(number), 300));
+        initial.push(put(version(number, 1), 1_200));
+    }
+    let place = Place::with(initial.clone());
+    let image = place.path.with_file_name("image");
+    let written = std::fs::read(place.path.join("db")).unwrap();
+    let used = written.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut harmless = 0;
+    let cases = 60;
+    for case in 0..cases {
+        let offset = case * used / cases + case % 7;
+        copy_directory(&place.path, &image);
+        let mut damaged = written.clone();
+        damaged[offset] ^= 1 << (case % 8);
+        std::fs::write(image.join("db"), damaged).unwrap();
+        let opened = VaultDir::open(&image).and_then(|dir| Store::open(dir, place.config.clone()));
+        if let Ok((store, _)) = opened {
+            let sound = store.check().is_ok_and(|report| report.findings.is_empty());
+            for change in &initial {
+                match get(&store, change.index()) {
+                    Ok(record) => assert_eq!(record, Some(of(change)), "silent loss at {offset}"),
+                    Err(_) => assert!(!sound),
+                }
+            }
+            harmless += u32::from(sound);
+        }
+        std::fs::remove_dir_all(&image).unwrap();
+    }
+    assert!((harmless as usize) < cases, "no damage was noticed");
+}

@@ -68,8 +68,8 @@ fn records_of_all_sizes_survive_a_reopening() {
         written.push(change);
     }
     // Longer to shorter and back, so that surplus parts come and go.
-    for (number, change) in (0..).zip(&mut written) {
-        *change = put(version(number, 1), sizes[sizes.len() - 1 - number as usize]);
+    for ((number, change), size) in (0..).zip(&mut written).zip(sizes.iter().rev()) {
+        *change = put(version(number, 1), *size);
         store.commit(vec![change.clone()]).unwrap();
     }
     assert_eq!(store.check().unwrap().findings, []);
@@ -352,4 +352,48 @@ fn a_closed_store_answers_nothing() {
     let refused = store.commit(vec![put(key_object(1), 10)]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::VaultFailed);
     assert_eq!(store.check().unwrap_err().kind(), ErrorKind::VaultFailed);
+}
+
+#[test]
+fn a_read_that_always_meets_changes_shuts_the_committer_out() {
+    on_both(|store| {
+        store.commit(vec![put(key_object(1), 50)]).unwrap();
+        let mut calls = 0;
+        let seen = store
+            .read(|view| {
+                calls += 1;
+                let seen = view.record(&key_object(1))?;
+                if calls <= READ_ATTEMPTS {
+                    // Allowed here only because these attempts hold no lock.
+                    store.commit(vec![put(key_object(1), 50)])?;
+                }
+                // A bucket that nobody has verified yet.
+                assert_eq!(view.record(&key_object(500 + calls as u64))?, None);
+                assert_eq!(view.key_objects(None, 5)?.len(), 1);
+                Ok(seen)
+            })
+            .unwrap();
+        assert_eq!(calls, READ_ATTEMPTS + 1);
+        assert_eq!(get(store, &key_object(1)).unwrap(), seen);
+    });
+}
+
+#[test]
+fn versions_come_page_by_page() {
+    on_both(|store| {
+        let changes = (1..=10).map(|v| put(version(1, v), 7_000)).collect();
+        store.commit(changes).unwrap();
+        let all = store.read(|view| view.versions(n(1))).unwrap();
+        let mut found = Vec::new();
+        let mut previous = [0; 16];
+        loop {
+            let page = store
+                .read(|view| view.versions_after(n(1), previous, 3))
+                .unwrap();
+            let Some((last, _)) = page.last() else { break };
+            previous = last.v();
+            found.extend(page);
+        }
+        assert_eq!(found, all);
+    });
 }

@@ -345,20 +345,20 @@ fn pss_verifies_a_salt_of_the_digests_length_only() {
 fn rand_source() -> impl rand_core::TryCryptoRng<Error = impl std::error::Error> {
     struct Source;
     impl rand_core::TryRng for Source {
-        type Error = crate::Error;
-        fn try_next_u32(&mut self) -> Result<u32, crate::Error> {
+        type Error = crate::error::Error;
+        fn try_next_u32(&mut self) -> Result<u32, crate::error::Error> {
             let mut bytes = [0; 4];
             OsEntropy
                 .fill(&mut bytes)
                 .map(|()| u32::from_le_bytes(bytes))
         }
-        fn try_next_u64(&mut self) -> Result<u64, crate::Error> {
+        fn try_next_u64(&mut self) -> Result<u64, crate::error::Error> {
             let mut bytes = [0; 8];
             OsEntropy
                 .fill(&mut bytes)
                 .map(|()| u64::from_le_bytes(bytes))
         }
-        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), crate::Error> {
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), crate::error::Error> {
             OsEntropy.fill(bytes)
         }
     }

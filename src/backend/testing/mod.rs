@@ -1,0 +1,10 @@
+//! For whoever writes a backend, or tests what uses one: the conformance suite, a backend that fails on
+//! purpose, and a clock that stands still. Feature `testing`.
+
+mod clock;
+mod conformance;
+mod faulty;
+
+pub use self::clock::FakeClock;
+pub use self::conformance::{ConformanceReport, check_conformance};
+pub use self::faulty::{Fault, FaultyBackend};

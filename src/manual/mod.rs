@@ -1,0 +1,34 @@
+//! The manual: what does not belong to any one item.
+//!
+//! - [`howto`]: recipes, from the first vault to a rotated key.
+//! - [`defaults`]: every default and every limit.
+//! - [`azure_differences`]: where Azure's documents leave something open, or this library does otherwise.
+//! - [`durability`]: what `Ok` promises and what a crash leaves.
+//! - [`threat_model`]: against whom the files are protected, and against whom not.
+//! - [`backends`]: how to write a backend.
+//! - [`mod@format`]: the bytes on disk and in backups.
+//! - [`benchmarks`]: what the vault costs on top of the bare primitive.
+
+#[doc = include_str!("howto.md")]
+pub mod howto {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("azure_differences.md")]
+pub mod azure_differences {}
+
+#[doc = include_str!("durability.md")]
+pub mod durability {}
+
+#[doc = include_str!("threat_model.md")]
+pub mod threat_model {}
+
+#[doc = include_str!("backends.md")]
+pub mod backends {}
+
+#[doc = include_str!("format.md")]
+pub mod format {}
+
+#[doc = include_str!("benchmarks.md")]
+pub mod benchmarks {}

@@ -1,0 +1,87 @@
+//! Security domains: whose backups open where.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Vault;
+use crate::env::Entropy;
+use crate::error::Result;
+use crate::format::ring::SdkRing;
+use crate::secret::Key32;
+
+/// The security domain of a vault that is being created.
+pub(super) struct NewDomain {
+    pub(super) id: [u8; 16],
+    pub(super) ring: SdkRing,
+}
+
+impl NewDomain {
+    pub(super) fn random(entropy: &dyn Entropy) -> Result<Self> {
+        let mut id = [0; 16];
+        entropy.fill(&mut id)?;
+        Ok(Self {
+            id,
+            ring: SdkRing {
+                current_epoch: 1,
+                epochs: vec![(1, Key32::random(entropy)?)],
+            },
+        })
+    }
+}
+
+/// The keys that seal backups, shared by the vaults of one domain.
+///
+/// It holds secrets, and stays in memory: it is given to
+/// [`VaultOptions::create_in_domain`](crate::VaultOptions::create_in_domain).
+#[derive(Clone)]
+pub struct SecurityDomain {
+    pub(super) id: [u8; 16],
+    pub(super) ring: Arc<SdkRing>,
+}
+
+impl SecurityDomain {
+    /// The public id of the domain, which stands in each backup.
+    #[must_use]
+    pub fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
+    pub(super) fn copy(&self) -> Result<NewDomain> {
+        let epochs = self
+            .ring
+            .epochs
+            .iter()
+            .map(|(epoch, key)| {
+                Key32::filled_with(|bytes| {
+                    bytes.copy_from_slice(key.expose());
+                    Ok(())
+                })
+                .map(|key| (*epoch, key))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(NewDomain {
+            id: self.id,
+            ring: SdkRing {
+                current_epoch: self.ring.current_epoch,
+                epochs,
+            },
+        })
+    }
+}
+
+impl fmt::Debug for SecurityDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecurityDomain(..)")
+    }
+}
+
+impl Vault {
+    /// The security domain of this vault, to create a sister vault in it.
+    #[must_use]
+    pub fn security_domain(&self) -> SecurityDomain {
+        SecurityDomain {
+            id: self.inner.domain_id,
+            ring: Arc::clone(&self.inner.sdk),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What opening a vault had to mend.
+
+use super::Vault;
+use crate::store;
+
+/// What opening a vault met and mended; [`Vault::open_report`] gives it.
+///
+/// After a clean close and with intact files there is nothing in it. What cannot be mended is an error of
+/// [`VaultOptions::open`](crate::VaultOptions::open) and never stands here.
+///
+/// # Examples
+///
+/// ```
+/// use strongroom::{MasterKey, Unlock, VaultOptions};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("vault");
+/// let master = MasterKey::generate()?;
+/// VaultOptions::new().create(&path, Unlock::raw_key(&master))?.close()?;
+/// let vault = VaultOptions::new().open(&path, Unlock::raw_key(&master))?;
+/// for finding in vault.open_report().findings() {
+///     eprintln!("opening the vault: {finding:?}");
+/// }
+/// assert!(vault.open_report().is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OpenReport {
+    findings: Vec<OpenFinding>,
+}
+
+/// Something that opening a vault met and mended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum OpenFinding {
+    /// The handle before was not closed: a crash, a kill, or a failed write. By itself it costs nothing.
+    UncleanClose,
+    /// A change that had been written in full, but not yet acknowledged, was completed.
+    ChangeCompleted,
+    /// A header that had been written before a crash was accepted.
+    HeaderAccepted,
+    /// A copy of the header was damaged or old and was rewritten from the good one.
+    ///
+    /// A crash can leave this only while the header was being replaced; otherwise look after the disk, or ask
+    /// who changed the file.
+    HeaderHealed,
+    /// The anchor was older than the records, or its newest entry was damaged, and it was written again.
+    ///
+    /// After a crash that is usual. After a clean close it says that the file `vault.anchor` was damaged or
+    /// put back; the records themselves are verified all the same.
+    AnchorAdvanced,
+    /// The anchor was missing or held nothing valid, and was made anew, as
+    /// [`VaultOptions::rebuild_anchor`](crate::VaultOptions::rebuild_anchor) asked.
+    AnchorRebuilt,
+}
+
+impl OpenReport {
+    /// Whether there was nothing to mend.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// What was mended, in the order in which it was met.
+    #[must_use]
+    pub fn findings(&self) -> &[OpenFinding] {
+        &self.findings
+    }
+
+    /// Whether this is among the findings.
+    #[must_use]
+    pub fn contains(&self, finding: OpenFinding) -> bool {
+        self.findings.contains(&finding)
+    }
+
+    pub(super) fn new(store: store::OpenReport, header_healed: bool) -> Self {
+        let store::OpenReport {
+            unclean,
+            redone,
+            anchor_advanced,
+            anchor_rebuilt,
+            header_accepted,
+        } = store;
+        let findings = [
+            (unclean, OpenFinding::UncleanClose),
+            (redone, OpenFinding::ChangeCompleted),
+            (header_accepted, OpenFinding::HeaderAccepted),
+            (anchor_advanced, OpenFinding::AnchorAdvanced),
+            (anchor_rebuilt, OpenFinding::AnchorRebuilt),
+            (header_healed, OpenFinding::HeaderHealed),
+        ];
+        Self {
+            findings: findings
+                .into_iter()
+                .filter_map(|(met, finding)| met.then_some(finding))
+                .collect(),
+        }
+    }
+}
+
+impl Vault {
+    /// What opening this vault had to mend; empty for one that was created by this handle or lives in memory.
+    ///
+    /// [`Vault::check`] looks at how the files are now, and so no longer sees what opening has mended, but for a
+    /// healed header, which it repeats as a harmless finding.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.inner.open_report
+    }
+}

@@ -1,0 +1,200 @@
+//! From a selector to a result: opening the version, asking the policy, performing.
+
+use std::sync::Arc;
+
+use super::Inner;
+use super::cache::OpenVersion;
+use super::perform::{self, Input, Output};
+use crate::crypto::limits::MAX_ENCRYPT_BYTES;
+use crate::error::{Error, Result};
+use crate::model::algorithm::{
+    AesMode, CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
+};
+use crate::model::identifier::KeySelector;
+use crate::model::options::EncryptOptions;
+use crate::model::results::{EncryptResult, SignResult, WrapResult};
+use crate::policy;
+use crate::secret::SecretBytes;
+
+/// Who chooses the IV.
+pub(super) enum IvSource<'a> {
+    /// The library, or the caller's options for CBC.
+    Policy,
+    /// The caller, at his own risk.
+    Hazmat(&'a [u8]),
+}
+
+impl Inner {
+    /// The open version that is meant, from the cache or from the store.
+    fn open_version(&self, selector: KeySelector<'_>, now_ms: u64) -> Result<Arc<OpenVersion>> {
+        if let Some(open) = self.cache.get(selector, now_ms) {
+            // A closed or failed vault must not go on from its cache.
+            self.store.ensure_usable()?;
+            return Ok(open);
+        }
+        let epoch = self.cache.epoch(selector.name());
+        let (key, version) = self.store.read(|view| {
+            let key = self.load_active(view, selector.name())?;
+            let version = self.load_selected(view, &key, selector)?;
+            Ok((key, version))
+        })?;
+        let body = version.body;
+        let handle = self.backend(&body.backend)?.open(body.tag, &body.blob)?;
+        let is_newest = key.object.newest == version.version;
+        let open = Arc::new(OpenVersion::new(
+            self.identifier(&key.object.name, version.version),
+            body.tag,
+            body.spec,
+            version.attributes,
+            handle,
+            now_ms,
+        ));
+        self.cache.insert(epoch, &open, is_newest);
+        Ok(open)
+    }
+
+    /// Authorizes and performs one operation.
+    pub(super) fn run(
+        &self,
+        selector: KeySelector<'_>,
+        operation: CryptoOperation,
+        input: Input<'_>,
+    ) -> Result<(Arc<OpenVersion>, Output)> {
+        let now_ms = self.now_ms();
+        let open = self.open_version(selector, now_ms)?;
+        let authorized = self.authorize(&open, operation, now_ms)?;
+        let output = perform::perform(authorized, &open, input)?;
+        Ok((open, output))
+    }
+
+    fn authorize(
+        &self,
+        open: &OpenVersion,
+        operation: CryptoOperation,
+        now_ms: u64,
+    ) -> Result<policy::Authorized> {
+        policy::authorize(
+            open.tag,
+            open.spec,
+            &open.attributes,
+            operation,
+            &self.algorithm_rules(),
+            self.decision_time(now_ms),
+        )
+    }
+
+    pub(super) fn encrypt(
+        &self,
+        selector: KeySelector<'_>,
+        algorithm: EncryptionAlgorithm,
+        plaintext: &[u8],
+        options: EncryptOptions<'_>,
+        iv_source: IvSource<'_>,
+    ) -> Result<EncryptResult> {
+        let now_ms = self.now_ms();
+        let open = self.open_version(selector, now_ms)?;
+        let authorized = self.authorize(&open, CryptoOperation::Encrypt(algorithm), now_ms)?;
+        perform::at_most(plaintext, MAX_ENCRYPT_BYTES, "the data")?;
+        perform::check_data(algorithm, plaintext, options.aad)?;
+        let mut made = [0; 16];
+        let iv: Option<&[u8]> = match (algorithm.iv_length(), iv_source) {
+            (None, _) if options.iv.is_none() => None,
+            (None, _) => {
+                return Err(Error::bad_parameter(format!("{algorithm} takes no iv")));
+            }
+            (Some(length), source) => {
+                if algorithm.aes_mode() == Some(AesMode::Gcm) {
+                    self.count_gcm_encryption(&open)?;
+                }
+                let given = match source {
+                    IvSource::Hazmat(iv) => Some(iv),
+                    IvSource::Policy => options.iv,
+                };
+                let made = &mut made[..length];
+                match given {
+                    Some(iv) if iv.len() != length => {
+                        return Err(Error::bad_parameter(format!(
+                            "{algorithm} needs an iv of {length} bytes, but {} were given",
+                            iv.len()
+                        )));
+                    }
+                    Some(iv) => made.copy_from_slice(iv),
+                    None => self.entropy.fill(made)?,
+                }
+                Some(made)
+            }
+        };
+        let input = Input::Encrypt {
+            plaintext,
+            iv: iv.unwrap_or_default(),
+            aad: options.aad,
+        };
+        match perform::perform(authorized, &open, input)? {
+            Output::Encrypted { ciphertext, tag } => Ok(EncryptResult {
+                key_id: open.id.clone(),
+                algorithm,
+                ciphertext,
+                iv: iv.map(<[u8]>::to_vec),
+                tag: tag.map(|tag| tag.to_vec()),
+            }),
+            _ => Err(Error::internal("an encryption gave no ciphertext")),
+        }
+    }
+
+    pub(super) fn sign(
+        &self,
+        selector: KeySelector<'_>,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        deterministic: bool,
+    ) -> Result<SignResult> {
+        let input = Input::Sign {
+            digest,
+            deterministic,
+        };
+        let (open, output) = self.run(selector, CryptoOperation::Sign(algorithm), input)?;
+        Ok(SignResult {
+            key_id: open.id.clone(),
+            algorithm,
+            signature: output.into_bytes()?,
+        })
+    }
+
+    pub(super) fn verify(
+        &self,
+        selector: KeySelector<'_>,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<()> {
+        let input = Input::Verify { digest, signature };
+        self.run(selector, CryptoOperation::Verify(algorithm), input)
+            .map(drop)
+    }
+
+    pub(super) fn wrap(
+        &self,
+        selector: KeySelector<'_>,
+        algorithm: WrapAlgorithm,
+        key: &[u8],
+    ) -> Result<WrapResult> {
+        let operation = CryptoOperation::WrapKey(algorithm);
+        let (open, output) = self.run(selector, operation, Input::WrapKey(key))?;
+        Ok(WrapResult {
+            key_id: open.id.clone(),
+            algorithm,
+            wrapped_key: output.into_bytes()?,
+        })
+    }
+
+    pub(super) fn unwrap(
+        &self,
+        selector: KeySelector<'_>,
+        algorithm: WrapAlgorithm,
+        wrapped: &[u8],
+    ) -> Result<SecretBytes> {
+        let operation = CryptoOperation::UnwrapKey(algorithm);
+        let (_, output) = self.run(selector, operation, Input::UnwrapKey(wrapped))?;
+        output.into_secret()
+    }
+}

@@ -1,0 +1,396 @@
+//! New versions: created, imported, rotated; and what they may come after.
+
+use super::Inner;
+use super::lifecycle::GoneKey;
+use super::records::StoredKey;
+use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::attributes::Validity;
+use crate::model::key::{KeyObject, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord};
+use crate::model::material::{KeyMaterial, PublicParts};
+use crate::model::name::KeyName;
+use crate::model::operation::KeyOperations;
+use crate::model::options::VersionOptions;
+use crate::model::results::KeyBundle;
+use crate::model::spec::{KeyFamily, KeySpec};
+use crate::model::tags::Tags;
+use crate::model::time::Timestamp;
+use crate::model::version::KeyVersion;
+use crate::policy::{self, Lifecycle};
+use crate::secret::{Key32, SecretBytes};
+use crate::store::View;
+
+/// Length of the secret of implicit rejection, in bytes.
+const REJECTION_SECRET_LENGTH: usize = 32;
+
+/// A version that has a backend's blob and waits for its place in the key.
+struct NewVersion {
+    body: VersionBody,
+    enabled: bool,
+    validity: Validity,
+    operations: KeyOperations,
+    tags: Tags,
+}
+
+impl Inner {
+    pub(super) fn create(
+        &self,
+        name: &KeyName,
+        spec: KeySpec,
+        public_exponent: Option<u64>,
+        options: VersionOptions,
+    ) -> Result<KeyBundle> {
+        if public_exponent.is_some() && spec.family() != KeyFamily::Rsa {
+            return Err(Error::bad_parameter(
+                "only an RSA key has a public exponent",
+            ));
+        }
+        let backend = self.place(&options.placement)?;
+        if !backend.capabilities().generates(spec) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the backend {} does not make keys of {spec}", backend.id()),
+            ));
+        }
+        let make = |request: KeyRequest<'_>| {
+            backend.generate(&request.with_public_exponent(public_exponent))
+        };
+        let succession = options.succession();
+        self.make_version(
+            name,
+            spec,
+            Origin::Generated,
+            options,
+            backend.as_ref(),
+            make,
+            succession,
+        )?
+        .ok_or_else(outrun)
+    }
+
+    pub(super) fn import(
+        &self,
+        name: &KeyName,
+        material: &KeyMaterial,
+        options: VersionOptions,
+    ) -> Result<KeyBundle> {
+        let spec = material.spec();
+        let backend = self.place(&options.placement)?;
+        if !backend.capabilities().imports(spec) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the backend {} does not import keys of {spec}",
+                    backend.id()
+                ),
+            ));
+        }
+        let make = |request: KeyRequest<'_>| backend.import(&request, material);
+        let succession = options.succession();
+        self.make_version(
+            name,
+            spec,
+            Origin::Imported,
+            options,
+            backend.as_ref(),
+            make,
+            succession,
+        )?
+        .ok_or_else(outrun)
+    }
+
+    /// Lets `make` produce the key and adds it as a version. `None` is for rotations: the key has changed
+    /// meanwhile, and what was made does not succeed it any more.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two callers, right above and below"
+    )]
+    fn make_version(
+        &self,
+        name: &KeyName,
+        spec: KeySpec,
+        origin: Origin,
+        options: VersionOptions,
+        backend: &dyn KeyBackend,
+        make: impl FnOnce(KeyRequest<'_>) -> BackendResult<NewKey>,
+        succession: Succession,
+    ) -> Result<Option<KeyBundle>> {
+        let operations = policy::settle_operations(spec, options.operations)?;
+        let validity = options.validity()?;
+        let tags = options.tags?;
+        // What can be refused is refused before the backend works; it is asked again under the lock.
+        self.store
+            .read(|view| self.admit(view, name, spec, succession).map(drop))?;
+        let (tag, label) = self.new_tag()?;
+        let request = KeyRequest::new(tag, spec, operations, &label)
+            .with_backup_allowed(options.backup_allowed);
+        let (blob, public) = make(request)?.into_parts();
+        let version = NewVersion {
+            body: VersionBody {
+                tag,
+                spec,
+                hsm: backend.is_hardware(),
+                backend: backend.id().clone(),
+                origin,
+                backup_allowed: options.backup_allowed,
+                rejection_secret: self.rejection_secret(spec)?,
+                public,
+                blob,
+            },
+            enabled: options.enabled,
+            validity,
+            operations,
+            tags,
+        };
+        self.add_version(name, version, succession)
+    }
+
+    pub(super) fn rotate(&self, name: &KeyName) -> Result<KeyBundle> {
+        // The new key is made without a lock. Each further turn means that another change of this key came
+        // through meanwhile.
+        loop {
+            if let Some(bundle) = self.try_rotate(name)? {
+                return Ok(bundle);
+            }
+        }
+    }
+
+    fn try_rotate(&self, name: &KeyName) -> Result<Option<KeyBundle>> {
+        let VersionRecord {
+            attributes, body, ..
+        } = self.store.read(|view| {
+            let key = self.load_active(view, name)?;
+            self.load_newest(view, &key)
+        })?;
+        if body.hsm && body.origin == Origin::Imported {
+            return Err(Error::bad_parameter(
+                "an imported -HSM key is rotated by importing its successor",
+            ));
+        }
+        let backend = self.backend(&body.backend)?;
+        if !backend.capabilities().generates(body.spec) {
+            return Err(Error::bad_parameter(format!(
+                "a key of {} is not generated here; rotate it by importing its successor",
+                body.spec
+            )));
+        }
+        let options = VersionOptions {
+            operations: Some(attributes.operations),
+            backup_allowed: body.backup_allowed,
+            ..VersionOptions::default()
+        };
+        let exponent = body.public.as_ref().and_then(public_exponent);
+        let make =
+            |request: KeyRequest<'_>| backend.generate(&request.with_public_exponent(exponent));
+        self.make_version(
+            name,
+            body.spec,
+            Origin::Generated,
+            options,
+            backend.as_ref(),
+            make,
+            Succession::Rotation,
+        )
+    }
+
+    /// Gives a version its id and its place, and commits it.
+    fn add_version(
+        &self,
+        name: &KeyName,
+        mut new: NewVersion,
+        succession: Succession,
+    ) -> Result<Option<KeyBundle>> {
+        let _guard = self.locks.lock(name);
+        let now = self.now();
+        let id = KeyVersion::random(&*self.entropy)?;
+        let admission = self
+            .store
+            .read(|view| self.admit(view, name, new.body.spec, succession))?;
+        let (mut key, ordinal) = match admission {
+            Admission::Follows { newest, .. }
+                if succession == Succession::Rotation && !new.succeeds(&newest) =>
+            {
+                return Ok(None);
+            }
+            Admission::Follows { key, newest } => {
+                let ordinal = newest.ordinal.checked_add(1).ok_or_else(|| {
+                    Error::internal("a key has more versions than can be counted")
+                })?;
+                if succession == Succession::Rotation {
+                    new.tags = newest.attributes.tags;
+                }
+                (*key, ordinal)
+            }
+            Admission::First { gone } => {
+                if let Some(gone) = gone {
+                    self.commit_purge(name, gone.removal, &gone.object_id, now)?;
+                }
+                (self.new_key(name, id, now)?, 1)
+            }
+        };
+        key.object.newest = id;
+        key.object.version_count += 1;
+        key.object.updated = now;
+        let NewVersion {
+            body,
+            enabled,
+            validity,
+            operations,
+            tags,
+        } = new;
+        let record = VersionRecord {
+            version: id,
+            ordinal,
+            attributes: VersionAttributes {
+                enabled,
+                validity,
+                operations,
+                tags,
+                created: now,
+                updated: now,
+            },
+            body,
+        };
+        let changes = vec![self.put_version(&key, &record)?, self.put_key(&key)?];
+        self.commit(name, changes)?;
+        Ok(Some(self.bundle(&key.object, record)))
+    }
+
+    fn new_key(&self, name: &KeyName, newest: KeyVersion, now: Timestamp) -> Result<StoredKey> {
+        let mut object_id = [0; 16];
+        self.entropy.fill(&mut object_id)?;
+        Ok(StoredKey {
+            n: self.hierarchy.name_prf(name),
+            data_key: Key32::random(&*self.entropy)?,
+            object: KeyObject {
+                name: name.clone(),
+                object_id,
+                created: now,
+                updated: now,
+                newest,
+                version_count: 0,
+                deletion: None,
+            },
+        })
+    }
+
+    fn admit(
+        &self,
+        view: &View<'_>,
+        name: &KeyName,
+        spec: KeySpec,
+        succession: Succession,
+    ) -> Result<Admission> {
+        let type_change_allowed = match succession {
+            Succession::Rotation => {
+                let key = self.load_active(view, name)?;
+                let newest = self.load_newest(view, &key)?;
+                return Ok(Admission::follows(key, newest));
+            }
+            Succession::Any {
+                type_change_allowed,
+            } => type_change_allowed,
+        };
+        let Some(key) = self.load_key(view, name)? else {
+            return Ok(Admission::First { gone: None });
+        };
+        match policy::lifecycle(&key.object, self.now()) {
+            Lifecycle::Active => {
+                let newest = self.load_newest(view, &key)?;
+                policy::settle_family(newest.body.spec, spec.family(), type_change_allowed)?;
+                Ok(Admission::follows(key, newest))
+            }
+            Lifecycle::Deleted => Err(name_is_deleted()),
+            Lifecycle::Gone => Ok(Admission::First {
+                gone: Some(self.gone_key(view, &key)?),
+            }),
+        }
+    }
+
+    pub(super) fn new_tag(&self) -> Result<(KeyTag, String)> {
+        let tag = KeyTag::random(&*self.entropy)?;
+        let vault = KeyTag::from_bytes(*self.hierarchy.vault_id());
+        let label = format!("strongroom/{}/{tag}", &vault.to_string()[..16]);
+        Ok((tag, label))
+    }
+
+    pub(super) fn rejection_secret(&self, spec: KeySpec) -> Result<Option<SecretBytes>> {
+        match spec.family() {
+            KeyFamily::Rsa => {
+                SecretBytes::random(REJECTION_SECRET_LENGTH, &*self.entropy).map(Some)
+            }
+            KeyFamily::Ec | KeyFamily::Oct => Ok(None),
+        }
+    }
+}
+
+/// What a new version may come after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Succession {
+    /// Nothing, or a version that the options permit.
+    Any { type_change_allowed: bool },
+    /// Only a version like it: the key must exist when the new version is committed, not only when the
+    /// rotation began.
+    Rotation,
+}
+
+impl VersionOptions {
+    fn succession(&self) -> Succession {
+        Succession::Any {
+            type_change_allowed: self.type_change_allowed,
+        }
+    }
+}
+
+/// Whether a version may be added under a name, and after what.
+enum Admission {
+    /// The key exists.
+    Follows {
+        key: Box<StoredKey>,
+        newest: Box<VersionRecord>,
+    },
+    /// The name is free, perhaps after a purge that is due.
+    First { gone: Option<GoneKey> },
+}
+
+impl Admission {
+    fn follows(key: StoredKey, newest: VersionRecord) -> Self {
+        Self::Follows {
+            key: Box::new(key),
+            newest: Box::new(newest),
+        }
+    }
+}
+
+impl NewVersion {
+    /// Whether this is what a rotation of `newest` makes.
+    fn succeeds(&self, newest: &VersionRecord) -> bool {
+        let exponent = |body: &VersionBody| body.public.as_ref().and_then(public_exponent);
+        self.body.spec == newest.body.spec
+            && self.body.backend == newest.body.backend
+            && self.body.backup_allowed == newest.body.backup_allowed
+            && exponent(&self.body) == exponent(&newest.body)
+            && self.operations == newest.attributes.operations
+    }
+}
+
+fn outrun() -> Error {
+    Error::internal("only a rotation can be outrun by another change")
+}
+
+pub(super) fn name_is_deleted() -> Error {
+    Error::new(
+        ErrorKind::KeyDeleted,
+        "a deleted key holds this name: recover it with recover_deleted_key, or purge it first",
+    )
+}
+
+fn public_exponent(public: &PublicParts) -> Option<u64> {
+    match public {
+        PublicParts::Rsa { e, .. } if e.len() <= 8 => Some(
+            e.iter()
+                .fold(0, |exponent, byte| exponent << 8 | u64::from(*byte)),
+        ),
+        _ => None,
+    }
+}
