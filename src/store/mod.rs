@@ -25,6 +25,7 @@ mod overlay;
 mod parts;
 pub(crate) mod points;
 mod poison;
+mod recovery_reads;
 mod redo;
 mod shared;
 mod sled_engine;
