@@ -129,7 +129,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         begun.elapsed()
     );
     assert!(opening >= CYCLES / 30, "{opening} kills during an open");
-    assert!(changes > 3 * CYCLES as u64, "{changes} changes");
+    assert!(changes > CYCLES as u64 / 4, "{changes} changes");
 }
 
 fn plant_torn_snapshots(layout: &Layout, random: &mut Random) {

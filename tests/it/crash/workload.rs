@@ -204,7 +204,7 @@ fn perform(
     bulk: Bulk,
 ) -> strongroom::Result<Option<KeyVersion>> {
     let name = key_name(model.thread, key);
-    let bulky = bulk == Bulk::Sometimes && model.done % 3 == 0;
+    let bulky = bulk == Bulk::Sometimes && model.done % 5 == 0;
     let tags = tags(model.done, bulky);
     let saved = layout.base.join(format!("backup-{}", model.thread));
     let bundle = match operation {
@@ -320,7 +320,9 @@ fn compare_thread(
 ) -> Result<(), String> {
     for (number, key) in model.keys.iter().enumerate() {
         let name = key_name(model.thread, number);
-        compare_key(vault, &name, key, made).map_err(|what| format!("{name}: {what}"))?;
+        // The check opens every version; one that is used as well will do.
+        let used = model.done % NAMES as u64 == number as u64;
+        compare_key(vault, &name, key, made, used).map_err(|what| format!("{name}: {what}"))?;
     }
     Ok(())
 }
@@ -330,6 +332,7 @@ fn compare_key(
     name: &KeyName,
     key: &Key,
     made: &BTreeMap<u64, String>,
+    used: bool,
 ) -> Result<(), String> {
     let step_of = |tags: &Tags| tags.get(STEP).map(|step| step.parse::<u64>().unwrap());
     let failed = |error: strongroom::Error| format!("{error:?}");
@@ -370,6 +373,9 @@ fn compare_key(
                         return Err(format!("version {id} is missing"));
                     }
                 }
+            }
+            if !used {
+                return Ok(());
             }
             let signed = vault
                 .sign_data(name, SignatureAlgorithm::Es256, b"still here")
