@@ -70,7 +70,7 @@ impl<'a> Pair<'a> {
         let length = batch_length(&mut self.bare);
         let (mut vault, mut bare) = (Vec::new(), Vec::new());
         let deadline = Instant::now() + Duration::from_secs(2);
-        while vault.len() < 21 || (Instant::now() < deadline && vault.len() < 10_001) {
+        while vault.len() < 201 || (Instant::now() < deadline && vault.len() < 10_001) {
             vault.push(per_call(&mut self.vault, length));
             bare.push(per_call(&mut self.bare, length));
         }
@@ -174,6 +174,7 @@ fn main() {
     fill(&path, &master, keys);
     reading(&mut criterion, &path, &master, keys);
     opening(&mut criterion, &path, &master, keys);
+    creating_in_memory(&mut criterion);
     creating_in_threads(&mut criterion, &stored);
     let mut creating = creating(&stored, scratch.path());
     creating.bench(&mut criterion);
@@ -492,6 +493,22 @@ fn creating<'a>(vault: &'a Vault, directory: &Path) -> Pair<'a> {
             log.sync_data().expect("synced");
         },
     )
+}
+
+/// What creating costs without the disk: generation, its test, sealing and the way through the committing thread.
+fn creating_in_memory(criterion: &mut Criterion) {
+    let vault = VaultOptions::new().create_in_memory().expect("a vault");
+    let mut number = 0;
+    let mut group = criterion.benchmark_group("create_ec_in_memory");
+    group.bench_function("vault", |bencher| {
+        bencher.iter(|| {
+            number += 1;
+            vault
+                .create_key(&name(&format!("one-{number}")), options())
+                .expect("the key is made");
+        });
+    });
+    group.finish();
 }
 
 /// Time per key when 32 threads create keys.

@@ -95,7 +95,7 @@ pub fn record(data: &[u8]) {
     }
 }
 
-fn same<const N: usize>(encoded: crate::Result<[u8; N]>, bytes: &[u8]) {
+fn same<const N: usize>(encoded: crate::error::Result<[u8; N]>, bytes: &[u8]) {
     if let Ok(encoded) = encoded {
         assert_eq!(encoded[..], *bytes);
     }

@@ -110,9 +110,12 @@ impl Eq for KeyName {}
 
 impl Hash for KeyName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for byte in self.text.bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
-        }
+        // One write of the whole: hashers are slow byte by byte, and every operation hashes a name.
+        let mut lowered = [0; Self::MAX_LENGTH];
+        let lowered = &mut lowered[..self.text.len()];
+        lowered.copy_from_slice(self.text.as_bytes());
+        lowered.make_ascii_lowercase();
+        state.write(lowered);
         state.write_u8(0xff);
     }
 }

@@ -98,6 +98,7 @@ impl Inner {
         }
         self.store
             .commit(vec![self.put_gcm_count(&key, id.version(), end)?])?;
+        self.note_time();
         Ok((start, end))
     }
 
@@ -105,17 +106,20 @@ impl Inner {
     pub(super) fn settle_gcm_counts(&self) -> Result<()> {
         let counters: Vec<_> = lock(&self.gcm.counters).drain().collect();
         for (id, counter) in counters {
-            let counter = lock(&counter);
+            let mut counter = lock(&counter);
             if counter.used == counter.reserved {
                 continue;
             }
+            // Whoever still holds this counter has to reserve anew, which a closed vault refuses.
+            let reserved = counter.reserved;
+            counter.reserved = counter.used;
             let _guard = self.locks.lock(id.name());
             let change = self.store.read(|view| {
                 let Some(key) = self.load_key(view, id.name())? else {
                     return Ok(None);
                 };
                 // Another reservation above ours means that ours cannot be given back.
-                if self.load_gcm_count(view, &key, id.version())? != counter.reserved {
+                if self.load_gcm_count(view, &key, id.version())? != reserved {
                     return Ok(None);
                 }
                 self.put_gcm_count(&key, id.version(), counter.used)

@@ -51,6 +51,7 @@ impl Vault {
                 protected,
                 &*self.inner.entropy,
             )?])?;
+            self.inner.note_time();
             *current = protected;
             Ok(())
         };
@@ -74,6 +75,7 @@ impl Vault {
                 &rules,
                 &*self.inner.entropy,
             )?])?;
+            self.inner.note_time();
             *current = Arc::new(rules);
             Ok(())
         };

@@ -14,7 +14,7 @@ use strongroom::{
 };
 
 use crate::image::{read_image, write_image};
-use crate::support::{Place, master_key, name};
+use crate::support::{Place, master_key, name, variable};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -335,7 +335,7 @@ const HOLD: &str = "STRONGROOM_TEST_HOLDS";
 /// do.
 #[test]
 fn holds_a_vault_for_another_process() {
-    let Some(path) = std::env::var_os(HOLD) else {
+    let Some(path) = variable(HOLD) else {
         return;
     };
     let vault = VaultOptions::new()
@@ -437,12 +437,12 @@ fn a_copied_directory_without_its_empty_folders_opens() {
     works(&place);
 }
 
-/// The kernel's answers for a full and for a read-only disk are injected in the store's own tests; here a file
-/// system of a few hundred KiB is filled, where the system lets this process mount one.
+/// The kernel's answers for a full and for a read-only disk are injected in the store's own tests; here a small
+/// file system is filled. Who may not mount one does so in a namespace of his own.
 #[test]
 fn a_full_disk_is_told_and_costs_nothing_that_was_stored() {
     let Some(disk) = SmallDisk::mount("size=4m,mode=700") else {
-        return;
+        return in_own_namespace("a_full_disk_is_told_and_costs_nothing_that_was_stored");
     };
     let place = Place::at(disk.path().join("vault"));
     let vault = place.create();
@@ -480,19 +480,34 @@ fn a_full_disk_is_told_and_costs_nothing_that_was_stored() {
 #[test]
 fn a_read_only_disk_is_told() {
     let Some(disk) = SmallDisk::mount("size=8m,mode=700") else {
-        return;
+        return in_own_namespace("a_read_only_disk_is_told");
     };
     let place = Place::at(disk.path().join("vault"));
     place.create().close().unwrap();
-    if !disk.remount_read_only() {
-        return;
-    }
+    assert!(disk.remount_read_only(), "the file system stays busy");
     refused(&place, ErrorKind::ReadOnly, &["read-only"]);
     let error = place
         .options()
         .create(disk.path().join("sister"), Unlock::raw_key(&master_key()))
         .unwrap_err();
     expect(&error, ErrorKind::ReadOnly, &["read-only"]);
+}
+
+/// Runs a test of this file again as the root of a user namespace, where it may mount.
+fn in_own_namespace(test: &str) {
+    const INSIDE: &str = "STRONGROOM_TEST_INSIDE_NAMESPACE";
+    assert!(
+        variable(INSIDE).is_none(),
+        "mounting a tmpfs is refused in a user namespace too; run the tests as root"
+    );
+    let status = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("bad_input::{test}")])
+        .env(INSIDE, "1")
+        .status()
+        .expect("the command `unshare` of util-linux is needed, or root");
+    assert!(status.success(), "{test} fails in its namespace: {status}");
 }
 
 /// A file system in memory; only where the process may mount one.

@@ -23,7 +23,7 @@ use strongroom::{
 };
 
 use crate::image::{read_image, scratch, write_image};
-use crate::support::{FakeClock, START_MS, hex, master_key, name};
+use crate::support::{FakeClock, START_MS, hex, master_key, name, variable};
 
 const TEXT: &[u8] = b"thirty-two bytes of plain text !";
 const AAD: &[u8] = b"row 7";
@@ -309,7 +309,7 @@ fn write(case: Case) {
 
 /// Whatever is in the golden directory works as it did when it was written.
 fn judge(case: Case) {
-    if std::env::var_os("STRONGROOM_WRITE_GOLDEN").is_some() && !case.path().exists() {
+    if variable("STRONGROOM_WRITE_GOLDEN").is_some() && !case.path().exists() {
         write(case);
     }
     let text = fs::read(case.path().join("facts.json")).unwrap();

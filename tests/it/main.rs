@@ -13,6 +13,7 @@
 mod bad_input;
 mod conformance;
 mod crash;
+mod cross_check;
 mod golden;
 mod image;
 mod marker_scan;

@@ -151,3 +151,12 @@ pub(crate) fn fixed_oct(length: usize) -> ImportedKey {
             .collect::<Vec<u8>>(),
     ))
 }
+
+/// A variable of the environment: tests may read it, the library may not.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how a test run is told what to do"
+)]
+pub(crate) fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}

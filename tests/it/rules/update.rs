@@ -15,15 +15,16 @@ fn full() -> CreateKeyOptions {
         .tag("b", "2")
 }
 
-fn facts(
-    key: &KeyBundle,
-) -> (
+/// enabled, not before, expires on, tags, operations
+type Facts = (
     bool,
     Option<u64>,
     Option<u64>,
     Vec<(String, String)>,
     KeyOperations,
-) {
+);
+
+fn facts(key: &KeyBundle) -> Facts {
     let properties = key.properties();
     (
         properties.enabled(),

@@ -250,9 +250,8 @@ fn is_tampered(classes: &[char], outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Refused(kind) => at_open && *kind == ErrorKind::Tampered,
         Outcome::Damaged { check, uses } => {
-            !at_open
-                && *check == [ErrorKind::Tampered]
-                && uses.iter().all(|kind| *kind == ErrorKind::Tampered)
+            let all = |kinds: &[ErrorKind]| kinds.iter().all(|kind| *kind == ErrorKind::Tampered);
+            !at_open && all(check) && all(uses)
         }
         Outcome::Whole { .. } => {
             classes.iter().all(|class| *class == 'R') && *outcome == Outcome::untouched()
@@ -283,19 +282,26 @@ fn every_pair_of_forty_records_swapped_is_noticed() {
     let mut pairs = Vec::new();
     for (position, first) in chosen.iter().enumerate() {
         for second in &chosen[position + 1..] {
-            pairs.push((first.clone(), second.clone()));
+            // Every bucket has a key that is used, so the check, which is slower, speaks for a part of them.
+            let everything = exhaustive() || pairs.len() % 7 == 0;
+            pairs.push((first.clone(), second.clone(), everything));
         }
     }
     assert_eq!(pairs.len(), 780);
     let surprises = Surprises::default();
     let seen = surprises.clone();
-    in_parallel(pairs, move |path, (first, second)| {
+    in_parallel(pairs, move |path, (first, second, everything)| {
         let swapped = [
             (first.clone(), Some(records[second].clone())),
             (second.clone(), Some(records[first].clone())),
         ];
         alter(path, &subject.image, &swapped);
-        let outcome = subject.examine(path, Depth::Everything);
+        let depth = if *everything {
+            Depth::Everything
+        } else {
+            Depth::Uses
+        };
+        let outcome = subject.examine(path, depth);
         let classes = [class(first), class(second)];
         if !is_tampered(&classes, &outcome) {
             seen.note(format!("{classes:?}: {outcome:?}"));

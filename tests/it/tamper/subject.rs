@@ -13,7 +13,7 @@ use strongroom::{
 };
 
 pub(super) use crate::image::{Image, read_image, scratch, write_image};
-use crate::support::{FakeClock, master_key, name};
+use crate::support::{FakeClock, master_key, name, variable};
 
 /// What something is asked and must answer, if it answers at all.
 #[derive(Clone)]
@@ -461,7 +461,7 @@ pub(super) fn in_parallel<C: Send + Sync + Clone + std::fmt::Debug + 'static>(
 }
 
 pub(super) fn exhaustive() -> bool {
-    std::env::var_os("STRONGROOM_EXHAUSTIVE").is_some()
+    variable("STRONGROOM_EXHAUSTIVE").is_some()
 }
 
 /// Every `stride`th byte, or all of them.

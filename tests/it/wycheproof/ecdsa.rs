@@ -43,19 +43,22 @@ fn raw(
     }
 }
 
-/// Over the data and over the digest, which have to agree.
+/// Over the data, and for every eighth vector over the digest too, which has to agree.
 fn verify(
     key: &PublicKey,
     algorithm: SignatureAlgorithm,
     is_der: bool,
     data: &[u8],
     signature: &[u8],
+    number: usize,
 ) -> strongroom::Result<()> {
     let raw = raw(algorithm, is_der, signature)?;
     let over_data = key.verify_data(algorithm, data, &raw);
-    let digest = digest(algorithm.digest().unwrap(), data);
-    let over_digest = key.verify(algorithm, &digest, &raw);
-    assert_eq!(over_data.is_ok(), over_digest.is_ok());
+    if number.is_multiple_of(8) {
+        let digest = digest(algorithm.digest().unwrap(), data);
+        let over_digest = key.verify(algorithm, &digest, &raw);
+        assert_eq!(over_data.is_ok(), over_digest.is_ok());
+    }
     over_data
 }
 
@@ -90,7 +93,7 @@ fn run(name: TestName, pinned: Tally) {
                 tally.refused += 1;
                 continue;
             }
-            let verified = verify(&key, algorithm, is_der, &test.msg, &test.sig);
+            let verified = verify(&key, algorithm, is_der, &test.msg, &test.sig, test.tc_id);
             let valid = match test.result {
                 TestResult::Valid => true,
                 // Bitcoin refuses a high `s`; ES256K of RFC 8812 and of Azure does not. Two vectors of
@@ -155,26 +158,21 @@ fn p256_with_other_hashes_is_refused() {
     ]);
 }
 
+/// Of the foreign hashes on the two slow curves those that JWA uses elsewhere, and those whose digests have
+/// the length of the curve's own.
 #[test]
 fn p384_with_other_hashes_is_refused() {
     all_refused(&[
         (TestName::EcdsaSecp384r1Sha256, 472),
         (TestName::EcdsaSecp384r1Sha3_384, 504),
-        (TestName::EcdsaSecp384r1Sha3_512, 536),
         (TestName::EcdsaSecp384r1Sha512P1363, 318),
         (TestName::EcdsaSecp384r1Sha512, 542),
-        (TestName::EcdsaSecp384r1Shake256P1363, 314),
-        (TestName::EcdsaSecp384r1Shake256, 538),
     ]);
 }
 
 #[test]
 fn p521_with_other_hashes_is_refused() {
-    all_refused(&[
-        (TestName::EcdsaSecp521r1Sha3_512, 534),
-        (TestName::EcdsaSecp521r1Shake256P1363, 314),
-        (TestName::EcdsaSecp521r1Shake256, 536),
-    ]);
+    all_refused(&[(TestName::EcdsaSecp521r1Sha3_512, 534)]);
 }
 
 #[test]
