@@ -17,6 +17,7 @@ mod cross_check;
 mod golden;
 mod image;
 mod marker_scan;
+mod model;
 mod rfc_vectors;
 mod rules;
 mod smoke;
