@@ -168,6 +168,10 @@ pub(crate) enum Bulk {
 }
 
 /// Goes on with one thread's changes until `end`, each marked with the version that it made.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one caller, in the child of each test"
+)]
 pub(crate) fn run(
     vault: &Vault,
     layout: &Layout,
@@ -204,7 +208,7 @@ fn perform(
     bulk: Bulk,
 ) -> strongroom::Result<Option<KeyVersion>> {
     let name = key_name(model.thread, key);
-    let bulky = bulk == Bulk::Sometimes && model.done % 5 == 0;
+    let bulky = bulk == Bulk::Sometimes && model.done.is_multiple_of(5);
     let tags = tags(model.done, bulky);
     let saved = layout.base.join(format!("backup-{}", model.thread));
     let bundle = match operation {
@@ -368,10 +372,10 @@ fn compare_key(
             }
             let ids: BTreeSet<&String> = active.iter().map(|(id, _)| id).collect();
             for version in versions {
-                if let Some(id) = made.get(&version.made) {
-                    if !ids.contains(id) {
-                        return Err(format!("version {id} is missing"));
-                    }
+                if let Some(id) = made.get(&version.made)
+                    && !ids.contains(id)
+                {
+                    return Err(format!("version {id} is missing"));
                 }
             }
             if !used {
