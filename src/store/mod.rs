@@ -34,6 +34,12 @@ pub(crate) mod vault_dir;
 mod view;
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::unwrap_in_result,
+    reason = "a test fails by panicking"
+)]
 mod tests;
 
 pub(crate) use check::StoreReport;
