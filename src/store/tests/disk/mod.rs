@@ -436,10 +436,8 @@ pub(crate) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let room = rustix::fs::statvfs(memory)
         .is_ok_and(|facts| facts.f_bavail.saturating_mul(facts.f_frsize) > 512 * 1024 * 1024);
-    if room {
-        if let Ok(directory) = tempfile::tempdir_in(memory) {
-            return directory;
-        }
+    if room && let Ok(directory) = tempfile::tempdir_in(memory) {
+        return directory;
     }
     tempfile::tempdir().unwrap()
 }
