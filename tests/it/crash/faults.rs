@@ -29,17 +29,7 @@ fn work(layout: &Layout) {
         Ok(vault) => vault,
         Err(error) => return mark(&mut marks, &format!("open {:?}", error.kind())),
     };
-    let mut changes = open_marks(layout);
-    match run(
-        &vault,
-        layout,
-        &mut changes,
-        SEED,
-        0,
-        0,
-        CHANGES,
-        Bulk::Sometimes,
-    ) {
+    match run(&vault, layout, (SEED, 0), 0..CHANGES, Bulk::Sometimes) {
         Ok(()) => {}
         Err(error) => {
             let text = error.to_string();

@@ -29,18 +29,7 @@ fn work(layout: &Layout, seed: u64) {
         for (thread, from) in (0..).zip(reached) {
             let vault = &vault;
             scope.spawn(move || {
-                let mut marks = open_marks(layout);
-                run(
-                    vault,
-                    layout,
-                    &mut marks,
-                    seed,
-                    thread,
-                    from,
-                    u64::MAX,
-                    Bulk::Never,
-                )
-                .unwrap();
+                run(vault, layout, (seed, thread), from..u64::MAX, Bulk::Never).unwrap();
             });
         }
     });

@@ -32,19 +32,8 @@ fn work(layout: &Layout, seed: u64) {
             for thread in 0..THREADS {
                 let vault = &vault;
                 scope.spawn(move || {
-                    let mut marks = open_marks(layout);
-                    let (from, end) = (session * CHANGES, (session + 1) * CHANGES);
-                    run(
-                        vault,
-                        layout,
-                        &mut marks,
-                        seed,
-                        thread,
-                        from,
-                        end,
-                        Bulk::Sometimes,
-                    )
-                    .unwrap();
+                    let changes = session * CHANGES..(session + 1) * CHANGES;
+                    run(vault, layout, (seed, thread), changes, Bulk::Sometimes).unwrap();
                 });
             }
         });

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Range;
 
 use strongroom::{
     CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, ImportedKey, KeyName, KeyVersion,
@@ -12,7 +13,7 @@ use strongroom::{
 };
 
 use super::disk::Random;
-use super::{Layout, mark};
+use super::{Layout, mark, open_marks};
 use crate::support::name;
 
 const NAMES: usize = 3;
@@ -175,19 +176,17 @@ pub(crate) enum Bulk {
 pub(crate) fn run(
     vault: &Vault,
     layout: &Layout,
-    marks: &mut fs::File,
-    seed: u64,
-    thread: u64,
-    from: u64,
-    end: u64,
+    (seed, thread): (u64, u64),
+    changes: Range<u64>,
     bulk: Bulk,
 ) -> strongroom::Result<()> {
-    let mut model = Model::after(seed, thread, from);
-    while model.done < end {
+    let mut marks = open_marks(layout);
+    let mut model = Model::after(seed, thread, changes.start);
+    while model.done < changes.end {
         let (operation, key) = model.next();
         let made = perform(vault, layout, &model, operation, key, bulk)?;
         mark(
-            marks,
+            &mut marks,
             &format!(
                 "{thread} {} {}",
                 model.done,
