@@ -169,10 +169,6 @@ pub(crate) enum Bulk {
 }
 
 /// Goes on with one thread's changes until `end`, each marked with the version that it made.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one caller, in the child of each test"
-)]
 pub(crate) fn run(
     vault: &Vault,
     layout: &Layout,
