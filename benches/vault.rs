@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -420,6 +420,8 @@ fn options() -> CreateKeyOptions {
 
 /// `get_key` reads and opens two records; `sign` without a key cache opens the key as well.
 fn reading(criterion: &mut Criterion, path: &Path, master: &MasterKey, keys: u32) {
+    // Copied while nobody has it open.
+    bare_copy(path);
     let vault = VaultOptions::new()
         .key_cache(0)
         .open(path, Unlock::raw_key(master))
@@ -441,7 +443,19 @@ fn reading(criterion: &mut Criterion, path: &Path, master: &MasterKey, keys: u32
     group.bench_function(BenchmarkId::new("of_keys", keys), |bencher| {
         bencher.iter(|| vault.get_key(next()).expect("the key"));
     });
+    let engine = BareEngine::open(&bare_copy(path));
+    let records = engine.records_of_keys();
+    let mut at = 0;
+    group.bench_function(BenchmarkId::new("of_keys_bare", keys), |bencher| {
+        bencher.iter(|| {
+            at = (at + 7_919) % records.len();
+            for key in &records[at] {
+                black_box(engine.tree.get(key).expect("the engine reads"));
+            }
+        });
+    });
     group.finish();
+    drop(engine);
     let mut group = criterion.benchmark_group("sign_es256_without_key_cache");
     group.bench_function(BenchmarkId::new("of_keys", keys), |bencher| {
         bencher.iter(|| {
@@ -452,6 +466,65 @@ fn reading(criterion: &mut Criterion, path: &Path, master: &MasterKey, keys: u32
     });
     group.finish();
     vault.close().expect("closed");
+}
+
+/// The storage engine alone, on a copy of the vault's own records.
+struct BareEngine {
+    tree: sled::Tree,
+    _database: sled::Db,
+}
+
+impl BareEngine {
+    fn open(path: &Path) -> Self {
+        let config = sled::Config::new()
+            .path(path)
+            .segment_size(512 * 1024)
+            .cache_capacity(256 << 20)
+            .flush_every_ms(None);
+        // It keeps its lock for moments after it was dropped.
+        let database = (0..500)
+            .find_map(|_| {
+                let opened = config.open().ok();
+                if opened.is_none() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                opened
+            })
+            .expect("the engine opens");
+        Self {
+            tree: database.open_tree(b"r").expect("the tree"),
+            _database: database,
+        }
+    }
+
+    /// The places of the key object and of the version of each key, which is what `get_key` reads.
+    fn records_of_keys(&self) -> Vec<[sled::IVec; 2]> {
+        let places = |class: u8| {
+            self.tree
+                .iter()
+                .keys()
+                .map(|key| key.expect("the engine reads"))
+                .filter(move |key| key[0] == 2 && key[17] == class && key[34] == 0)
+        };
+        places(b'M')
+            .zip(places(b'V'))
+            .map(|(object, version)| [object, version])
+            .collect()
+    }
+}
+
+fn bare_copy(path: &Path) -> PathBuf {
+    let copy = path.with_extension("bare");
+    if !copy.exists() {
+        std::fs::create_dir(&copy).expect("a directory");
+        for entry in std::fs::read_dir(path).expect("the vault's files") {
+            let entry = entry.expect("the vault's files");
+            if entry.file_type().expect("a type").is_file() {
+                std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
+            }
+        }
+    }
+    copy
 }
 
 /// Opening with a raw key; closing is not counted.
@@ -468,6 +541,23 @@ fn opening(criterion: &mut Criterion, path: &Path, master: &MasterKey, keys: u32
                         .expect("the vault opens");
                     let elapsed = start.elapsed();
                     vault.close().expect("closed");
+                    elapsed
+                })
+                .sum()
+        });
+    });
+    let copy = bare_copy(path);
+    group.bench_function(BenchmarkId::new("keys_bare", keys), |bencher| {
+        bencher.iter_custom(|count| {
+            (0..count)
+                .map(|_| {
+                    // The lock of the one before is gone once it can be opened; that wait is not counted.
+                    drop(BareEngine::open(&copy));
+                    std::thread::sleep(Duration::from_millis(100));
+                    let start = Instant::now();
+                    let engine = BareEngine::open(&copy);
+                    let elapsed = start.elapsed();
+                    drop(engine);
                     elapsed
                 })
                 .sum()

@@ -50,6 +50,8 @@ pub(crate) trait VaultFile: fmt::Debug + Send + Sync {
     fn forget_cached(&self) -> Result<()>;
     /// Whether the exclusive lock could be had at once.
     fn try_lock(&self) -> Result<bool>;
+    /// Lets go of the lock, whoever else has a copy of the descriptor.
+    fn unlock(&self) -> Result<()>;
     fn facts(&self) -> Result<FileFacts>;
 }
 
@@ -205,6 +207,11 @@ impl VaultFile for OpenFile {
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(errno) => Err(self.failure("lock", errno)),
         }
+    }
+
+    fn unlock(&self) -> Result<()> {
+        retry(|| fs::flock(&self.fd, FlockOperation::Unlock))
+            .map_err(|errno| self.failure("unlock", errno))
     }
 
     fn facts(&self) -> Result<FileFacts> {

@@ -430,6 +430,6 @@ pub(super) fn bad_bucket() -> Error {
     Error::new(
         ErrorKind::Tampered,
         "the records that are stored together with this key are not those that the vault wrote last: \
-         altered, moved, missing or old; restore the vault or salvage what is intact",
+         altered, moved, missing or old; restore the vault from a copy",
     )
 }

@@ -25,6 +25,7 @@ mod overlay;
 mod parts;
 pub(crate) mod points;
 mod poison;
+mod recovery_reads;
 mod redo;
 mod shared;
 mod sled_engine;
@@ -33,6 +34,12 @@ pub(crate) mod vault_dir;
 mod view;
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::unwrap_in_result,
+    reason = "a test fails by panicking"
+)]
 mod tests;
 
 pub(crate) use check::StoreReport;

@@ -316,7 +316,7 @@ fn exchanged(which: &str) -> Error {
         ErrorKind::Tampered,
         format!(
             "the vault's {which} records are not those that it wrote last: altered, moved, missing or \
-             old; restore the vault or salvage what is intact"
+             old; restore the vault from a copy"
         ),
     )
 }

@@ -18,6 +18,7 @@ use super::files::{Access, Files, VaultFile};
 use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
+use super::recovery_reads::read_before_sled;
 use super::sled_scan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
@@ -104,6 +105,7 @@ impl SledEngine {
             if options.forget_cached {
                 data.forget_cached()?;
             }
+            read_before_sled(files.as_ref(), data.as_ref(), SEGMENT_SIZE)?;
         }
         let open = open_sled(&options)?;
         let data = match existing {

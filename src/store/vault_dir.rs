@@ -24,6 +24,8 @@ pub(crate) struct VaultDir {
     files: Arc<dyn Files>,
     lock: Box<dyn VaultFile>,
     closed_cleanly: bool,
+    /// The process that has the lock.
+    owner: u32,
 }
 
 impl VaultDir {
@@ -62,7 +64,7 @@ impl VaultDir {
     /// As [`VaultDir::open`], with other file operations: for faults in tests.
     #[cfg(test)]
     pub(crate) fn map_files(mut self, wrap: impl FnOnce(Arc<dyn Files>) -> Arc<dyn Files>) -> Self {
-        self.files = wrap(self.files);
+        self.files = wrap(Arc::clone(&self.files));
         self
     }
 
@@ -87,6 +89,7 @@ impl VaultDir {
             files,
             lock,
             closed_cleanly,
+            owner: std::process::id(),
         })
     }
 
@@ -132,6 +135,17 @@ impl VaultDir {
         retry(|| fs::openat(CWD, parent, flags, Mode::empty()))
             .and_then(|fd| fs::fsync(&fd))
             .map_err(|errno| failure("sync", &parent.display().to_string(), errno))
+    }
+}
+
+impl Drop for VaultDir {
+    fn drop(&mut self) {
+        // Closing would not do: between fork and exec, a child that another thread starts holds a copy of the
+        // descriptor, and the lock with it. A forked process that drops its copy must not unlock its parent's.
+        if self.owner == std::process::id() {
+            // There is nothing more to be done about an error than to close.
+            let _ = self.lock.unlock();
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use super::records::StoredKey;
 use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
-use crate::model::key::{KeyObject, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord};
+use crate::model::key::{
+    KeyBlob, KeyObject, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord,
+};
 use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::name::KeyName;
 use crate::model::operation::KeyOperations;
@@ -125,6 +127,12 @@ impl Inner {
         let request = KeyRequest::new(tag, spec, operations, &label)
             .with_backup_allowed(options.backup_allowed);
         let (blob, public) = make(request)?.into_parts();
+        if blob.expose().len() > KeyBlob::MAX_LENGTH {
+            return Err(Error::new(
+                ErrorKind::BackendRejected,
+                "the backend gave a blob that is longer than a record can hold",
+            ));
+        }
         let version = NewVersion {
             body: VersionBody {
                 tag,

@@ -387,6 +387,10 @@ impl Files for CountingFiles {
 
 impl VaultFile for CountingFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize> {
+        if self.name == "db" {
+            self.log
+                .note(&format!("read{offset}+{}", bytes.len()), &self.name)?;
+        }
         self.file.read_at(bytes, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
@@ -402,6 +406,9 @@ impl VaultFile for CountingFile {
     }
     fn try_lock(&self) -> Result<bool> {
         self.file.try_lock()
+    }
+    fn unlock(&self) -> Result<()> {
+        self.file.unlock()
     }
     fn facts(&self) -> Result<FileFacts> {
         self.file.facts()
@@ -483,5 +490,58 @@ fn a_file_operation_that_fails_poisons_and_loses_nothing_that_was_acknowledged()
             assert_eq!(get(&store, &key_object(1)).unwrap(), Some(of(&kept)));
         }
         assert_eq!(get(&store, &key_object(3)).unwrap(), None);
+    }
+}
+
+#[test]
+fn records_that_cannot_be_read_stop_an_open_and_are_left_alone() {
+    let place = Place::new();
+    let (store, _) = open_counting(&place);
+    let kept: Vec<Change> = (0..12)
+        .map(|number| put(version(number, 1), 60_000))
+        .collect();
+    for change in &kept {
+        store.commit(vec![change.clone()]).unwrap();
+    }
+    drop(store);
+    let attempt = |fails: Option<String>| {
+        // A copy each, since an open writes and the next one then reads elsewhere.
+        let copy = place.path.with_file_name("copy");
+        copy_directory(&place.path, &copy);
+        let before = std::fs::read(copy.join("db")).unwrap();
+        let log = Arc::new(Log::default());
+        *log.fail.lock().unwrap() = fails;
+        let own = Arc::clone(&log);
+        let dir = VaultDir::open(&copy)
+            .unwrap()
+            .map_files(|files| Arc::new(CountingFiles { files, log: own }));
+        let outcome = Store::open(dir, place.config.clone()).map(drop);
+        let untouched = std::fs::read(copy.join("db")).unwrap() == before;
+        std::fs::remove_dir_all(&copy).unwrap();
+        (outcome, log.take(), untouched)
+    };
+    let (opened, operations, _) = attempt(None);
+    opened.unwrap();
+    let reads: Vec<String> = operations
+        .into_iter()
+        .filter(|operation| operation.starts_with("read"))
+        .collect();
+    let length = std::fs::metadata(place.path.join("db")).unwrap().len();
+    let headers = reads.iter().filter(|read| read.ends_with("+20 db"));
+    let headers = headers.count();
+    assert_eq!(headers as u64, length.div_ceil(512 * 1024), "{reads:?}");
+    assert!(reads.len() > headers, "{reads:?}");
+    for read in reads {
+        let (refused, _, untouched) = attempt(Some(read.clone()));
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            ErrorKind::StorageFull,
+            "{read}"
+        );
+        assert!(untouched, "{read}");
+    }
+    let store = place.open();
+    for change in &kept {
+        assert_eq!(get(&store, change.index()).unwrap(), Some(of(change)));
     }
 }

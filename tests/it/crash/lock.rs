@@ -1,9 +1,10 @@
 //! Two processes want the same vault at the same moment, 100 times: one gets it, the other is told that it is in
-//! use.
+//! use. And who closes a vault can open it again at once, whatever else the process does.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::disk::scratch;
@@ -86,4 +87,23 @@ fn of_two_processes_exactly_one_gets_the_vault() {
         assert!(child.wait().unwrap().success());
     }
     eprintln!("{RACES} races, won {wins:?} times");
+}
+
+#[test]
+fn a_vault_reopens_at_once_while_another_thread_starts_processes() {
+    let place = scratch();
+    let layout = Layout::new(place.path());
+    layout.prepare();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let starter = scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+        });
+        let outcome = (0..150).try_for_each(|_| open(&layout.vault())?.close());
+        done.store(true, Ordering::SeqCst);
+        starter.join().unwrap();
+        outcome.unwrap();
+    });
 }

@@ -12,7 +12,7 @@ use strongroom::{ErrorKind, Unlock, Vault, VaultOptions};
 
 use crate::support::master_key;
 
-#[path = "../../../src/store/tests/disk.rs"]
+#[path = "../../../src/store/tests/disk/mod.rs"]
 mod disk;
 mod faults;
 mod kill;

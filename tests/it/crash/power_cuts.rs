@@ -14,8 +14,8 @@ use super::{Layout, child, create, job, mark, open, open_marks, require_sound, s
 const TEST: &str = "crash::power_cuts::no_power_cut_loses_or_halves_a_change_of_a_vault";
 const THREADS: u64 = 2;
 const RUNS: u64 = 2;
-const MOMENTS: usize = 50;
-const CHANGES: u64 = 24;
+const MOMENTS: usize = 40;
+const CHANGES: u64 = 18;
 const SESSIONS: u64 = 2;
 
 fn work(layout: &Layout, seed: u64) {
@@ -32,19 +32,8 @@ fn work(layout: &Layout, seed: u64) {
             for thread in 0..THREADS {
                 let vault = &vault;
                 scope.spawn(move || {
-                    let mut marks = open_marks(layout);
-                    let (from, end) = (session * CHANGES, (session + 1) * CHANGES);
-                    run(
-                        vault,
-                        layout,
-                        &mut marks,
-                        seed,
-                        thread,
-                        from,
-                        end,
-                        Bulk::Sometimes,
-                    )
-                    .unwrap();
+                    let changes = session * CHANGES..(session + 1) * CHANGES;
+                    run(vault, layout, (seed, thread), changes, Bulk::Sometimes).unwrap();
                 });
             }
         });
@@ -60,7 +49,7 @@ fn no_power_cut_loses_or_halves_a_change_of_a_vault() {
     }
     let begun = Instant::now();
     let seed = seed();
-    let (images, absent) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let tally = Tally::default();
     let next = AtomicU64::new(0);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -70,43 +59,55 @@ fn no_power_cut_loses_or_halves_a_change_of_a_vault() {
                     if run >= RUNS {
                         break;
                     }
-                    cut_one_run(seed.wrapping_add(run << 32), &images, &absent);
+                    cut_one_run(seed.wrapping_add(run << 32), &tally);
                 }
             });
         }
     });
-    let images = images.into_inner();
-    let absent = absent.into_inner();
     eprintln!(
-        "{} changes, {images} images, {absent} of them before the vault was made, {:?}",
+        "{} changes, {tally:?}, {:?}",
         RUNS * THREADS * CHANGES * SESSIONS,
         begun.elapsed()
     );
+    let images = tally.images.into_inner();
     assert_eq!(images, RUNS as usize * MOMENTS * Cut::ALL.len());
-    assert!(absent < images / 2);
+    assert!(tally.absent.into_inner() < images / 2);
+    assert!(tally.unsynced.into_inner() > images / 2);
 }
 
-fn cut_one_run(seed: u64, images: &AtomicUsize, absent: &AtomicUsize) {
+#[derive(Debug, Default)]
+struct Tally {
+    images: AtomicUsize,
+    /// Cuts before there was a vault.
+    absent: AtomicUsize,
+    /// Cuts with records that were not synced.
+    unsynced: AtomicUsize,
+    bytes_recorded: AtomicUsize,
+}
+
+fn cut_one_run(seed: u64, tally: &Tally) {
     let scratch = scratch();
     let layout = Layout::new(scratch.path());
     fs::create_dir(layout.disk()).unwrap();
     fs::write(layout.marks(), b"").unwrap();
     let mut process = child(TEST, &format!("{seed} {}", scratch.path().display()));
     let recording = Recording::of(&mut process, &layout.disk(), &layout.marks());
+    tally
+        .bytes_recorded
+        .fetch_add(recording.bytes_written(), Ordering::Relaxed);
     let mut random = Random::new(seed);
-    let mut moments: Vec<usize> = (0..MOMENTS)
-        .map(|_| random.below(recording.len()))
-        .collect();
-    moments.sort_unstable();
+    let moments = recording.moments(MOMENTS, "vault/db", &mut random);
     recording.visit(&moments, |moment, disk, marks| {
         let created = marks.contains("created");
         let done = acknowledged(marks, THREADS);
         for cut in Cut::ALL {
             let image = disk.after(cut, &mut random);
             let story = format!("run {seed}, {cut:?} at {moment} of {}", recording.len());
-            images.fetch_add(1, Ordering::Relaxed);
+            tally.images.fetch_add(1, Ordering::Relaxed);
+            let unsynced = disk.is_unsynced("vault/db");
+            tally.unsynced.fetch_add(unsynced.into(), Ordering::Relaxed);
             if !created && !image.contains("vault") {
-                absent.fetch_add(1, Ordering::Relaxed);
+                tally.absent.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             let target = Layout::new(&scratch.path().join("image"));
