@@ -127,8 +127,10 @@ impl SledEngine {
         engine.data.sync_data()?;
         if options.create {
             files.sync_directory(Some(BLOBS))?;
-            files.sync_directory(None)?;
         }
+        // sled has written a snapshot and renamed it, and may now reuse segments that an older one still points
+        // to: the new name has to be durable before that.
+        files.sync_directory(None)?;
         Ok(engine)
     }
 
