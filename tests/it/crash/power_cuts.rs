@@ -3,6 +3,7 @@
 //! make records of 32 KiB and restores that make groups of several steps.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -113,11 +114,26 @@ fn cut_one_run(seed: u64, tally: &Tally) {
             let target = Layout::new(&scratch.path().join("image"));
             fs::create_dir(&target.base).unwrap();
             image.write(&target.disk());
-            verify(&target, seed, &done)
-                .unwrap_or_else(|what| panic!("{story}: {what} ({})", Image::summary(&image)));
+            if let Err(what) = verify(&target, seed, &done) {
+                let kept = keep(&image, &format!("{seed}-{moment}-{cut:?}"));
+                panic!(
+                    "{story}: {what} ({}); kept in {}",
+                    Image::summary(&image),
+                    kept.display()
+                );
+            }
             fs::remove_dir_all(&target.base).unwrap();
         }
     });
+}
+
+/// An image that is not as it should be is kept, to be looked at.
+fn keep(image: &Image, name: &str) -> PathBuf {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("power-cut-{name}"));
+    if !kept.exists() {
+        image.write(&kept);
+    }
+    kept
 }
 
 fn verify(layout: &Layout, seed: u64, done: &Acknowledged) -> Result<(), String> {
