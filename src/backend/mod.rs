@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
-pub use crate::model::key::{BackendId, KeyBlob, KeyTag};
+pub use crate::model::key::{BackendId, KeyBlob, KeyTag, VaultLabel};
 use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::operation::KeyOperations;
 use crate::model::spec::KeySpec;
@@ -65,7 +65,7 @@ pub trait KeyBackend: Debug + Send + Sync {
     /// # Errors
     ///
     /// `NotFound` when the backend does not hold the key; `InvalidInput` for a blob that it did not make.
-    fn open(&self, tag: KeyTag, blob: &KeyBlob) -> BackendResult<Arc<dyn KeyHandle>>;
+    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>>;
 
     /// Destroys what the backend itself holds of the key. It succeeds when there is nothing left.
     ///
@@ -74,22 +74,77 @@ pub trait KeyBackend: Debug + Send + Sync {
     /// Whatever the device says; the vault tries again later.
     fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()>;
 
+    /// Whether making a key leaves something in the backend that only [`KeyBackend::destroy`] removes.
+    ///
+    /// For such a backend the vault writes down what it is about to make before it makes it, and what it is
+    /// about to destroy before it destroys it. A new key of such a backend is *provisional* until
+    /// [`KeyBackend::confirm`] has marked it.
+    fn holds_keys(&self) -> bool {
+        false
+    }
+
+    /// Marks keys as belonging to durable records: from now on [`KeyBackend::abandon`] leaves them alone. What
+    /// is marked already, or is not there, is passed over.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device says; the vault tries again when it is opened next.
+    fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
+        let _ = tags;
+        Ok(())
+    }
+
+    /// Destroys what an interrupted call left under `tag`, unless it was confirmed.
+    ///
+    /// A confirmed key under the tag of an unfinished call shows that the caller is an older copy of a vault:
+    /// its key is in use elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device says; the vault tries again when it is opened next.
+    fn abandon(&self, tag: KeyTag) -> BackendResult<Abandoned> {
+        self.destroy(tag, None)?;
+        Ok(Abandoned::NothingLeft)
+    }
+
+    /// What the backend holds, of this vault and of nobody known.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the device says.
+    fn inventory(&self, label: &VaultLabel) -> BackendResult<Vec<HeldKey>> {
+        let _ = label;
+        Ok(Vec::new())
+    }
+
+    /// Whether a key that exists can be given these operations. A key in a token may have been made for
+    /// fewer.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` with a sentence that says what to do instead.
+    fn permit(&self, key: &KeyReference<'_>, operations: KeyOperations) -> BackendResult<()> {
+        let _ = (key, operations);
+        Ok(())
+    }
+
     /// Whether keys of this backend live in hardware: the `-HSM` types.
     fn is_hardware(&self) -> bool {
         false
     }
 
-    /// Looks for a key that was made under `tag` by an earlier call whose answer was lost.
+    /// The form of a key that a backup carries: what [`KeyBackend::restore`] takes.
     ///
     /// # Errors
     ///
-    /// Whatever the device says.
-    fn find(&self, tag: KeyTag) -> BackendResult<Option<NewKey>> {
-        let _ = tag;
-        Ok(None)
+    /// `NotExportable` for a key that may not leave the backend.
+    fn export(&self, key: &KeyReference<'_>) -> BackendResult<KeyBlob> {
+        let _ = key;
+        Err(BackendErrorKind::NotExportable.into())
     }
 
-    /// Checks a blob that comes back from a backup as strictly as imported material is checked.
+    /// Takes in what [`KeyBackend::export`] gave, here or in another backend of its kind, and checks it as
+    /// strictly as imported material.
     ///
     /// # Errors
     ///
@@ -224,14 +279,19 @@ pub struct KeyRequest<'a> {
     pub operations: KeyOperations,
     /// Whether backups may carry the key.
     pub backup_allowed: bool,
-    /// A label for a device's own listings: `strongroom/<vault id>/<tag>`, never a key's name.
-    pub label: &'a str,
+    /// The vault's part of the labels in a device's own listings.
+    pub label: &'a VaultLabel,
 }
 
 impl<'a> KeyRequest<'a> {
     /// A request without an exponent of its own, not for backups.
     #[must_use]
-    pub fn new(tag: KeyTag, spec: KeySpec, operations: KeyOperations, label: &'a str) -> Self {
+    pub fn new(
+        tag: KeyTag,
+        spec: KeySpec,
+        operations: KeyOperations,
+        label: &'a VaultLabel,
+    ) -> Self {
         Self {
             tag,
             spec,
@@ -254,6 +314,99 @@ impl<'a> KeyRequest<'a> {
     pub fn with_backup_allowed(mut self, allowed: bool) -> Self {
         self.backup_allowed = allowed;
         self
+    }
+}
+
+/// A key version that exists, as the vault's records describe it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct KeyReference<'a> {
+    /// The name of the key towards the backend.
+    pub tag: KeyTag,
+    /// What kind of key.
+    pub spec: KeySpec,
+    /// The public part of an asymmetric key.
+    pub public: Option<&'a PublicParts>,
+    /// What the backend wanted to find again.
+    pub blob: &'a KeyBlob,
+    /// 32 random bytes of each RSA version: the secret of implicit rejection where the backend only does the
+    /// raw private-key operation.
+    pub rejection_secret: Option<&'a SecretBytes>,
+}
+
+impl<'a> KeyReference<'a> {
+    /// Without public part and rejection secret.
+    #[must_use]
+    pub fn new(tag: KeyTag, spec: KeySpec, blob: &'a KeyBlob) -> Self {
+        Self {
+            tag,
+            spec,
+            public: None,
+            blob,
+            rejection_secret: None,
+        }
+    }
+
+    /// The public part of an asymmetric key.
+    #[must_use]
+    pub fn with_public(mut self, public: Option<&'a PublicParts>) -> Self {
+        self.public = public;
+        self
+    }
+
+    /// The secret of implicit rejection of an RSA key.
+    #[must_use]
+    pub fn with_rejection_secret(mut self, secret: Option<&'a SecretBytes>) -> Self {
+        self.rejection_secret = secret;
+        self
+    }
+}
+
+/// What [`KeyBackend::abandon`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Abandoned {
+    /// There is nothing, or nothing any more.
+    NothingLeft,
+    /// The key is confirmed and was not touched.
+    Confirmed,
+}
+
+/// One key that a backend holds, see [`KeyBackend::inventory`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldKey {
+    tag: Option<KeyTag>,
+    provisional: bool,
+    description: String,
+}
+
+impl HeldKey {
+    /// A key; `description` tells a person what it is, without key names or secrets.
+    #[must_use]
+    pub fn new(tag: Option<KeyTag>, provisional: bool, description: impl Into<String>) -> Self {
+        Self {
+            tag,
+            provisional,
+            description: description.into(),
+        }
+    }
+
+    /// The tag; `None` for an object that has none, as an interrupted generation can leave it.
+    #[must_use]
+    pub fn tag(&self) -> Option<KeyTag> {
+        self.tag
+    }
+
+    /// Whether it was never confirmed.
+    #[must_use]
+    pub fn is_provisional(&self) -> bool {
+        self.provisional
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
     }
 }
 
@@ -401,6 +554,8 @@ pub enum BackendErrorKind {
     DecryptFailed,
     /// The backend understood and refused.
     Rejected,
+    /// The key may not leave the backend.
+    NotExportable,
     /// The backend asks to slow down.
     Throttled {
         /// For how long, if it says.
@@ -448,6 +603,7 @@ impl From<BackendErrorKind> for BackendError {
                 "the ciphertext does not open with this key, algorithm and parameters"
             }
             BackendErrorKind::Rejected => "the backend refused the request",
+            BackendErrorKind::NotExportable => "the key may not leave its backend",
             BackendErrorKind::Throttled { .. } => "the backend asks to slow down",
             BackendErrorKind::Device => "the device failed",
         };
@@ -492,6 +648,7 @@ impl From<BackendError> for Error {
             BackendErrorKind::InvalidSignature => ErrorKind::InvalidSignature,
             BackendErrorKind::DecryptFailed => ErrorKind::DecryptFailed,
             BackendErrorKind::Rejected | BackendErrorKind::Device => ErrorKind::BackendRejected,
+            BackendErrorKind::NotExportable => ErrorKind::NotExportable,
             BackendErrorKind::Throttled { .. } => ErrorKind::Throttled,
         };
         let converted = Self::new(kind, error.text);

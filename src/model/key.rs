@@ -56,6 +56,42 @@ impl fmt::Debug for KeyTag {
     }
 }
 
+/// The first eight bytes of a vault's id, as objects in devices are labelled with:
+/// `strongroom/<16 hexadecimal characters>`, followed by `/` and the tag of the key. Never a key's name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VaultLabel {
+    bytes: [u8; 8],
+}
+
+impl VaultLabel {
+    /// From eight bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self { bytes }
+    }
+
+    /// The label of one key: `strongroom/<vault>/<tag>`.
+    #[must_use]
+    pub fn of_key(&self, tag: KeyTag) -> String {
+        format!("{self}/{tag}")
+    }
+}
+
+impl fmt::Display for VaultLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("strongroom/")?;
+        self.bytes
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for VaultLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VaultLabel({self})")
+    }
+}
+
 /// What a backend wants to find again when it opens a key: wrapped or plain key material, a handle,
 /// a URL. The vault stores it sealed and reads nothing in it.
 pub struct KeyBlob {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::records::StoredKey;
+use super::records::{StoredKey, reference};
 use super::{Inner, Vault};
 use crate::backend::KeyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup_payload::{self, BackupPayload, MAX_BACKUP_VERSIONS};
-use crate::model::key::{KeyObject, VersionBody, VersionRecord};
+use crate::model::key::{KeyObject, KeyTag, VersionBody, VersionRecord};
 use crate::model::name::KeyName;
 use crate::model::results::KeyBundle;
 use crate::model::time::Timestamp;
@@ -183,7 +183,7 @@ impl Vault {
 
 impl Inner {
     fn backup(&self, name: &KeyName) -> Result<KeyBackup> {
-        let payload = self.store.read(|view| {
+        let mut payload = self.store.read(|view| {
             let key = self.load_active(view, name)?;
             if key.object.version_count as usize > MAX_BACKUP_VERSIONS {
                 return Err(Error::new(
@@ -217,6 +217,11 @@ impl Inner {
                 versions,
             })
         })?;
+        for (version, _) in &mut payload.versions {
+            let body = &version.body;
+            let exported = self.backend(&body.backend)?.export(&reference(body))?;
+            version.body.blob = exported;
+        }
         let plaintext = backup_payload::encode(&payload)?;
         let bytes = seal_backup(
             &self.sdk,
@@ -322,7 +327,7 @@ impl Inner {
             blob,
             rejection_secret,
         } = version.body;
-        let (tag, label) = self.new_tag()?;
+        let (tag, label) = (KeyTag::random(&*self.entropy)?, self.label());
         let request = KeyRequest::new(tag, spec, version.attributes.operations, &label)
             .with_backup_allowed(backup_allowed);
         let (blob, restored_public) = self

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Inner;
 use super::cache::OpenVersion;
 use super::perform::{self, Input, Output};
+use super::records::reference;
 use crate::crypto::limits::MAX_ENCRYPT_BYTES;
 use crate::error::{Error, Result};
 use crate::model::algorithm::{
@@ -39,7 +40,7 @@ impl Inner {
             Ok((key, version))
         })?;
         let body = version.body;
-        let handle = self.backend(&body.backend)?.open(body.tag, &body.blob)?;
+        let handle = self.backend(&body.backend)?.open(&reference(&body))?;
         let is_newest = key.object.newest == version.version;
         let open = Arc::new(OpenVersion::new(
             self.identifier(&key.object.name, version.version),

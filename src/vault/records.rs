@@ -1,10 +1,11 @@
 //! Keys and versions between the model and the store: sealing, opening, and the changes of a commit.
 
 use super::Inner;
+use crate::backend::KeyReference;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
 use crate::format::{gcm_counter::GcmCounter, key_object, key_version};
-use crate::model::key::{KeyObject, VersionRecord};
+use crate::model::key::{KeyObject, VersionBody, VersionRecord};
 use crate::model::name::KeyName;
 use crate::model::version::KeyVersion;
 use crate::secret::Key32;
@@ -16,6 +17,13 @@ pub(super) struct StoredKey {
     pub(super) n: [u8; 16],
     pub(super) data_key: Key32,
     pub(super) object: KeyObject,
+}
+
+/// A version as backends are told of it.
+pub(super) fn reference(body: &VersionBody) -> KeyReference<'_> {
+    KeyReference::new(body.tag, body.spec, &body.blob)
+        .with_public(body.public.as_ref())
+        .with_rejection_secret(body.rejection_secret.as_ref())
 }
 
 impl Inner {

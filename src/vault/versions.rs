@@ -7,7 +7,7 @@ use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
 use crate::model::key::{
-    KeyBlob, KeyObject, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord,
+    KeyBlob, KeyObject, KeyTag, Origin, VaultLabel, VersionAttributes, VersionBody, VersionRecord,
 };
 use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::name::KeyName;
@@ -123,7 +123,7 @@ impl Inner {
         // What can be refused is refused before the backend works; it is asked again under the lock.
         self.store
             .read(|view| self.admit(view, name, spec, succession).map(drop))?;
-        let (tag, label) = self.new_tag()?;
+        let (tag, label) = (KeyTag::random(&*self.entropy)?, self.label());
         let request = KeyRequest::new(tag, spec, operations, &label)
             .with_backup_allowed(options.backup_allowed);
         let (blob, public) = make(request)?.into_parts();
@@ -315,11 +315,11 @@ impl Inner {
         }
     }
 
-    pub(super) fn new_tag(&self) -> Result<(KeyTag, String)> {
-        let tag = KeyTag::random(&*self.entropy)?;
-        let vault = KeyTag::from_bytes(*self.hierarchy.vault_id());
-        let label = format!("strongroom/{}/{tag}", &vault.to_string()[..16]);
-        Ok((tag, label))
+    /// How this vault's objects in devices are labelled.
+    pub(super) fn label(&self) -> VaultLabel {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.hierarchy.vault_id()[..8]);
+        VaultLabel::from_bytes(first)
     }
 
     pub(super) fn rejection_secret(&self, spec: KeySpec) -> Result<Option<SecretBytes>> {

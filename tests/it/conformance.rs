@@ -6,8 +6,8 @@ use std::sync::Arc;
 use strongroom::backend::software::SoftwareBackend;
 use strongroom::backend::testing::{Fault, FaultyBackend, check_conformance};
 use strongroom::backend::{
-    BackendId, BackendResult, Capabilities, KeyBackend, KeyBlob, KeyHandle, KeyRequest, KeyTag,
-    NewKey, Support,
+    BackendId, BackendResult, Capabilities, KeyBackend, KeyBlob, KeyHandle, KeyReference,
+    KeyRequest, KeyTag, NewKey, Support,
 };
 use strongroom::{
     CreateKeyOptions, CryptoOperation, Curve, ErrorKind, ImportKeyOptions, ImportedKey,
@@ -57,8 +57,8 @@ impl KeyBackend for Boaster {
         self.inner.import(request, material)
     }
 
-    fn open(&self, tag: KeyTag, blob: &KeyBlob) -> BackendResult<Arc<dyn KeyHandle>> {
-        self.inner.open(tag, blob)
+    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
+        self.inner.open(key)
     }
 
     fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, Encrypted, KeyBackend,
-    KeyBlob, KeyHandle, KeyRequest, KeyTag, NewKey, Support,
+    KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, Support,
 };
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::rustcrypto::RustCryptoEngine;
@@ -128,8 +128,8 @@ impl KeyBackend for SoftwareBackend {
         Self::new_key(material)
     }
 
-    fn open(&self, _tag: KeyTag, blob: &KeyBlob) -> BackendResult<Arc<dyn KeyHandle>> {
-        let material = material::decode(blob.expose()).map_err(stored)?;
+    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
+        let material = material::decode(key.blob.expose()).map_err(stored)?;
         let public = material
             .public_parts()
             .map(|parts| PublicKey::from_parts(&parts))
@@ -145,6 +145,10 @@ impl KeyBackend for SoftwareBackend {
     fn destroy(&self, _tag: KeyTag, _blob: Option<&KeyBlob>) -> BackendResult<()> {
         // The blob was all there is.
         Ok(())
+    }
+
+    fn export(&self, key: &KeyReference<'_>) -> BackendResult<KeyBlob> {
+        Ok(KeyBlob::new(SecretBytes::copied_from(key.blob.expose())))
     }
 
     fn restore(&self, request: &KeyRequest<'_>, blob: &KeyBlob) -> BackendResult<NewKey> {

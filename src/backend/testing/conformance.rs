@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::backend::software::SoftwareBackend;
 use crate::backend::{
-    BackendErrorKind, BackendResult, KeyBackend, KeyBlob, KeyHandle, KeyRequest, KeyTag, NewKey,
-    Support,
+    BackendErrorKind, BackendResult, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest,
+    KeyTag, NewKey, Support, VaultLabel,
 };
 use crate::crypto::validation;
 use crate::env::OsEntropy;
@@ -14,6 +14,8 @@ use crate::model::algorithm::{CryptoOperation, EncryptionAlgorithm, SignatureAlg
 use crate::model::material::{ImportedKey, KeyMaterial};
 use crate::model::spec::{Curve, KeyFamily, KeySpec, OctKeySize, RsaKeySize};
 use crate::secret::SecretBytes;
+
+const LABEL: VaultLabel = VaultLabel::from_bytes(*b"conforms");
 
 /// What [`check_conformance`] saw.
 #[derive(Debug, Default)]
@@ -70,12 +72,7 @@ pub fn check_conformance(backend: &dyn KeyBackend) -> ConformanceReport {
 
 fn request(spec: KeySpec, tag: [u8; 16]) -> KeyRequest<'static> {
     let operations = spec.possible_operations();
-    KeyRequest::new(
-        KeyTag::from_bytes(tag),
-        spec,
-        operations,
-        "strongroom/conformance",
-    )
+    KeyRequest::new(KeyTag::from_bytes(tag), spec, operations, &LABEL)
 }
 
 fn generated_keys(
@@ -142,7 +139,7 @@ fn software_twin(
     let software = SoftwareBackend::new();
     let open = || {
         let (blob, _) = software.import(request, material)?.into_parts();
-        software.open(request.tag, &blob)
+        software.open(&KeyReference::new(request.tag, request.spec, &blob))
     };
     open().map_err(|error| error.to_string())
 }
@@ -160,11 +157,17 @@ fn with_key(
         Ok(made) => made.into_parts(),
         Err(error) => return report.note(&format!("make {spec}"), Err(error.to_string())),
     };
-    match backend.open(request.tag, &blob) {
+    let rejection_secret = SecretBytes::copied_from(&[0x5e; 32]);
+    let reference = |blob| {
+        KeyReference::new(request.tag, spec, blob)
+            .with_public(public.as_ref())
+            .with_rejection_secret(Some(&rejection_secret))
+    };
+    match backend.open(&reference(&blob)) {
         Err(error) => report.note(&format!("open {spec}"), Err(error.to_string())),
         Ok(handle) => {
             let same = handle.spec() == spec
-                && handle.public_key().map(|key| key.parts().clone()) == public
+                && handle.public_key().map(|key| key.parts().clone()) == public.clone()
                 && public.is_some() == (spec.family() != KeyFamily::Oct);
             report.note(
                 &format!("the opened key of {spec} is the one that was made"),
@@ -176,10 +179,7 @@ fn with_key(
     let foreign = KeyBlob::new(SecretBytes::copied_from(b"not a blob of this backend"));
     report.note(
         &format!("a foreign blob is no key of {spec}"),
-        holds(
-            backend.open(request.tag, &foreign).is_err(),
-            "it was opened",
-        ),
+        holds(backend.open(&reference(&foreign)).is_err(), "it was opened"),
     );
     for time in ["once", "twice"] {
         let destroyed = backend.destroy(request.tag, Some(&blob));

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::{
-    BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, KeyBackend, KeyBlob,
-    KeyHandle, KeyRequest, KeyTag, NewKey,
+    Abandoned, BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, HeldKey,
+    KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
 };
 use crate::model::material::KeyMaterial;
+use crate::model::operation::KeyOperations;
 
 /// Where a planned failure strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum Fault {
 
 /// Passes every call on to another backend, but for one that fails.
 ///
-/// The calls that make, take in, open, destroy and find keys are counted from 1; operations of opened keys
+/// The calls that make, take in, open, confirm, list, export and destroy keys are counted from 1; operations of opened keys
 /// are not. Planning a failure starts the count anew.
 #[derive(Debug)]
 pub struct FaultyBackend<B> {
@@ -99,8 +100,8 @@ impl<B: KeyBackend> KeyBackend for FaultyBackend<B> {
         self.pass(|| self.inner.import(request, material))
     }
 
-    fn open(&self, tag: KeyTag, blob: &KeyBlob) -> BackendResult<Arc<dyn KeyHandle>> {
-        self.pass(|| self.inner.open(tag, blob))
+    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
+        self.pass(|| self.inner.open(key))
     }
 
     fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {
@@ -111,8 +112,28 @@ impl<B: KeyBackend> KeyBackend for FaultyBackend<B> {
         self.inner.is_hardware()
     }
 
-    fn find(&self, tag: KeyTag) -> BackendResult<Option<NewKey>> {
-        self.pass(|| self.inner.find(tag))
+    fn holds_keys(&self) -> bool {
+        self.inner.holds_keys()
+    }
+
+    fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
+        self.pass(|| self.inner.confirm(tags))
+    }
+
+    fn abandon(&self, tag: KeyTag) -> BackendResult<Abandoned> {
+        self.pass(|| self.inner.abandon(tag))
+    }
+
+    fn inventory(&self, label: &VaultLabel) -> BackendResult<Vec<HeldKey>> {
+        self.pass(|| self.inner.inventory(label))
+    }
+
+    fn permit(&self, key: &KeyReference<'_>, operations: KeyOperations) -> BackendResult<()> {
+        self.inner.permit(key, operations)
+    }
+
+    fn export(&self, key: &KeyReference<'_>) -> BackendResult<KeyBlob> {
+        self.pass(|| self.inner.export(key))
     }
 
     fn restore(&self, request: &KeyRequest<'_>, blob: &KeyBlob) -> BackendResult<NewKey> {
