@@ -33,13 +33,43 @@ as_root() {
     fi
 }
 
-# Packages have the names of their commands everywhere.
+# Where packages put SoftHSM2's module, which is a library and no command. The tests have the same list.
+softhsm() {
+    for module in \
+        "${STRONGROOM_TEST_PKCS11_MODULE:-}" \
+        /usr/lib/softhsm/libsofthsm2.so \
+        /usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so \
+        /usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so \
+        /usr/lib64/pkcs11/libsofthsm2.so \
+        /usr/lib64/softhsm/libsofthsm2.so \
+        /usr/lib/pkcs11/libsofthsm2.so \
+        /usr/lib/libsofthsm2.so \
+        /opt/homebrew/lib/softhsm/libsofthsm2.so \
+        /usr/local/lib/softhsm/libsofthsm2.so
+    do
+        if [ -f "$module" ]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+if has apt-get; then
+    softhsm_package=softhsm2
+else
+    softhsm_package=softhsm
+fi
+
+# What is missing, by the names of its packages: those of the commands for the most part.
 missing=
 need() {
-    has "$1" || missing="$missing $1"
+    has "$1" || missing="$missing ${2:-$1}"
 }
 
 need openssl
+# Looks at tokens from outside.
+need pkcs11-tool opensc
+softhsm || missing="$missing $softhsm_package"
 # Linux only: the system calls that the durability tests look at.
 if [ "$(uname -s)" = Linux ]; then
     need strace
@@ -59,9 +89,15 @@ if [ -n "$missing" ]; then
     else
         fail "no apt-get, dnf or brew here; install by hand and start again:$missing"
     fi
-    for command in $missing; do
-        has "$command" || fail "$command is still missing after its installation"
-    done
+    installed=$missing
+    missing=
+    need openssl
+    need pkcs11-tool opensc
+    if [ "$(uname -s)" = Linux ]; then
+        need strace
+    fi
+    [ -z "$missing" ] || fail "still missing after installing$installed:$missing"
+    softhsm || fail "libsofthsm2.so is not where the package puts it; set STRONGROOM_TEST_PKCS11_MODULE to its path"
 fi
 
 # Where rustup puts it when the shell does not know yet.
