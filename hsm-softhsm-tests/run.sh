@@ -33,10 +33,13 @@ as_root() {
     fi
 }
 
-# Where packages put SoftHSM2's module, which is a library and no command. The tests have the same list.
-softhsm() {
+# Where packages put SoftHSM2's module, which is a library and no command. The fixture has the same list.
+softhsm_module() {
+    # With a token, it names another module, and SoftHSM2 is needed besides.
+    if [ -z "${STRONGROOM_TEST_PKCS11_TOKEN:-}" ] && [ -f "${STRONGROOM_TEST_PKCS11_MODULE:-}" ]; then
+        return 0
+    fi
     for module in \
-        "${STRONGROOM_TEST_PKCS11_MODULE:-}" \
         /usr/lib/softhsm/libsofthsm2.so \
         /usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so \
         /usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so \
@@ -55,26 +58,25 @@ softhsm() {
 }
 
 if has apt-get; then
-    softhsm_package=softhsm2
+    softhsm=softhsm2
 else
-    softhsm_package=softhsm
+    softhsm=softhsm
 fi
 
-# What is missing, by the names of its packages: those of the commands for the most part.
-missing=
-need() {
-    has "$1" || missing="$missing ${2:-$1}"
+# Sets `missing` to the packages that are, which have the names of their commands but for two.
+look() {
+    missing=
+    has openssl || missing="$missing openssl"
+    # Looks at tokens from outside.
+    has pkcs11-tool || missing="$missing opensc"
+    softhsm_module || missing="$missing $softhsm"
+    # Linux only: the system calls that the durability tests look at.
+    if [ "$(uname -s)" = Linux ]; then
+        has strace || missing="$missing strace"
+    fi
 }
 
-need openssl
-# Looks at tokens from outside.
-need pkcs11-tool opensc
-softhsm || missing="$missing $softhsm_package"
-# Linux only: the system calls that the durability tests look at.
-if [ "$(uname -s)" = Linux ]; then
-    need strace
-fi
-
+look
 if [ -n "$missing" ]; then
     say "installing:$missing"
     # The names are to be split.
@@ -89,15 +91,8 @@ if [ -n "$missing" ]; then
     else
         fail "no apt-get, dnf or brew here; install by hand and start again:$missing"
     fi
-    installed=$missing
-    missing=
-    need openssl
-    need pkcs11-tool opensc
-    if [ "$(uname -s)" = Linux ]; then
-        need strace
-    fi
-    [ -z "$missing" ] || fail "still missing after installing$installed:$missing"
-    softhsm || fail "libsofthsm2.so is not where the package puts it; set STRONGROOM_TEST_PKCS11_MODULE to its path"
+    look
+    [ -z "$missing" ] || fail "still missing after the installation:$missing"
 fi
 
 # Where rustup puts it when the shell does not know yet.

@@ -4,6 +4,10 @@
 //! never called.
 #![expect(unsafe_code, reason = "the interface is one of C")]
 #![expect(non_snake_case, reason = "the names of PKCS#11")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "an unsigned long of C is as long as a pointer"
+)]
 
 use std::ffi::{OsStr, c_void};
 use std::os::unix::ffi::OsStrExt as _;
