@@ -7,6 +7,7 @@ pub(crate) mod bucket;
 pub(crate) mod fields;
 pub(crate) mod gcm_counter;
 pub(crate) mod header;
+pub(crate) mod intent;
 pub(crate) mod key_object;
 pub(crate) mod key_version;
 mod layout;
