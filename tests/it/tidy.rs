@@ -21,6 +21,7 @@ const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["sled"], &["store"]),
     (&["rustix"], &["store"]),
     (&["bincode"], &["format"]),
+    (&["crc32fast"], &["store"]),
     (&["getrandom"], &["env"]),
     (&["cryptoki"], &[]),
     (
