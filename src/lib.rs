@@ -43,6 +43,8 @@ pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
 pub use seal::passphrase::PassphraseParameters;
 pub use seal::slot::Unlock;
+#[cfg(feature = "pkcs11")]
+pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,

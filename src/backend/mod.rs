@@ -4,6 +4,8 @@
 //! stores what the backend wants to remember, and does every public-key operation itself. Anyone can
 //! write a backend: see [`KeyBackend`].
 
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 pub mod software;
 #[cfg(feature = "testing")]
 pub mod testing;
