@@ -17,6 +17,8 @@ pub(crate) mod ring;
 pub(crate) mod settings;
 pub(crate) mod slot;
 pub(crate) mod state;
+#[cfg(any(test, feature = "pkcs11"))]
+pub(crate) mod token_key;
 
 #[cfg(test)]
 mod tests;
