@@ -384,37 +384,41 @@ fn a_token_that_was_gone_between_two_calls_is_not_noticed() {
 }
 
 #[test]
-fn xperiment() {
-    on_softhsm("xperiment", |place| {
-        let token = token();
-        make_hmac_key(&token, TAG);
-        mac(&token, TAG, b"1").unwrap();
-        token
-            .run(Retry::Never, |lease| {
-                let t = Template::new().bytes(CKA_ID, TAG.as_bytes());
-                let h = lease.find_objects(&t, 2)?;
-                println!("{h:?}");
-                place.move_away();
-                println!(
-                    "sign {:?}",
-                    lease.sign(&Mechanism::Sha256Hmac, h[0], b"1", 32)
-                );
-                place.move_back();
-                println!("find {:?}", lease.find_objects(&t, 2));
-                println!(
-                    "sign {:?}",
-                    lease.sign(&Mechanism::Sha256Hmac, h[0], b"1", 32)
-                );
-                println!("health {:?}", lease.health());
-                println!("info {:?}", lease.token_info());
-                place.move_away();
-                println!("find {:?}", lease.find_objects(&t, 2));
-                println!("info {:?}", lease.token_info());
-                place.move_back();
-                println!("info {:?}", lease.token_info());
-                Ok(())
-            })
-            .unwrap();
+fn a_token_that_was_taken_out_of_its_slot_is_found_when_it_is_back() {
+    on_softhsm(
+        "a_token_that_was_taken_out_of_its_slot_is_found_when_it_is_back",
+        |place| {
+            let token = token();
+            make_hmac_key(&token, TAG);
+            let directory = fs::read_dir(place.tokens()).unwrap().next().unwrap();
+            let directory = directory.unwrap().path();
+            fs::rename(&directory, place.away()).unwrap();
+            for _ in 0..2 {
+                thread::sleep(Duration::from_millis(250));
+                let error = mac(&token, TAG, b"1").unwrap_err();
+                assert_eq!(error.class, ErrorClass::TokenLost, "{error}");
+            }
+            fs::rename(place.away(), &directory).unwrap();
+            heal(&token);
+            assert_eq!(mac(&token, TAG, b"2").unwrap(), expected_mac(b"2"));
+        },
+    );
+}
+
+#[test]
+fn a_pin_callback_that_panics_leaves_the_token_usable() {
+    on_softhsm("a_pin_callback_that_panics_leaves_the_token_usable", |_| {
+        let asked = AtomicUsize::new(0);
+        let token = Token::new(TokenOptions {
+            pin: PinSource::Callback(Arc::new(move || {
+                assert!(asked.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
+                Ok(Pin::new(PIN).unwrap())
+            })),
+            ..options()
+        });
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| token.check()));
+        assert!(caught.is_err());
+        token.check().unwrap();
     });
 }
 
