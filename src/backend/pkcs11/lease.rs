@@ -56,6 +56,10 @@ impl<'a> Lease<'a> {
         &self.attachment
     }
 
+    pub(super) fn module(&self) -> &'a Module {
+        self.module
+    }
+
     pub(super) fn functions(&self) -> &'a Functions {
         self.module.functions()
     }

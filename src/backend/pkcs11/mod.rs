@@ -1,6 +1,7 @@
 //! Keys in PKCS#11 tokens.
 #![allow(dead_code, reason = "the upper half of the room is not there yet")]
 
+mod buffers;
 mod error;
 mod gate;
 mod lease;

@@ -139,8 +139,19 @@ impl Module {
 
     /// Keeps the module from being restarted.
     pub(super) fn enter(&self, timeout: Duration) -> TokenResult<Permit<'_>> {
-        self.check_process()?;
         self.gate.enter(timeout)
+    }
+
+    /// Closes sessions, unless the module is stuck: then they are left to it.
+    pub(super) fn close(
+        &self,
+        sessions: impl IntoIterator<Item = ModuleSession>,
+        timeout: Duration,
+    ) {
+        match self.enter(timeout) {
+            Ok(_permit) => sessions.into_iter().for_each(drop),
+            Err(_) => sessions.into_iter().for_each(ModuleSession::abandon),
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -315,6 +326,11 @@ impl ModuleSession {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Leaves the session open.
+    fn abandon(mut self) {
+        self.session = None;
     }
 
     /// Logs the user in, which counts for all sessions with the token.

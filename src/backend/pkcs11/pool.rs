@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::mechanism::Ulong;
-use super::module::{ModuleSession, lock};
+use super::module::{Module, ModuleSession, lock};
 use super::token_info::TokenInfo;
 use crate::env::{Entropy, OsEntropy};
 
@@ -23,6 +23,16 @@ pub(super) struct Attachment {
     pub(super) generation: u64,
     /// Tells apart the attachments of one token.
     pub(super) number: u64,
+}
+
+impl Attachment {
+    /// Whether the same token is still in the slot.
+    pub(super) fn answers(&self, module: &Module) -> bool {
+        module
+            .functions()
+            .token_info(self.slot)
+            .is_ok_and(|info| info.serial == self.info.serial)
+    }
 }
 
 #[derive(Default)]
@@ -44,8 +54,10 @@ struct State {
     attachments: u64,
     connecting: bool,
     waiting: usize,
-    /// The generation of the module whose token was lost.
+    /// The generation of the module whose token was lost, if the module has to be restarted for it.
     lost: Option<u64>,
+    /// Whether nothing has gone well since the token was connected again without a restart of the module.
+    doubtful: bool,
     failures: u32,
     pause: Option<Pause>,
 }
@@ -160,6 +172,7 @@ impl Pool {
         if state.is_current(attachment) {
             if keep && state.open <= state.limit {
                 state.idle.extend(dropped.take());
+                state.doubtful = false;
             } else {
                 state.open -= 1;
             }
@@ -169,12 +182,15 @@ impl Pool {
         drop(dropped);
     }
 
-    /// The token of this attachment is gone: the next who wants a session connects.
-    pub(super) fn token_lost(&self, attachment: &Attachment) {
+    /// The token of this attachment is gone: the next who wants a session connects. While the token still
+    /// `answers`, that is first tried without restarting the module.
+    pub(super) fn token_lost(&self, attachment: &Attachment, answers: bool) {
         let mut state = self.lock();
         if state.is_current(attachment) {
+            let gently = answers && !state.doubtful;
+            state.doubtful = gently;
+            state.lost = (!gently).then_some(attachment.generation);
             state.attachment = None;
-            state.lost = Some(attachment.generation);
             self.notify(&state);
         }
     }
@@ -200,12 +216,16 @@ impl Pool {
         drop(idle);
     }
 
-    /// Takes all sessions that are not at work, to be closed before connecting.
-    pub(super) fn take_sessions(&self) -> (Vec<ModuleSession>, Option<ModuleSession>) {
+    /// Takes all sessions that are not at work.
+    pub(super) fn take_sessions(&self) -> Vec<ModuleSession> {
         let mut state = self.lock();
         state.attachment = None;
         state.open = 0;
-        (std::mem::take(&mut state.idle), state.anchor.take())
+        let anchor = state.anchor.take();
+        let mut sessions = std::mem::take(&mut state.idle);
+        // The anchor last: with it the login ends.
+        sessions.extend(anchor);
+        sessions
     }
 
     pub(super) fn next_number(&self) -> u64 {
@@ -214,13 +234,16 @@ impl Pool {
         state.attachments
     }
 
-    /// The outcome of connecting.
-    pub(super) fn connected(
+    /// Connects by `connect`, after a [`Turn::Connect`]. `generation` tells in which generation the module is.
+    pub(super) fn connect(
         &self,
-        outcome: TokenResult<(Attachment, ModuleSession)>,
+        connect: impl FnOnce() -> TokenResult<(Attachment, ModuleSession)>,
+        generation: impl Fn() -> u64,
     ) -> TokenResult<()> {
+        // Should the caller's own code panic in there, others may still connect.
+        let guard = Connecting { pool: self };
+        let outcome = connect();
         let mut state = self.lock();
-        state.connecting = false;
         let result = match outcome {
             Ok((attachment, anchor)) => {
                 state.limit = self.limit_for(&attachment.info);
@@ -239,10 +262,15 @@ impl Pool {
                     until: Instant::now() + pause,
                     error: error.clone(),
                 });
+                if error.class == ErrorClass::TokenLost {
+                    // Modules may see only at their start which tokens there are.
+                    state.lost = Some(generation());
+                }
                 Err(error)
             }
         };
-        self.notify(&state);
+        drop(state);
+        drop(guard);
         result
     }
 
@@ -268,6 +296,19 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+/// One caller is connecting.
+struct Connecting<'a> {
+    pool: &'a Pool,
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.connecting = false;
+        self.pool.notify(&state);
     }
 }
 

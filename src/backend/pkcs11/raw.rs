@@ -13,20 +13,17 @@ use cryptoki::session::Session;
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_C_INITIALIZE_ARGS, CK_FUNCTION_LIST, CK_MECHANISM_INFO, CK_SESSION_INFO,
     CK_TOKEN_INFO, CKF_OS_LOCKING_OK, CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID,
-    CKR_BUFFER_TOO_SMALL, CKR_FUNCTION_NOT_SUPPORTED, CKR_OK,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_OK,
 };
 use zeroize::Zeroizing;
 
+use super::buffers::{LARGEST_ANSWER, bounded, into_buffer, listed};
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::mechanism::{Mechanism, Ulong, ulong};
 use super::template::Template;
 use super::token_info::TokenInfo;
 use crate::secret::SecretBytes;
 
-/// The most that an answer is grown to when a module wants a larger buffer than expected.
-const LARGEST_ANSWER: usize = 64 * 1024;
-/// The most mechanisms and slots that are listed.
-const LARGEST_LIST: usize = 1_024;
 /// How many handles one `C_FindObjects` returns at most.
 const FIND_BATCH: usize = 64;
 
@@ -198,12 +195,13 @@ impl Functions {
         let initialize = function!(self, C_SignInit);
         let sign = function!(self, C_Sign);
         let mut output = vec![0; capacity];
-        let length = into_buffer("C_Sign", &mut output, |place, length| {
-            // Inside, because the parameters of some mechanisms are read again by the second call.
-            mechanism.with(|mechanism| {
-                // SAFETY: the mechanism and its parameters live as long as both calls.
-                let code = unsafe { initialize(session.handle(), mechanism, key.0) };
-                TokenError::check(code, "C_SignInit")?;
+        let length = mechanism.with(|mechanism| {
+            into_buffer("C_Sign", &mut output, |begin, place, length| {
+                if begin {
+                    // SAFETY: the mechanism and its parameters live until the operation is over.
+                    let code = unsafe { initialize(session.handle(), mechanism, key.0) };
+                    TokenError::check(code, "C_SignInit")?;
+                }
                 // SAFETY: `data` is only read; `place` has room for `length` bytes.
                 Ok(unsafe {
                     sign(
@@ -231,11 +229,13 @@ impl Functions {
         let initialize = function!(self, C_EncryptInit);
         let encrypt = function!(self, C_Encrypt);
         let mut output = vec![0; capacity];
-        let length = into_buffer("C_Encrypt", &mut output, |place, length| {
-            mechanism.with(|mechanism| {
-                // SAFETY: the mechanism and its parameters live as long as both calls.
-                let code = unsafe { initialize(session.handle(), mechanism, key.0) };
-                TokenError::check(code, "C_EncryptInit")?;
+        let length = mechanism.with(|mechanism| {
+            into_buffer("C_Encrypt", &mut output, |begin, place, length| {
+                if begin {
+                    // SAFETY: the mechanism and its parameters live until the operation is over.
+                    let code = unsafe { initialize(session.handle(), mechanism, key.0) };
+                    TokenError::check(code, "C_EncryptInit")?;
+                }
                 // SAFETY: `data` is only read; `place` has room for `length` bytes.
                 Ok(unsafe {
                     encrypt(
@@ -264,11 +264,13 @@ impl Functions {
         let initialize = function!(self, C_DecryptInit);
         let decrypt = function!(self, C_Decrypt);
         let mut output = Zeroizing::new(vec![0; capacity]);
-        let length = into_buffer("C_Decrypt", &mut output, |place, length| {
-            mechanism.with(|mechanism| {
-                // SAFETY: the mechanism and its parameters live as long as both calls.
-                let code = unsafe { initialize(session.handle(), mechanism, key.0) };
-                TokenError::check(code, "C_DecryptInit")?;
+        let length = mechanism.with(|mechanism| {
+            into_buffer("C_Decrypt", &mut output, |begin, place, length| {
+                if begin {
+                    // SAFETY: the mechanism and its parameters live until the operation is over.
+                    let code = unsafe { initialize(session.handle(), mechanism, key.0) };
+                    TokenError::check(code, "C_DecryptInit")?;
+                }
                 // SAFETY: `data` is only read; `place` has room for `length` bytes.
                 Ok(unsafe {
                     decrypt(
@@ -295,8 +297,8 @@ impl Functions {
     ) -> TokenResult<Vec<u8>> {
         let wrap = function!(self, C_WrapKey);
         let mut output = vec![0; capacity];
-        let length = into_buffer("C_WrapKey", &mut output, |place, length| {
-            mechanism.with(|mechanism| {
+        let length = mechanism.with(|mechanism| {
+            into_buffer("C_WrapKey", &mut output, |_, place, length| {
                 // SAFETY: the mechanism and its parameters live as long as the call; `place` has room for
                 // `length` bytes.
                 Ok(unsafe {
@@ -561,66 +563,4 @@ impl fmt::Debug for Functions {
 /// an empty slice keeps a pointer of its own, which nobody follows.
 fn pointer(bytes: &[u8]) -> *mut u8 {
     bytes.as_ptr().cast_mut()
-}
-
-/// Runs an operation into `output` and gives the length of its answer. When the module wants more room, the
-/// buffer grows once and the whole operation runs again, because some modules end it with that answer.
-fn into_buffer(
-    function: &'static str,
-    output: &mut Vec<u8>,
-    mut run: impl FnMut(*mut u8, *mut Ulong) -> TokenResult<Ulong>,
-) -> TokenResult<usize> {
-    let mut length = ulong(output.len());
-    let mut code = run(output.as_mut_ptr(), &raw mut length)?;
-    if code == CKR_BUFFER_TOO_SMALL {
-        let wanted = bounded(length, LARGEST_ANSWER, function)?;
-        if wanted <= output.len() {
-            return Err(TokenError::from_code(code, function));
-        }
-        // Nothing secret is lost in the old buffer: the module refused to fill it. It is wiped all the same.
-        let mut larger = vec![0; wanted];
-        std::mem::swap(output, &mut larger);
-        drop(Zeroizing::new(larger));
-        code = run(output.as_mut_ptr(), &raw mut length)?;
-    }
-    TokenError::check(code, function)?;
-    bounded(length, output.len(), function)
-}
-
-/// A list whose length is asked for first.
-fn listed(
-    function: &'static str,
-    mut get: impl FnMut(*mut Ulong, *mut Ulong) -> Ulong,
-) -> TokenResult<Vec<Ulong>> {
-    // A list that grows between the two calls is asked for again.
-    for _ in 0..3 {
-        let mut count = 0;
-        TokenError::check(get(ptr::null_mut(), &raw mut count), function)?;
-        let mut list = vec![0; bounded(count, LARGEST_LIST, function)?];
-        if list.is_empty() {
-            return Ok(list);
-        }
-        let code = get(list.as_mut_ptr(), &raw mut count);
-        if code == CKR_BUFFER_TOO_SMALL {
-            continue;
-        }
-        TokenError::check(code, function)?;
-        list.truncate(bounded(count, list.len(), function)?);
-        return Ok(list);
-    }
-    Err(TokenError::from_code(CKR_BUFFER_TOO_SMALL, function))
-}
-
-/// A length that a module reported.
-fn bounded(length: Ulong, max: usize, function: &'static str) -> TokenResult<usize> {
-    usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= max)
-        .ok_or_else(|| {
-            TokenError::with_detail(
-                ErrorClass::Device,
-                function,
-                "the token gave an answer longer than any that is valid",
-            )
-        })
 }

@@ -137,6 +137,7 @@ impl Token {
 
     /// The label; it connects when the token is not connected.
     pub(super) fn label(&self) -> TokenResult<String> {
+        self.module()?;
         match self.pool.attachment() {
             Some(attachment) => Ok(attachment.info.label.clone()),
             None => self.run(Retry::Safe, |lease| Ok(lease.info().label.clone())),
@@ -181,7 +182,10 @@ impl Token {
             _ => error,
         };
         match error.class {
-            ErrorClass::TokenLost => self.pool.token_lost(lease.attachment()),
+            ErrorClass::TokenLost => {
+                let answers = lease.attachment().answers(lease.module());
+                self.pool.token_lost(lease.attachment(), answers);
+            }
             ErrorClass::SessionLost => {
                 let functions = lease.functions();
                 self.pool.session_lost(lease.attachment(), |anchor| {
@@ -198,7 +202,6 @@ impl Token {
 
     fn checkout(&self) -> TokenResult<Lease<'_>> {
         let module = self.module()?;
-        module.check_process()?;
         let mut since = None;
         loop {
             let permit = module.enter(self.pool.timeout())?;
@@ -210,13 +213,16 @@ impl Token {
                     Ok(session) => {
                         return Ok(Lease::new(module, permit, &self.pool, session, attachment));
                     }
-                    Err(error) => {
+                    Err(mut error) => {
                         let wait = self.pool.not_opened(&attachment, &error);
-                        if matches!(
-                            error.class,
-                            ErrorClass::TokenLost | ErrorClass::SessionLost | ErrorClass::Device
-                        ) {
-                            self.pool.token_lost(&attachment);
+                        if matches!(error.class, ErrorClass::TokenLost | ErrorClass::Device) {
+                            let answers = attachment.answers(module);
+                            if !answers {
+                                error.class = ErrorClass::TokenLost;
+                            }
+                            if error.class == ErrorClass::TokenLost {
+                                self.pool.token_lost(&attachment, answers);
+                            }
                         }
                         if !wait {
                             return Err(error);
@@ -225,7 +231,8 @@ impl Token {
                 },
                 Turn::Connect { lost } => {
                     drop(permit);
-                    self.pool.connected(self.connect(module, lost))?;
+                    self.pool
+                        .connect(|| self.connect(module, lost), || module.generation())?;
                     continue;
                 }
                 Turn::Wait => {}
@@ -243,10 +250,7 @@ impl Token {
     ) -> TokenResult<(Attachment, ModuleSession)> {
         let timeout = self.pool.timeout();
         module.detach(self.owner);
-        {
-            let _permit = module.enter(timeout)?;
-            drop(self.pool.take_sessions());
-        }
+        module.close(self.pool.take_sessions(), timeout);
         match lost {
             None => module.initialize(timeout)?,
             Some(generation) => module.reinitialize(generation, timeout, || {
@@ -260,31 +264,24 @@ impl Token {
             || module.functions().session_state(anchor.raw())? == CKS_RW_USER_FUNCTIONS;
         // A person may take a while to give the PIN.
         drop(permit);
-        let (anchor, generation) = if logged_in {
-            let generation = anchor.generation();
-            (anchor, generation)
-        } else {
-            self.login(module, anchor, &info)?
-        };
+        if !logged_in && let Err(error) = self.login(module, &anchor, &info) {
+            module.close([anchor], timeout);
+            return Err(error);
+        }
         module.new_epoch();
         module.attach(self.owner, slot, &info.serial);
-        // Only now: a wrong selector must not be remembered.
+        // Only now: what a wrong selector led to must not be remembered.
         let _ = self.serial.set(info.serial.clone());
         let attachment = Attachment {
             slot,
             info,
-            generation,
+            generation: anchor.generation(),
             number: self.pool.next_number(),
         };
         Ok((attachment, anchor))
     }
 
-    fn login(
-        &self,
-        module: &Arc<Module>,
-        anchor: ModuleSession,
-        info: &TokenInfo,
-    ) -> TokenResult<(ModuleSession, u64)> {
+    fn login(&self, module: &Module, anchor: &ModuleSession, info: &TokenInfo) -> TokenResult<()> {
         if info.user_pin_locked {
             return Err(TokenError::new(ErrorClass::TokenLocked, "login"));
         }
@@ -294,18 +291,13 @@ impl Token {
                 return Err(TokenError::new(ErrorClass::SessionLost, "login"));
             }
             self.breaker.admit(pin, info.user_pin_final_try)?;
-            match anchor.login(pin) {
-                Ok(()) => {
-                    let generation = anchor.generation();
-                    Ok((anchor, generation))
-                }
-                Err(error) => {
-                    if error.class == ErrorClass::Authentication {
-                        self.breaker.refused(pin)?;
-                    }
-                    Err(error)
-                }
+            let result = anchor.login(pin);
+            if let Err(error) = &result
+                && error.class == ErrorClass::Authentication
+            {
+                self.breaker.refused(pin)?;
             }
+            result
         })
     }
 
@@ -357,8 +349,10 @@ impl Token {
         }
     }
 
+    /// The module, refused in a fork before anything of it is touched.
     fn module(&self) -> TokenResult<&Arc<Module>> {
         if let Some(module) = self.module.get() {
+            module.check_process()?;
             return Ok(module);
         }
         let module = Module::at(&self.options.module, self.options.init_args.as_deref())?;
@@ -397,9 +391,7 @@ impl Drop for Token {
             return;
         }
         module.detach(self.owner);
-        let permit = module.enter(self.pool.timeout());
-        drop(self.pool.take_sessions());
-        drop(permit);
+        module.close(self.pool.take_sessions(), self.pool.timeout());
     }
 }
 
