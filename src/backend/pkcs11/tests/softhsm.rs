@@ -32,7 +32,7 @@ const PIN: &str = "24681357";
 const HMAC_KEY: [u8; 32] = [0x0b; 32];
 
 /// Runs `body` in a child process with a SoftHSM of its own that holds one token.
-fn on_softhsm(test: &str, body: impl FnOnce(&Place)) {
+pub(super) fn on_softhsm_in(file: &str, test: &str, body: impl FnOnce(&Place)) {
     #[expect(clippy::disallowed_methods, reason = "how the child is told its task")]
     let directory = std::env::var_os(DIRECTORY);
     if let Some(directory) = directory {
@@ -60,7 +60,7 @@ fn on_softhsm(test: &str, body: impl FnOnce(&Place)) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            &format!("backend::pkcs11::tests::softhsm::{test}"),
+            &format!("backend::pkcs11::tests::{file}::{test}"),
             "--nocapture",
             "--test-threads=1",
         ])
@@ -74,7 +74,11 @@ fn on_softhsm(test: &str, body: impl FnOnce(&Place)) {
     assert!(text.contains("1 passed"), "the child ran no test");
 }
 
-struct Place {
+fn on_softhsm(test: &str, body: impl FnOnce(&Place)) {
+    on_softhsm_in("softhsm", test, body);
+}
+
+pub(super) struct Place {
     directory: PathBuf,
 }
 
@@ -129,7 +133,7 @@ fn options() -> TokenOptions {
     }
 }
 
-fn token() -> Arc<Token> {
+pub(super) fn token() -> Arc<Token> {
     Token::new(options())
 }
 
