@@ -210,7 +210,10 @@ mod tests {
     #[test]
     fn all_vectors_of_key_wrap_with_and_without_padding_hold() {
         let mut ran = 0;
-        for (name, padded) in [(TestName::AesKeyWrap, false), (TestName::AesKeyWrapWithPadding, true)] {
+        for (name, padded) in [
+            (TestName::AesKeyWrap, false),
+            (TestName::AesKeyWrapWithPadding, true),
+        ] {
             for group in TestSet::load(name).unwrap().test_groups {
                 for test in group.tests {
                     ran += 1;

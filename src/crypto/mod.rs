@@ -7,15 +7,10 @@ pub(crate) mod hash;
 pub(crate) mod key_wrap;
 pub(crate) mod limits;
 #[cfg(any(test, feature = "pkcs11"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "for backends of devices"))]
 pub(crate) mod low_s;
 pub(crate) mod public_key;
 mod public_key_forms;
 #[cfg(any(test, feature = "pkcs11"))]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "for backends of devices")
-)]
 pub(crate) mod raw_rsa;
 pub(crate) mod rustcrypto;
 mod signature_der;

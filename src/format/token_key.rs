@@ -156,12 +156,7 @@ mod tests {
             ..wrapped()
         };
         let usage = key.usage.to_bits();
-        let expected = [
-            &b"SRP11\x01\x01\x01"[..],
-            &[usage],
-            b"\x080123abcd",
-        ]
-        .concat();
+        let expected = [&b"SRP11\x01\x01\x01"[..], &[usage], b"\x080123abcd"].concat();
         assert_eq!(key.encode().unwrap(), expected);
         assert_eq!(TokenKey::decode(&expected), Some(key));
     }

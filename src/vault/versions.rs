@@ -49,6 +49,8 @@ impl Inner {
         }
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().generates(spec) {
+            // One that cannot be reached does nothing, and says why.
+            backend.check()?;
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("the backend {} does not make keys of {spec}", backend.id()),
@@ -79,6 +81,7 @@ impl Inner {
         let spec = material.spec();
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().imports(spec) {
+            backend.check()?;
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
@@ -183,6 +186,7 @@ impl Inner {
         }
         let backend = self.backend(&body.backend)?;
         if !backend.capabilities().generates(body.spec) {
+            backend.check()?;
             return Err(Error::bad_parameter(format!(
                 "a key of {} is not generated here; rotate it by importing its successor",
                 body.spec

@@ -163,11 +163,7 @@ fn guarded<'a>(
     template
 }
 
-fn secret<'a>(
-    key_type: Ulong,
-    custody: &Custody<'a>,
-    permissions: &Permissions,
-) -> Template<'a> {
+fn secret<'a>(key_type: Ulong, custody: &Custody<'a>, permissions: &Permissions) -> Template<'a> {
     let template = Template::new()
         .ulong(CKA_CLASS, CKO_SECRET_KEY)
         .ulong(CKA_KEY_TYPE, key_type);
@@ -384,7 +380,10 @@ mod tests {
         for foreign in ["", "strongroom/", "strongroom/abababababababab/", "a/b/new"] {
             assert_eq!(tag_in_label(&vault, foreign), None);
         }
-        assert_eq!(tag_in_label(&vault, &format!("{vault}/{}", "é".repeat(16))), None);
+        assert_eq!(
+            tag_in_label(&vault, &format!("{vault}/{}", "é".repeat(16))),
+            None
+        );
     }
 
     #[test]

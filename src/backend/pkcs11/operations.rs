@@ -335,9 +335,8 @@ pub(super) fn wrap_key(
         Route::KeyWrap => lease.encrypt(&Mechanism::AesKeyWrap, kek, key, capacity),
         Route::KeyWrapPadded => lease.encrypt(&Mechanism::AesKeyWrapKwp, kek, key, capacity),
         Route::KeyWrapObject => {
-            let object = lease.create_object(
-                &data_object().secret(CKA_VALUE, SecretBytes::copied_from(key)),
-            )?;
+            let object = lease
+                .create_object(&data_object().secret(CKA_VALUE, SecretBytes::copied_from(key)))?;
             let wrapped = lease.wrap_key(&Mechanism::AesKeyWrap, kek, object, capacity);
             lease.destroy_object(object)?;
             wrapped
@@ -373,8 +372,7 @@ pub(super) fn unwrap_key(
             if wrapped.len() < 24 || !wrapped.len().is_multiple_of(8) {
                 return Err(TokenError::new(ErrorClass::DecryptFailed, "C_UnwrapKey"));
             }
-            let object =
-                lease.unwrap_key(&Mechanism::AesKeyWrap, kek, wrapped, &data_object())?;
+            let object = lease.unwrap_key(&Mechanism::AesKeyWrap, kek, wrapped, &data_object())?;
             let value = lease.get_attribute(object, CKA_VALUE);
             lease.destroy_object(object)?;
             value?

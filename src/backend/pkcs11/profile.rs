@@ -191,7 +191,10 @@ impl Probe<'_> {
         let size = RsaKeySize::Bits2048;
         let spec = KeySpec::Rsa(size);
         let known = known_rsa_key()?;
-        let imports = self.try_with(|lease| lease.create_object(&probe_object(known)), |_, _| Ok(true))?;
+        let imports = self.try_with(
+            |lease| lease.create_object(&probe_object(known)),
+            |_, _| Ok(true),
+        )?;
         let mut found = Vec::new();
         for operation in CryptoOperation::all().filter(|operation| operation.fits(spec)) {
             let route = match operation {
@@ -266,7 +269,9 @@ impl Probe<'_> {
     ) -> TokenResult<bool> {
         if imports {
             let known = known_rsa_key()?;
-            let public = known.public_parts().ok_or_else(|| internal("no public key"))?;
+            let public = known
+                .public_parts()
+                .ok_or_else(|| internal("no public key"))?;
             let public = PublicKey::from_parts(&public).map_err(internal)?;
             return self.try_with(
                 |lease| lease.create_object(&probe_object(known)),
@@ -343,7 +348,9 @@ impl Probe<'_> {
             .engine
             .generate(spec, None, &OsEntropy)
             .map_err(internal)?;
-        let public = known.public_parts().ok_or_else(|| internal("no public key"))?;
+        let public = known
+            .public_parts()
+            .ok_or_else(|| internal("no public key"))?;
         let public = PublicKey::from_parts(&public).map_err(internal)?;
         let imports = self.try_with(
             |lease| {
@@ -527,8 +534,9 @@ impl Probe<'_> {
             limit_mechanisms: true,
             ..Custody::PROBE
         };
-        let make =
-            |lease: &Lease<'_>| lease.create_object(&imported(&known, false, &custody, &permissions));
+        let make = |lease: &Lease<'_>| {
+            lease.create_object(&imported(&known, false, &custody, &permissions))
+        };
         let allowed = self.try_with(make, |lease, key| {
             encrypt(lease, key, AesMode::Cbc, TWO_BLOCKS, &[0; 16], b"").map(|_| true)
         })?;
@@ -584,11 +592,7 @@ fn key_wrap_ways(algorithm: WrapAlgorithm) -> (&'static [Route], &'static [u8]) 
         )
     } else {
         (
-            &[
-                Route::KeyWrap,
-                Route::KeyWrapObject,
-                Route::KeyWrapBlocks,
-            ],
+            &[Route::KeyWrap, Route::KeyWrapObject, Route::KeyWrapBlocks],
             TWO_BLOCKS,
         )
     }
@@ -601,12 +605,7 @@ pub(super) fn known_secret(length: OctKeyLength) -> TokenResult<KeyMaterial> {
 }
 
 fn digest_for(algorithm: SignatureAlgorithm) -> Vec<u8> {
-    vec![
-        0x5a;
-        algorithm
-            .digest()
-            .map_or(32, |hash| hash.digest_length())
-    ]
+    vec![0x5a; algorithm.digest().map_or(32, |hash| hash.digest_length())]
 }
 
 fn rsa_permissions() -> Permissions {

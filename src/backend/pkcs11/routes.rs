@@ -1,9 +1,9 @@
 //! The ways in which a token's mechanisms give the algorithms of the library.
 
 use cryptoki_sys::{
-    CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_AES_ECB, CKM_AES_GCM, CKM_AES_KEY_WRAP,
-    CKM_AES_KEY_WRAP_KWP, CKM_ECDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS,
-    CKM_RSA_X_509, CKM_SHA256_HMAC, CKM_SHA384_HMAC, CKM_SHA512_HMAC,
+    CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_AES_ECB, CKM_AES_GCM, CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_KWP,
+    CKM_ECDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS, CKM_RSA_X_509, CKM_SHA256_HMAC,
+    CKM_SHA384_HMAC, CKM_SHA512_HMAC,
 };
 
 use super::mechanism::Ulong;
@@ -61,9 +61,7 @@ impl Route {
             Self::RawPkcs1 | Self::RawPss => {
                 Support::Fallback("padded by the library, signed by CKM_RSA_X_509")
             }
-            Self::RawOaep => {
-                Support::Fallback("opened by CKM_RSA_X_509, unpadded by the library")
-            }
+            Self::RawOaep => Support::Fallback("opened by CKM_RSA_X_509, unpadded by the library"),
             Self::RawRsa1_5 => Support::Fallback(
                 "opened by CKM_RSA_X_509, unpadded by the library with implicit rejection",
             ),
@@ -154,6 +152,13 @@ impl RouteTable {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (KeySpec, CryptoOperation, Route)> {
         self.entries.iter().copied()
+    }
+
+    /// The way of one operation.
+    pub(super) fn find(&self, spec: KeySpec, operation: CryptoOperation) -> Option<Route> {
+        self.iter()
+            .find(|(of, what, _)| *of == spec && *what == operation)
+            .map(|(.., route)| route)
     }
 
     /// The ways for keys of one kind.
