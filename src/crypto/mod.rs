@@ -3,6 +3,8 @@
 
 pub(crate) mod containers;
 pub(crate) mod hash;
+#[cfg(any(test, feature = "pkcs11"))]
+pub(crate) mod key_wrap;
 pub(crate) mod limits;
 #[cfg(any(test, feature = "pkcs11"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "for backends of devices"))]

@@ -1,0 +1,4 @@
+//! The lower half of the PKCS#11 backend, alone and on SoftHSM.
+
+mod softhsm;
+mod unit;
