@@ -43,9 +43,12 @@ pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
 pub use seal::passphrase::PassphraseParameters;
 pub use seal::slot::Unlock;
+#[cfg(feature = "pkcs11")]
+pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
-    BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport,
-    RestoreResult, SecurityDomain, Vault, VaultOptions, VaultStatus, hazmat,
+    BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
+    DeletedKeyIterator, KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions,
+    MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain, Vault, VaultOptions,
+    VaultStatus, hazmat,
 };

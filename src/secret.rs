@@ -286,3 +286,52 @@ impl fmt::Debug for Passphrase {
         f.write_str("Passphrase(..)")
     }
 }
+
+/// The PIN of a token's user, in UTF-8, wiped when dropped.
+///
+/// # Examples
+///
+/// ```
+/// let pin = strongroom::Pin::new("1234-abcd")?;
+/// assert_eq!(format!("{pin:?}"), "Pin(..)");
+/// # Ok::<(), strongroom::Error>(())
+/// ```
+#[cfg(feature = "pkcs11")]
+pub struct Pin {
+    text: SecretBytes,
+}
+
+#[cfg(feature = "pkcs11")]
+impl Pin {
+    /// The longest PIN, in bytes of UTF-8; most tokens take fewer.
+    pub const MAX_LENGTH: usize = 255;
+
+    /// Copies `text`; the caller keeps, and answers for, the original.
+    ///
+    /// # Errors
+    ///
+    /// [`BadParameter`](crate::ErrorKind::BadParameter) when the text is empty or longer than
+    /// [`Pin::MAX_LENGTH`] bytes.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.is_empty() || text.len() > Self::MAX_LENGTH {
+            return Err(Error::bad_parameter(format!(
+                "a PIN has 1 to {} bytes of UTF-8",
+                Self::MAX_LENGTH
+            )));
+        }
+        Ok(Self {
+            text: SecretBytes::copied_from(text.as_bytes()),
+        })
+    }
+
+    pub(crate) fn expose(&self) -> &[u8] {
+        self.text.expose()
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pin(..)")
+    }
+}

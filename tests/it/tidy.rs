@@ -16,13 +16,17 @@ const FLOORS: &[&[&str]] = &[
     &["manual", "fuzzing"],
 ];
 
-/// Foreign crates and the rooms that may name them.
+/// The one file with `unsafe`: the calls into PKCS#11 modules.
+const UNSAFE: &str = "backend::pkcs11::raw";
+
+/// Foreign crates and the rooms, or the paths inside them, that may name them.
 const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["sled"], &["store"]),
     (&["rustix"], &["store"]),
     (&["bincode"], &["format"]),
+    (&["crc32fast"], &["store"]),
     (&["getrandom"], &["env"]),
-    (&["cryptoki"], &[]),
+    (&["cryptoki", "cryptoki_sys"], &["backend::pkcs11"]),
     (
         &[
             "rsa",
@@ -60,6 +64,13 @@ struct Source {
 impl Source {
     fn room(&self) -> &str {
         self.module.first().map_or("lib", String::as_str)
+    }
+
+    /// Whether the file is the module of this path, or one inside it.
+    fn is_inside(&self, path: &str) -> bool {
+        let mut own = self.module.iter();
+        path.split("::")
+            .all(|part| own.next().is_some_and(|name| name == part))
     }
 }
 
@@ -179,7 +190,7 @@ fn foreign_crates_stay_in_their_rooms() {
                     continue;
                 }
                 seen += 1;
-                if !rooms.contains(&source.room()) {
+                if !rooms.iter().any(|room| source.is_inside(room)) {
                     wrong.push(format!("{} names {name}", source.path.display()));
                 }
             }
@@ -190,7 +201,7 @@ fn foreign_crates_stay_in_their_rooms() {
 }
 
 #[test]
-fn nothing_is_unsafe_and_nothing_is_left_to_do() {
+fn nothing_else_is_unsafe_and_nothing_is_left_to_do() {
     for source in sources() {
         for word in [
             "unsafe {",
@@ -199,6 +210,9 @@ fn nothing_is_unsafe_and_nothing_is_left_to_do() {
             "unimplemented!(",
             "dbg!(",
         ] {
+            if word.starts_with("unsafe") && source.is_inside(UNSAFE) {
+                continue;
+            }
             assert!(
                 !source.code.contains(word),
                 "{} has {word}",

@@ -1,0 +1,344 @@
+//! The sessions of one token: the anchor, which holds the login, and a bounded stack of those that work.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::error::{ErrorClass, TokenError, TokenResult};
+use super::mechanism::Ulong;
+use super::module::{Module, ModuleSession, lock};
+use super::token_info::TokenInfo;
+use crate::env::{Entropy, OsEntropy};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The connection to a token: found in a slot, logged in.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub(super) slot: Ulong,
+    pub(super) info: TokenInfo,
+    /// The generation of the module in which it was made; in another one it is void.
+    pub(super) generation: u64,
+    /// Tells apart the attachments of one token.
+    pub(super) number: u64,
+}
+
+impl Attachment {
+    /// Whether the same token is still in the slot.
+    pub(super) fn answers(&self, module: &Module) -> bool {
+        module
+            .functions()
+            .token_info(self.slot)
+            .is_ok_and(|info| info.serial == self.info.serial)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+    changed: Condvar,
+    limit: Option<usize>,
+    timeout: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    attachment: Option<Arc<Attachment>>,
+    anchor: Option<ModuleSession>,
+    idle: Vec<ModuleSession>,
+    /// Idle ones and those at work, of this attachment.
+    open: usize,
+    limit: usize,
+    attachments: u64,
+    connecting: bool,
+    waiting: usize,
+    /// The generation of the module whose token was lost, if the module has to be restarted for it.
+    lost: Option<u64>,
+    /// Whether nothing has gone well since the token was connected again without a restart of the module.
+    doubtful: bool,
+    failures: u32,
+    pause: Option<Pause>,
+}
+
+/// After a failed attempt to connect nobody tries again for a while.
+struct Pause {
+    until: Instant,
+    error: TokenError,
+}
+
+/// What a caller who wants a session has to do.
+pub(super) enum Turn {
+    Use(ModuleSession, Arc<Attachment>),
+    /// Open a session; its place is reserved.
+    Open(Arc<Attachment>),
+    /// Connect; everybody else waits. `lost` is the generation of the module whose token was lost.
+    Connect {
+        lost: Option<u64>,
+    },
+    Wait,
+}
+
+impl Pool {
+    pub(super) fn new(limit: Option<usize>, timeout: Duration) -> Self {
+        Self {
+            limit,
+            timeout,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn turn(&self, generation: u64) -> TokenResult<Turn> {
+        let mut state = self.lock();
+        if state.connecting {
+            return Ok(Turn::Wait);
+        }
+        if let Some(attachment) = &state.attachment
+            && attachment.generation == generation
+        {
+            let attachment = Arc::clone(attachment);
+            if let Some(session) = state.idle.pop() {
+                return Ok(Turn::Use(session, attachment));
+            }
+            if state.open < state.limit {
+                state.open += 1;
+                return Ok(Turn::Open(attachment));
+            }
+            return Ok(Turn::Wait);
+        }
+        if let Some(pause) = &state.pause
+            && Instant::now() < pause.until
+        {
+            return Err(pause.error.clone());
+        }
+        state.connecting = true;
+        Ok(Turn::Connect { lost: state.lost })
+    }
+
+    /// Waits until a turn may be had.
+    pub(super) fn wait(&self, since: &mut Option<Instant>) -> TokenResult<()> {
+        let start = *since.get_or_insert_with(Instant::now);
+        let mut state = self.lock();
+        loop {
+            let ready = !state.connecting
+                && (state.attachment.is_none()
+                    || !state.idle.is_empty()
+                    || state.open < state.limit);
+            if ready {
+                return Ok(());
+            }
+            let Some(left) = self.timeout.checked_sub(start.elapsed()) else {
+                return Err(TokenError::with_detail(
+                    ErrorClass::Throttled,
+                    "wait",
+                    "all sessions with the token are in use; try again later, or allow more sessions",
+                ));
+            };
+            state.waiting += 1;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            state.waiting -= 1;
+        }
+    }
+
+    /// A session could not be opened. Whether others are at work, so that waiting for one of theirs helps.
+    pub(super) fn not_opened(&self, attachment: &Attachment, error: &TokenError) -> bool {
+        let mut state = self.lock();
+        if !state.is_current(attachment) {
+            return false;
+        }
+        state.open -= 1;
+        let full = error.class == ErrorClass::Throttled && state.open > 0;
+        if full {
+            // The token has fewer than it promised, or somebody else uses them.
+            state.limit = state.open;
+        }
+        self.notify(&state);
+        full
+    }
+
+    /// Takes a session back; one that is not to be kept is closed. The caller holds a permit.
+    pub(super) fn give_back(&self, session: ModuleSession, attachment: &Attachment, keep: bool) {
+        let mut dropped = Some(session);
+        let mut state = self.lock();
+        if state.is_current(attachment) {
+            if keep && state.open <= state.limit {
+                state.idle.extend(dropped.take());
+                state.doubtful = false;
+            } else {
+                state.open -= 1;
+            }
+            self.notify(&state);
+        }
+        drop(state);
+        drop(dropped);
+    }
+
+    /// The token of this attachment is gone: the next who wants a session connects. While the token still
+    /// `answers`, that is first tried without restarting the module.
+    pub(super) fn token_lost(&self, attachment: &Attachment, answers: bool) {
+        let mut state = self.lock();
+        if state.is_current(attachment) {
+            let gently = answers && !state.doubtful;
+            state.doubtful = gently;
+            state.lost = (!gently).then_some(attachment.generation);
+            state.attachment = None;
+            self.notify(&state);
+        }
+    }
+
+    /// A session of this attachment was dead or not logged in. The idle ones are no better; when the anchor is
+    /// not either, the next who wants a session logs in anew. The caller holds a permit.
+    pub(super) fn session_lost(
+        &self,
+        attachment: &Attachment,
+        alive: impl FnOnce(&ModuleSession) -> bool,
+    ) {
+        let mut state = self.lock();
+        if !state.is_current(attachment) {
+            return;
+        }
+        let idle = std::mem::take(&mut state.idle);
+        state.open -= idle.len();
+        if !state.anchor.as_ref().is_some_and(alive) {
+            state.attachment = None;
+        }
+        self.notify(&state);
+        drop(state);
+        drop(idle);
+    }
+
+    /// Takes all sessions that are not at work.
+    pub(super) fn take_sessions(&self) -> Vec<ModuleSession> {
+        let mut state = self.lock();
+        state.attachment = None;
+        state.open = 0;
+        let anchor = state.anchor.take();
+        let mut sessions = std::mem::take(&mut state.idle);
+        // The anchor last: with it the login ends.
+        sessions.extend(anchor);
+        sessions
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        let mut state = self.lock();
+        state.attachments += 1;
+        state.attachments
+    }
+
+    /// Connects by `connect`, after a [`Turn::Connect`]. `generation` tells in which generation the module is.
+    pub(super) fn connect(
+        &self,
+        connect: impl FnOnce() -> TokenResult<(Attachment, ModuleSession)>,
+        generation: impl Fn() -> u64,
+    ) -> TokenResult<()> {
+        // Should the caller's own code panic in there, others may still connect.
+        let guard = Connecting { pool: self };
+        let outcome = connect();
+        let mut state = self.lock();
+        let result = match outcome {
+            Ok((attachment, anchor)) => {
+                state.limit = self.limit_for(&attachment.info);
+                state.open = 0;
+                state.attachment = Some(Arc::new(attachment));
+                state.anchor = Some(anchor);
+                state.lost = None;
+                state.failures = 0;
+                state.pause = None;
+                Ok(())
+            }
+            Err(error) => {
+                let pause = pause_after(state.failures);
+                state.failures = state.failures.saturating_add(1);
+                state.pause = Some(Pause {
+                    until: Instant::now() + pause,
+                    error: error.clone(),
+                });
+                if error.class == ErrorClass::TokenLost {
+                    // Modules may see only at their start which tokens there are.
+                    state.lost = Some(generation());
+                }
+                Err(error)
+            }
+        };
+        drop(state);
+        drop(guard);
+        result
+    }
+
+    /// The attachment, if there is one.
+    pub(super) fn attachment(&self) -> Option<Arc<Attachment>> {
+        self.lock().attachment.clone()
+    }
+
+    fn limit_for(&self, info: &TokenInfo) -> usize {
+        let cpus = thread::available_parallelism().map_or(1, usize::from);
+        let wanted = self.limit.unwrap_or(cpus.saturating_mul(2));
+        // One is the anchor.
+        let offered = info.max_rw_sessions.map_or(usize::MAX, |max| max - 1);
+        wanted.min(offered).max(1)
+    }
+
+    fn notify(&self, state: &State) {
+        // Waking nobody would still cost a system call.
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// One caller is connecting.
+struct Connecting<'a> {
+    pool: &'a Pool,
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.connecting = false;
+        self.pool.notify(&state);
+    }
+}
+
+impl State {
+    fn is_current(&self, attachment: &Attachment) -> bool {
+        self.attachment
+            .as_ref()
+            .is_some_and(|current| current.number == attachment.number)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Pool")
+            .field("attachment", &state.attachment)
+            .field("open", &state.open)
+            .field("idle", &state.idle.len())
+            .field("limit", &state.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Doubles with every failure; between half and all of it, so that several processes do not meet again.
+pub(super) fn pause_after(failures: u32) -> Duration {
+    let pause = FIRST_PAUSE
+        .saturating_mul(2u32.saturating_pow(failures))
+        .min(LONGEST_PAUSE);
+    let mut byte = [u8::MAX];
+    // Without randomness the whole pause is right too.
+    let _ = OsEntropy.fill(&mut byte);
+    pause / 2 + (pause / 2) * u32::from(byte[0]) / 255
+}

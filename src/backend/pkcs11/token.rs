@@ -1,0 +1,430 @@
+//! A token: found, logged into, used through a pool of sessions, and found again when it was lost.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use cryptoki_sys::CKS_RW_USER_FUNCTIONS;
+
+use super::error::{ErrorClass, TokenError, TokenResult};
+use super::lease::Lease;
+use super::mechanism::Ulong;
+use super::module::{Module, ModuleSession, lock};
+use super::objects::HandleCache;
+use super::pin::{Breaker, PinSource};
+use super::pool::{Attachment, Pool, Turn};
+use super::token_info::TokenInfo;
+
+static OWNERS: AtomicU64 = AtomicU64::new(0);
+
+/// How a token is recognised. Never by its slot, whose number changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenSelector {
+    /// By its serial number, which nothing changes.
+    Serial(String),
+    /// By its label, while one token alone has it.
+    Label(String),
+}
+
+#[derive(Debug)]
+pub(super) struct TokenOptions {
+    /// The module's file.
+    pub(super) module: PathBuf,
+    /// The configuration that some modules (NSS, kryoptic) want when they are initialised.
+    pub(super) init_args: Option<String>,
+    pub(super) selector: TokenSelector,
+    pub(super) pin: PinSource,
+    /// `None`: two for each processor. Never more than the token has.
+    pub(super) max_sessions: Option<usize>,
+    /// How long a caller waits for a session.
+    pub(super) checkout_timeout: Duration,
+}
+
+/// Whether work that failed because the session or the token was lost may be done once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// Twice is as good as once.
+    Safe,
+    /// It may have been done, although the answer was lost.
+    Never,
+}
+
+/// A token in use.
+pub(super) struct Token {
+    options: TokenOptions,
+    owner: u64,
+    module: OnceLock<Arc<Module>>,
+    pool: Pool,
+    breaker: Breaker,
+    /// The serial number that the selector led to first; another token with the same label is not taken later.
+    serial: OnceLock<String>,
+    handles: HandleCache,
+}
+
+/// A failed attempt, and whether the work had begun.
+struct Failure {
+    error: TokenError,
+    begun: bool,
+}
+
+impl Token {
+    /// Without touching the module or the token.
+    pub(super) fn new(options: TokenOptions) -> Arc<Self> {
+        Arc::new(Self {
+            pool: Pool::new(options.max_sessions, options.checkout_timeout),
+            options,
+            owner: OWNERS.fetch_add(1, Ordering::Relaxed),
+            module: OnceLock::new(),
+            breaker: Breaker::default(),
+            serial: OnceLock::new(),
+            handles: HandleCache::default(),
+        })
+    }
+
+    /// Does `work` with a session that is logged in. It connects when needed.
+    pub(super) fn run<T>(
+        &self,
+        retry: Retry,
+        mut work: impl FnMut(&Lease<'_>) -> TokenResult<T>,
+    ) -> TokenResult<T> {
+        match self.attempt(false, &mut work) {
+            Ok(value) => Ok(value),
+            Err(failure) if failure.may_repeat(retry) => self
+                .attempt(false, &mut work)
+                .map_err(|failure| failure.error),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Does `work`, which makes or destroys token objects: one at a time in this process, and never twice.
+    pub(super) fn mutate<T>(
+        &self,
+        mut work: impl FnMut(&Lease<'_>) -> TokenResult<T>,
+    ) -> TokenResult<T> {
+        let mutation = self.module()?.mutation_lock(&self.serial()?);
+        let _one_at_a_time = lock(&mutation);
+        // A session that has died meanwhile is found out before the work begins.
+        match self.attempt(true, &mut work) {
+            Ok(value) => Ok(value),
+            Err(failure) if failure.may_repeat(Retry::Never) => self
+                .attempt(true, &mut work)
+                .map_err(|failure| failure.error),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Whether the token can be used now; it reconnects when it can.
+    pub(super) fn check(&self) -> TokenResult<()> {
+        self.run(Retry::Safe, |lease| lease.health())
+    }
+
+    /// What the token says about itself now; it connects when needed.
+    pub(super) fn status(&self) -> TokenResult<TokenInfo> {
+        self.run(Retry::Safe, |lease| {
+            lease.health()?;
+            lease.token_info()
+        })
+    }
+
+    /// The serial number; it connects when that is not known yet.
+    pub(super) fn serial(&self) -> TokenResult<String> {
+        match self.serial.get() {
+            Some(serial) => Ok(serial.clone()),
+            None => self.run(Retry::Safe, |lease| Ok(lease.info().serial.clone())),
+        }
+    }
+
+    /// The label; it connects when the token is not connected.
+    pub(super) fn label(&self) -> TokenResult<String> {
+        self.module()?;
+        match self.pool.attachment() {
+            Some(attachment) => Ok(attachment.info.label.clone()),
+            None => self.run(Retry::Safe, |lease| Ok(lease.info().label.clone())),
+        }
+    }
+
+    pub(super) fn handles(&self) -> &HandleCache {
+        &self.handles
+    }
+
+    fn attempt<T>(
+        &self,
+        probe: bool,
+        work: &mut impl FnMut(&Lease<'_>) -> TokenResult<T>,
+    ) -> Result<T, Failure> {
+        let mut lease = self.checkout().map_err(Failure::before)?;
+        if probe && let Err(error) = lease.health() {
+            return Err(Failure::before(self.settle(&lease, error)));
+        }
+        match work(&lease) {
+            Ok(value) => {
+                lease.keep();
+                Ok(value)
+            }
+            // The session is fit for further use after this one only; some modules leave operations active.
+            Err(error) if error.class == ErrorClass::InvalidSignature => {
+                lease.keep();
+                Err(Failure::after(error))
+            }
+            Err(error) => Err(Failure::after(self.settle(&lease, error))),
+        }
+    }
+
+    /// Finds out what an error says about the session and the token, and draws the consequences.
+    fn settle(&self, lease: &Lease<'_>, error: TokenError) -> TokenError {
+        let error = match error.class {
+            // What a lost token answers first may look like this.
+            ErrorClass::Device | ErrorClass::DecryptFailed => match lease.health() {
+                Ok(()) => error,
+                Err(lost) => lost,
+            },
+            _ => error,
+        };
+        match error.class {
+            ErrorClass::TokenLost => {
+                let answers = lease.attachment().answers(lease.module());
+                self.pool.token_lost(lease.attachment(), answers);
+            }
+            ErrorClass::SessionLost => {
+                let functions = lease.functions();
+                self.pool.session_lost(lease.attachment(), |anchor| {
+                    let state = functions.session_state(anchor.raw());
+                    state.is_ok_and(|state| {
+                        state == CKS_RW_USER_FUNCTIONS || !lease.info().login_required
+                    })
+                });
+            }
+            _ => {}
+        }
+        error
+    }
+
+    fn checkout(&self) -> TokenResult<Lease<'_>> {
+        let module = self.module()?;
+        let mut since = None;
+        loop {
+            let permit = module.enter(self.pool.timeout())?;
+            match self.pool.turn(module.generation())? {
+                Turn::Use(session, attachment) => {
+                    return Ok(Lease::new(
+                        module,
+                        permit,
+                        &self.pool,
+                        &self.handles,
+                        session,
+                        attachment,
+                    ));
+                }
+                Turn::Open(attachment) => match module.open_session(attachment.slot) {
+                    Ok(session) => {
+                        return Ok(Lease::new(
+                            module,
+                            permit,
+                            &self.pool,
+                            &self.handles,
+                            session,
+                            attachment,
+                        ));
+                    }
+                    Err(mut error) => {
+                        let wait = self.pool.not_opened(&attachment, &error);
+                        if matches!(error.class, ErrorClass::TokenLost | ErrorClass::Device) {
+                            let answers = attachment.answers(module);
+                            if !answers {
+                                error.class = ErrorClass::TokenLost;
+                            }
+                            if error.class == ErrorClass::TokenLost {
+                                self.pool.token_lost(&attachment, answers);
+                            }
+                        }
+                        if !wait {
+                            return Err(error);
+                        }
+                    }
+                },
+                Turn::Connect { lost } => {
+                    drop(permit);
+                    self.pool
+                        .connect(|| self.connect(module, lost), || module.generation())?;
+                    continue;
+                }
+                Turn::Wait => {}
+            }
+            drop(permit);
+            self.pool.wait(&mut since)?;
+        }
+    }
+
+    /// Connects anew. The pool lets one caller do it at a time.
+    fn connect(
+        &self,
+        module: &Arc<Module>,
+        lost: Option<u64>,
+    ) -> TokenResult<(Attachment, ModuleSession)> {
+        let timeout = self.pool.timeout();
+        module.detach(self.owner);
+        module.close(self.pool.take_sessions(), timeout);
+        match lost {
+            None => module.initialize(timeout)?,
+            Some(generation) => module.reinitialize(generation, timeout, || {
+                module.serves_others(self.serial.get().map(String::as_str))
+            })?,
+        }
+        let permit = module.enter(timeout)?;
+        let (slot, info) = self.find(module)?;
+        let anchor = module.open_session(slot)?;
+        let logged_in = !info.login_required
+            || module.functions().session_state(anchor.raw())? == CKS_RW_USER_FUNCTIONS;
+        // A person may take a while to give the PIN.
+        drop(permit);
+        if !logged_in && let Err(error) = self.login(module, &anchor, &info) {
+            module.close([anchor], timeout);
+            return Err(error);
+        }
+        module.new_epoch();
+        module.attach(self.owner, slot, &info.serial);
+        // Only now: what a wrong selector led to must not be remembered.
+        let _ = self.serial.set(info.serial.clone());
+        let attachment = Attachment {
+            slot,
+            info,
+            generation: anchor.generation(),
+            number: self.pool.next_number(),
+        };
+        Ok((attachment, anchor))
+    }
+
+    fn login(&self, module: &Module, anchor: &ModuleSession, info: &TokenInfo) -> TokenResult<()> {
+        if info.user_pin_locked {
+            return Err(TokenError::new(ErrorClass::TokenLocked, "login"));
+        }
+        self.options.pin.with(|pin| {
+            let _permit = module.enter(self.pool.timeout())?;
+            if module.generation() != anchor.generation() {
+                return Err(TokenError::new(ErrorClass::SessionLost, "login"));
+            }
+            self.breaker.admit(pin, info.user_pin_final_try)?;
+            let result = anchor.login(pin);
+            if let Err(error) = &result
+                && error.class == ErrorClass::Authentication
+            {
+                self.breaker.refused(pin)?;
+            }
+            result
+        })
+    }
+
+    /// The slot that the token is in now.
+    fn find(&self, module: &Module) -> TokenResult<(Ulong, TokenInfo)> {
+        let functions = module.functions();
+        let mut found = None;
+        let mut silent = None;
+        for slot in functions.slot_list(true)? {
+            let info = match functions.token_info(slot) {
+                Ok(info) => info,
+                Err(error) => {
+                    silent = Some(error);
+                    continue;
+                }
+            };
+            if !info.initialized || !self.selects(&info) {
+                continue;
+            }
+            if found.replace((slot, info)).is_some() {
+                return Err(TokenError::with_detail(
+                    ErrorClass::BadParameter,
+                    "find the token",
+                    "several tokens have this label or serial number; select one by a serial number of its own",
+                ));
+            }
+        }
+        found.ok_or_else(|| {
+            let mut error = TokenError::with_detail(
+                ErrorClass::TokenLost,
+                "find the token",
+                format!(
+                    "no token with {} is there; check the device and the selection",
+                    self.options.selector
+                ),
+            );
+            if let Some(silent) = silent {
+                error.function = silent.function;
+                error.code = silent.code;
+            }
+            error
+        })
+    }
+
+    fn selects(&self, info: &TokenInfo) -> bool {
+        match (self.serial.get(), &self.options.selector) {
+            (Some(serial), _) | (None, TokenSelector::Serial(serial)) => *serial == info.serial,
+            (None, TokenSelector::Label(label)) => *label == info.label,
+        }
+    }
+
+    /// The module, refused in a fork before anything of it is touched.
+    fn module(&self) -> TokenResult<&Arc<Module>> {
+        if let Some(module) = self.module.get() {
+            module.check_process()?;
+            return Ok(module);
+        }
+        let module = Module::at(&self.options.module, self.options.init_args.as_deref())?;
+        Ok(self.module.get_or_init(|| module))
+    }
+}
+
+impl Failure {
+    fn before(error: TokenError) -> Self {
+        Self {
+            error,
+            begun: false,
+        }
+    }
+
+    fn after(error: TokenError) -> Self {
+        Self { error, begun: true }
+    }
+
+    fn may_repeat(&self, retry: Retry) -> bool {
+        let lost = matches!(
+            self.error.class,
+            ErrorClass::SessionLost | ErrorClass::TokenLost
+        );
+        lost && (retry == Retry::Safe || !self.begun)
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        let Some(module) = self.module.get() else {
+            return;
+        };
+        // In a fork neither the module nor its locks are touched.
+        if module.check_process().is_err() {
+            return;
+        }
+        module.detach(self.owner);
+        module.close(self.pool.take_sessions(), self.pool.timeout());
+    }
+}
+
+impl fmt::Display for TokenSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serial(serial) => write!(f, "the serial number {serial:?}"),
+            Self::Label(label) => write!(f, "the label {label:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("options", &self.options)
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}

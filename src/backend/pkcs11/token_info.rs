@@ -1,0 +1,59 @@
+//! What a token says about itself.
+
+use cryptoki_sys::{
+    CK_TOKEN_INFO, CKF_LOGIN_REQUIRED, CKF_TOKEN_INITIALIZED, CKF_USER_PIN_COUNT_LOW,
+    CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED, CKF_WRITE_PROTECTED,
+};
+
+use super::mechanism::Ulong;
+
+/// The parts of `CK_TOKEN_INFO` that are used. The clock is not: tokens without one fill it with anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TokenInfo {
+    /// Without the padding of blanks.
+    pub(super) label: String,
+    /// Without the padding of blanks.
+    pub(super) serial: String,
+    pub(super) manufacturer: String,
+    pub(super) model: String,
+    pub(super) firmware: (u8, u8),
+    pub(super) initialized: bool,
+    pub(super) login_required: bool,
+    pub(super) write_protected: bool,
+    pub(super) user_pin_locked: bool,
+    pub(super) user_pin_final_try: bool,
+    pub(super) user_pin_count_low: bool,
+    /// `None` when there is no limit, or the token does not say.
+    pub(super) max_rw_sessions: Option<usize>,
+}
+
+impl TokenInfo {
+    pub(super) fn parse(info: &CK_TOKEN_INFO) -> Self {
+        let flag = |flag: Ulong| info.flags & flag != 0;
+        Self {
+            label: text(&info.label),
+            serial: text(&info.serialNumber),
+            manufacturer: text(&info.manufacturerID),
+            model: text(&info.model),
+            firmware: (info.firmwareVersion.major, info.firmwareVersion.minor),
+            initialized: flag(CKF_TOKEN_INITIALIZED),
+            login_required: flag(CKF_LOGIN_REQUIRED),
+            write_protected: flag(CKF_WRITE_PROTECTED),
+            user_pin_locked: flag(CKF_USER_PIN_LOCKED),
+            user_pin_final_try: flag(CKF_USER_PIN_FINAL_TRY),
+            user_pin_count_low: flag(CKF_USER_PIN_COUNT_LOW),
+            max_rw_sessions: match info.ulMaxRwSessionCount {
+                // CK_EFFECTIVELY_INFINITE and CK_UNAVAILABLE_INFORMATION
+                0 | Ulong::MAX => None,
+                count => Some(usize::try_from(count).unwrap_or(usize::MAX)),
+            },
+        }
+    }
+}
+
+/// Padded with blanks by the standard, with zeros by some modules, in any encoding by others.
+fn text(padded: &[u8]) -> String {
+    String::from_utf8_lossy(padded)
+        .trim_end_matches([' ', '\0'])
+        .to_owned()
+}
