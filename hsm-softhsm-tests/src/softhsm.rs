@@ -99,9 +99,9 @@ impl SoftHsm {
     /// The instance at the path where the system has it, which tests of one process share. What initializes the
     /// module after this finds it initialized.
     ///
-    /// It has its tokens from the start: SoftHSM2 2.6.1 aborts the process ("Assertion `result.second' failed") if
-    /// two threads list its slots after a token was made, for both add the next free slot. [`Token::new`] hands
-    /// them out; when they are used up, those of a copy that is like it.
+    /// It has its tokens from the start: SoftHSM2 2.6.1 aborts the process, or spoils its memory, within a few dozen
+    /// tokens if slots are listed while another thread makes one, for listing adds a free slot without a lock.
+    /// [`Token::new`] hands them out; when they are used up, those of a copy that is like it.
     ///
     /// In a child process that its parent lent a token: on the same directory as the parent's.
     #[must_use]
@@ -148,8 +148,8 @@ impl SoftHsm {
     /// One more instance on the same tokens, as another process would be: of a [copy](Self::copy), or of what was
     /// lent.
     ///
-    /// Not of the main instance: SoftHSM2 2.6.1 aborts the process, as [`SoftHsm::main`] tells, also if it starts while
-    /// tokens come and go.
+    /// Not of the main instance: SoftHSM2 2.6.1 also aborts the process ("Assertion `result.second' failed") if it
+    /// starts while tokens come and go in the directory.
     #[must_use]
     pub fn second_instance(&self) -> Self {
         self.require_own();

@@ -69,7 +69,7 @@ fn there_is_no_end_of_tokens() {
     }
 }
 
-/// SoftHSM2 2.6.1 aborts when slots are listed by several threads after a token was made; so nobody has to do that.
+/// SoftHSM2 2.6.1 does not bear slots being listed while a token is made; so the tokens are there before.
 #[test]
 fn slots_can_be_listed_while_others_get_tokens() {
     std::thread::scope(|scope| {
