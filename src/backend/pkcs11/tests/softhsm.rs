@@ -491,7 +491,10 @@ fn a_logout_by_others_is_healed_by_a_login() {
         mac(&token, TAG, b"1").unwrap();
         let logout = || {
             token
-                .run(Retry::Never, |lease| Ok(lease.session().logout().unwrap()))
+                .run(Retry::Never, |lease| {
+                    lease.session().logout().unwrap();
+                    Ok(())
+                })
                 .unwrap();
         };
         logout();
