@@ -645,7 +645,7 @@ fn a_fork_is_refused_and_harms_nobody() {
     });
 }
 
-/// Not a limit, since machines differ: printed for a person, and far off only when something is wrong.
+/// Interleaved, and with room for a busy machine: without optimisation, too. The figures are printed.
 #[test]
 fn a_cached_handle_costs_no_more_than_the_bare_calls() {
     on_softhsm("a_cached_handle_costs_no_more_than_the_bare_calls", |_| {
