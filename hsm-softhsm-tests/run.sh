@@ -33,18 +33,50 @@ as_root() {
     fi
 }
 
-# Packages have the names of their commands everywhere.
-missing=
-need() {
-    has "$1" || missing="$missing $1"
+# Where packages put SoftHSM2's module, which is a library and no command. The fixture has the same list.
+softhsm_module() {
+    # With a token, it names another module, and SoftHSM2 is needed besides.
+    if [ -z "${STRONGROOM_TEST_PKCS11_TOKEN:-}" ] && [ -f "${STRONGROOM_TEST_PKCS11_MODULE:-}" ]; then
+        return 0
+    fi
+    for module in \
+        /usr/lib/softhsm/libsofthsm2.so \
+        /usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so \
+        /usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so \
+        /usr/lib64/pkcs11/libsofthsm2.so \
+        /usr/lib64/softhsm/libsofthsm2.so \
+        /usr/lib/pkcs11/libsofthsm2.so \
+        /usr/lib/libsofthsm2.so \
+        /opt/homebrew/lib/softhsm/libsofthsm2.so \
+        /usr/local/lib/softhsm/libsofthsm2.so
+    do
+        if [ -f "$module" ]; then
+            return 0
+        fi
+    done
+    return 1
 }
 
-need openssl
-# Linux only: the system calls that the durability tests look at.
-if [ "$(uname -s)" = Linux ]; then
-    need strace
+if has apt-get; then
+    softhsm=softhsm2
+else
+    softhsm=softhsm
 fi
 
+# Sets `missing` to the packages that are, which have the names of their commands but for two.
+look() {
+    missing=
+    has openssl || missing="$missing openssl"
+    # Looks at tokens from outside.
+    has pkcs11-tool || missing="$missing opensc"
+    softhsm_module || missing="$missing $softhsm"
+    # Linux only: the system calls that the durability tests look at.
+    if [ "$(uname -s)" = Linux ]; then
+        has strace || missing="$missing strace"
+    fi
+}
+
+look
 if [ -n "$missing" ]; then
     say "installing:$missing"
     # The names are to be split.
@@ -59,9 +91,8 @@ if [ -n "$missing" ]; then
     else
         fail "no apt-get, dnf or brew here; install by hand and start again:$missing"
     fi
-    for command in $missing; do
-        has "$command" || fail "$command is still missing after its installation"
-    done
+    look
+    [ -z "$missing" ] || fail "still missing after the installation:$missing"
 fi
 
 # Where rustup puts it when the shell does not know yet.

@@ -47,7 +47,8 @@ pub use seal::slot::Unlock;
 pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
-    BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport,
-    RestoreResult, SecurityDomain, Vault, VaultOptions, VaultStatus, hazmat,
+    BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
+    DeletedKeyIterator, KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions,
+    MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain, Vault, VaultOptions,
+    VaultStatus, hazmat,
 };

@@ -76,12 +76,14 @@ pub trait KeyBackend: Debug + Send + Sync {
     /// Whatever the device says; the vault tries again later.
     fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()>;
 
-    /// Whether making a key leaves something in the backend that only [`KeyBackend::destroy`] removes.
+    /// Whether the key of this blob, or with `None` a key that is made now, leaves something in the backend that
+    /// only [`KeyBackend::destroy`] removes.
     ///
-    /// For such a backend the vault writes down what it is about to make before it makes it, and what it is
-    /// about to destroy before it destroys it. A new key of such a backend is *provisional* until
+    /// For such keys the vault writes down what it is about to make before it makes it, and what it is
+    /// about to destroy before it destroys it. A new one is *provisional* until
     /// [`KeyBackend::confirm`] has marked it.
-    fn holds_keys(&self) -> bool {
+    fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
+        let _ = blob;
         false
     }
 

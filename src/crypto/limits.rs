@@ -13,6 +13,9 @@ pub(crate) const MAX_WRAP_BYTES: usize = 64 * 1024;
 pub(crate) const MAX_HMAC_BYTES: usize = 64 * 1024;
 /// Smallest public exponent of RSA.
 pub(crate) const MIN_RSA_EXPONENT: u64 = 65_537;
+/// The public exponent of RSA keys whose maker asks for none.
+#[cfg(feature = "pkcs11")]
+pub(crate) const DEFAULT_RSA_EXPONENT: u64 = MIN_RSA_EXPONENT;
 /// Largest public exponent of RSA.
 pub(crate) const MAX_RSA_EXPONENT: u64 = (1 << 33) - 1;
 

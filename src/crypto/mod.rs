@@ -3,9 +3,15 @@
 
 pub(crate) mod containers;
 pub(crate) mod hash;
+#[cfg(any(test, feature = "pkcs11"))]
+pub(crate) mod key_wrap;
 pub(crate) mod limits;
+#[cfg(any(test, feature = "pkcs11"))]
+pub(crate) mod low_s;
 pub(crate) mod public_key;
 mod public_key_forms;
+#[cfg(any(test, feature = "pkcs11"))]
+pub(crate) mod raw_rsa;
 pub(crate) mod rustcrypto;
 mod signature_der;
 pub(crate) mod validation;

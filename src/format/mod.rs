@@ -7,6 +7,7 @@ pub(crate) mod bucket;
 pub(crate) mod fields;
 pub(crate) mod gcm_counter;
 pub(crate) mod header;
+pub(crate) mod intent;
 pub(crate) mod key_object;
 pub(crate) mod key_version;
 mod layout;
@@ -16,6 +17,8 @@ pub(crate) mod ring;
 pub(crate) mod settings;
 pub(crate) mod slot;
 pub(crate) mod state;
+#[cfg(any(test, feature = "pkcs11"))]
+pub(crate) mod token_key;
 
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,9 @@ mod recovery_reads;
 mod redo;
 mod shared;
 mod sled_engine;
+mod sled_log;
 mod sled_scan;
+mod spare_segments;
 pub(crate) mod vault_dir;
 mod view;
 

@@ -19,7 +19,8 @@ use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
 use super::recovery_reads::read_before_sled;
-use super::sled_scan;
+use super::sled_log::SEGMENT_SIZE;
+use super::{sled_scan, spare_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
 
@@ -27,8 +28,6 @@ use crate::format::record::{IndexKey, SealedRecord};
 pub(super) const DB_FILE: &str = "db";
 const BLOBS: &str = "blobs";
 const TREE: &[u8] = b"r";
-/// Frozen per database; a quarter of it is the longest page that stays in the log.
-const SEGMENT_SIZE: usize = 512 * 1024;
 /// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
 const STEP_BYTES: usize = 128 * 1024;
 /// sled keeps its lock for moments after it was dropped.
@@ -105,7 +104,9 @@ impl SledEngine {
             if options.forget_cached {
                 data.forget_cached()?;
             }
-            read_before_sled(files.as_ref(), data.as_ref(), SEGMENT_SIZE)?;
+            spare_segments::restore(files.as_ref(), data.as_ref())?;
+            read_before_sled(files.as_ref(), data.as_ref())?;
+            spare_segments::save(files.as_ref(), data.as_ref())?;
         }
         let open = open_sled(&options)?;
         let data = match existing {
@@ -131,6 +132,7 @@ impl SledEngine {
         // sled has written a snapshot and renamed it, and may now reuse segments that an older one still points
         // to: the new name has to be durable before that.
         files.sync_directory(None)?;
+        spare_segments::forget(files.as_ref())?;
         Ok(engine)
     }
 

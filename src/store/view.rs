@@ -50,6 +50,12 @@ impl<'s> View<'s> {
         self.record(&IndexKey::settings(number))
     }
 
+    /// The intents, in the order of their tags.
+    pub(crate) fn intents(&self) -> Result<Records> {
+        let first = IndexKey::intent([0; 16]);
+        self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
+    }
+
     /// All versions of a key object, in the order of their index keys.
     pub(crate) fn versions(&self, n: [u8; 16]) -> Result<Records> {
         let first = IndexKey::key_version(n, [0; 16]);

@@ -1,13 +1,15 @@
 //! Backup and restore of single keys.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use super::intents::Creation;
 use super::records::{StoredKey, reference};
 use super::{Inner, Vault};
 use crate::backend::KeyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup_payload::{self, BackupPayload, MAX_BACKUP_VERSIONS};
-use crate::model::key::{KeyObject, KeyTag, VersionBody, VersionRecord};
+use crate::model::key::{BackendId, KeyObject, KeyTag, VersionBody, VersionRecord};
 use crate::model::name::KeyName;
 use crate::model::results::KeyBundle;
 use crate::model::time::Timestamp;
@@ -181,6 +183,14 @@ impl Vault {
     }
 }
 
+/// What all versions of a restored key share.
+struct RestoredKey {
+    name: KeyName,
+    object_id: [u8; 16],
+    created: Timestamp,
+    updated: Timestamp,
+}
+
 impl Inner {
     fn backup(&self, name: &KeyName) -> Result<KeyBackup> {
         let mut payload = self.store.read(|view| {
@@ -253,10 +263,50 @@ impl Inner {
         // What is cheap to refuse is refused before keys are validated; it is asked again under the lock.
         self.store
             .read(|view| self.require_free_name(view, &name).map(drop))?;
+        let mut tags: BTreeMap<BackendId, Vec<KeyTag>> = BTreeMap::new();
+        let versions = versions
+            .into_iter()
+            .map(|(version, count)| {
+                // The version gets a new name towards its backend: the old one may still be in use beside it.
+                let tag = KeyTag::random(&*self.entropy)?;
+                let backend = version.body.backend.clone();
+                tags.entry(backend).or_default().push(tag);
+                Ok((version, count, tag))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let creations = tags
+            .into_iter()
+            .map(|(id, tags)| self.begin_creation(self.backend(&id)?.as_ref(), tags))
+            .collect::<Result<Vec<_>>>()?;
+        let key = RestoredKey {
+            name,
+            object_id,
+            created,
+            updated,
+        };
+        let restored = self.restore_versions(key, versions, &creations);
+        for creation in &creations {
+            self.finish_creation(creation, restored.is_ok());
+        }
+        restored
+    }
+
+    fn restore_versions(
+        &self,
+        key: RestoredKey,
+        versions: Vec<(VersionRecord, u64, KeyTag)>,
+        creations: &[Creation<'_>],
+    ) -> Result<RestoreResult> {
+        let RestoredKey {
+            name,
+            object_id,
+            created,
+            updated,
+        } = key;
         let version_count = versions.len();
         let versions = versions
             .into_iter()
-            .map(|(version, count)| Ok((self.readmit(version)?, count)))
+            .map(|(version, count, tag)| Ok((self.readmit(version, tag)?, count)))
             .collect::<Result<Vec<_>>>()?;
         let newest = versions
             .last()
@@ -284,6 +334,7 @@ impl Inner {
             }
         }
         additions.push(self.put_key(&key)?);
+        additions.extend(creations.iter().flat_map(Creation::end));
         let previously_purged = self.commit_restore(&name, &object_id, additions)?;
         let newest = versions
             .into_iter()
@@ -306,16 +357,15 @@ impl Inner {
     ) -> Result<bool> {
         let _guard = self.locks.lock(name);
         if let Some(gone) = self.store.read(|view| self.require_free_name(view, name))? {
-            self.commit_purge(name, gone.removal, &gone.object_id, self.now())?;
+            self.commit_purge(name, gone, self.now())?;
         }
         let previously_purged = self.was_purged(object_id);
         self.commit(name, additions)?;
         Ok(previously_purged)
     }
 
-    /// Lets the backend check what came back, as strictly as an imported key. The version gets a new
-    /// name towards the backend: the old one may still be in use beside it.
-    fn readmit(&self, version: VersionRecord) -> Result<VersionRecord> {
+    /// Lets the backend check what came back, as strictly as an imported key, and keep it under `tag`.
+    fn readmit(&self, version: VersionRecord, tag: KeyTag) -> Result<VersionRecord> {
         let VersionBody {
             tag: _,
             spec,
@@ -327,7 +377,7 @@ impl Inner {
             blob,
             rejection_secret,
         } = version.body;
-        let (tag, label) = (KeyTag::random(&*self.entropy)?, self.label());
+        let label = self.label();
         let request = KeyRequest::new(tag, spec, version.attributes.operations, &label)
             .with_backup_allowed(backup_allowed);
         let (blob, restored_public) = self

@@ -1,6 +1,6 @@
 //! Looking everything over.
 
-use super::{Inner, OpenFinding, Vault};
+use super::{BackendFindingKind, Inner, OpenFinding, Vault};
 use crate::error::{ErrorKind, Result};
 
 /// How many key objects one step opens.
@@ -169,8 +169,18 @@ impl Inner {
             report.versions += versions;
             match last {
                 Some(last) => after = Some(last),
-                None => return Ok(report),
+                None => break,
             }
         }
+        for finding in self.reconcile(false)? {
+            let missing = finding.kind() == BackendFindingKind::MissingKey;
+            report.findings.push(CheckFinding {
+                kind: ErrorKind::BackendUnavailable,
+                place: format!("backend {}", finding.backend()),
+                message: finding.message().to_owned(),
+                harmless: !missing,
+            });
+        }
+        Ok(report)
     }
 }

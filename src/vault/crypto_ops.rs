@@ -5,6 +5,7 @@ use std::io::Read;
 use super::Vault;
 use super::operate::IvSource;
 use super::perform::{self, Input};
+use crate::backend::BackendResult;
 use crate::crypto::hash;
 use crate::crypto::limits::MAX_HMAC_BYTES;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +13,7 @@ use crate::model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
 use crate::model::identifier::KeySelector;
+use crate::model::key::BackendId;
 use crate::model::options::{Ciphertext, EncryptOptions};
 use crate::model::results::{DataKey, EncryptResult, SignResult, WrapResult};
 use crate::secret::SecretBytes;
@@ -331,6 +333,30 @@ impl Vault {
                 )));
             }
             SecretBytes::random(count, &*self.inner.entropy)
+        };
+        random().map_err(|error: Error| error.with_operation("get_random_bytes"))
+    }
+
+    /// Random bytes, 1 to 128, from the generator of a backend mixed with the operating system's: as good as
+    /// the better of the two.
+    ///
+    /// # Errors
+    ///
+    /// [`BadParameter`](ErrorKind::BadParameter) for another count;
+    /// [`Unsupported`](ErrorKind::Unsupported) when the backend has no generator;
+    /// [`BackendUnavailable`](ErrorKind::BackendUnavailable); [`RandomUnavailable`](ErrorKind::RandomUnavailable).
+    pub fn get_random_bytes_from(&self, backend: &BackendId, count: usize) -> Result<SecretBytes> {
+        let random = || {
+            let system = self.get_random_bytes(count)?;
+            let backend = self.inner.backend(backend)?;
+            Ok(SecretBytes::filled_with(count, |bytes| {
+                // The device does not see what it is mixed with.
+                backend.random(bytes)?;
+                for (byte, other) in bytes.iter_mut().zip(system.expose()) {
+                    *byte ^= other;
+                }
+                BackendResult::Ok(())
+            })?)
         };
         random().map_err(|error: Error| error.with_operation("get_random_bytes"))
     }

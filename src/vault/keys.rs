@@ -1,6 +1,6 @@
 //! Keys and their versions: the public calls, and how a key is found and shown.
 
-use super::records::StoredKey;
+use super::records::{StoredKey, reference};
 use super::{Inner, Vault};
 use crate::crypto::validation;
 use crate::error::{Error, ErrorKind, Result};
@@ -135,7 +135,15 @@ impl Inner {
         } = options;
         let attributes = &mut version.attributes;
         if let Some(requested) = operations {
-            attributes.operations = policy::settle_operations(version.body.spec, Some(requested))?;
+            let operations = policy::settle_operations(version.body.spec, Some(requested))?;
+            if operations
+                .iter()
+                .any(|operation| !attributes.operations.contains(operation))
+                && let Ok(backend) = self.backend(&version.body.backend)
+            {
+                backend.permit(&reference(&version.body), operations)?;
+            }
+            attributes.operations = operations;
         }
         attributes.validity = Validity::new(
             not_before.apply(attributes.validity.not_before()),

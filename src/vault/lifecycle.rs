@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::records::StoredKey;
+use super::records::{Removal, StoredKey};
 use super::versions::name_is_deleted;
 use super::{Inner, Vault};
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +43,8 @@ impl MaintenanceOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MaintenanceReport {
     purged: Vec<KeyName>,
+    settled: usize,
+    unsettled: usize,
 }
 
 impl MaintenanceReport {
@@ -50,6 +52,18 @@ impl MaintenanceReport {
     #[must_use]
     pub fn purged(&self) -> &[KeyName] {
         &self.purged
+    }
+
+    /// How many creations and destructions in backends were settled that had been cut short before.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// How many of them still wait, for a backend that is not attached or does not answer.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.unsettled
     }
 }
 
@@ -117,7 +131,8 @@ impl Vault {
             .map_err(|error| error.with_key(name).with_operation("purge_deleted_key"))
     }
 
-    /// Does what time has made due: purges deleted keys whose scheduled purge date has come.
+    /// Does what time has made due: purges deleted keys whose scheduled purge date has come. It also settles
+    /// what was cut short in backends.
     ///
     /// A vault has no thread for this: call it now and then, for example daily.
     ///
@@ -160,16 +175,14 @@ impl Inner {
         let (mut key, newest, removal) = self.store.read(|view| {
             let key = self.load_active(view, name)?;
             let newest = self.load_newest(view, &key)?;
-            let removal = if soft_delete.is_off() {
-                self.remove_key(view, &key)?
-            } else {
-                Vec::new()
-            };
+            let removal = soft_delete
+                .is_off()
+                .then(|| self.remove_key(view, &key))
+                .transpose()?;
             Ok((key, newest, removal))
         })?;
-        if soft_delete.is_off() {
-            let object_id = key.object.object_id;
-            self.commit_purge(name, removal, &object_id, now)?;
+        if let Some(removal) = removal {
+            self.commit_purge(name, removal, now)?;
             return Ok(DeletedKey {
                 bundle: self.bundle(&key.object, newest),
                 deletion: DeletionDates {
@@ -207,10 +220,9 @@ impl Inner {
             ));
         }
         let _guard = self.locks.lock(name);
-        let (key, removal) = self.store.read(|view| {
+        let removal = self.store.read(|view| {
             let key = self.load_deleted(view, name)?;
-            let removal = self.remove_key(view, &key)?;
-            Ok((key, removal))
+            self.remove_key(view, &key)
         })?;
         if settings.purge_protection() {
             return Err(Error::new(
@@ -219,11 +231,28 @@ impl Inner {
                  goes at its scheduled purge date",
             ));
         }
-        self.commit_purge(name, removal, &key.object.object_id, self.now())
+        self.commit_purge(name, removal, self.now())
     }
 
-    /// Removes the records and leaves a tombstone, in one group.
+    /// Removes the records and leaves a tombstone, in one group; then backends destroy what they hold.
     pub(super) fn commit_purge(
+        &self,
+        name: &KeyName,
+        removal: Removal,
+        now: Timestamp,
+    ) -> Result<()> {
+        let Removal {
+            object_id,
+            mut changes,
+            destruction,
+        } = removal;
+        changes.extend(self.begin_destruction(&destruction)?);
+        self.commit_removal(name, changes, &object_id, now)?;
+        self.finish_destruction(&destruction);
+        Ok(())
+    }
+
+    fn commit_removal(
         &self,
         name: &KeyName,
         mut removal: Vec<Change>,
@@ -280,6 +309,7 @@ impl Inner {
                 None => break,
             }
         }
+        (report.settled, report.unsettled) = self.settle_everywhere()?;
         Ok(report)
     }
 
@@ -293,13 +323,12 @@ impl Inner {
             else {
                 return Ok(None);
             };
-            let removal = self.remove_key(view, &key)?;
-            Ok(Some((key, removal)))
+            self.remove_key(view, &key).map(Some)
         })?;
-        let Some((key, removal)) = found else {
+        let Some(removal) = found else {
             return Ok(false);
         };
-        self.commit_purge(name, removal, &key.object.object_id, now)?;
+        self.commit_purge(name, removal, now)?;
         Ok(true)
     }
 
@@ -364,7 +393,7 @@ impl Inner {
         &self,
         view: &View<'_>,
         name: &KeyName,
-    ) -> Result<Option<GoneKey>> {
+    ) -> Result<Option<Removal>> {
         let Some(key) = self.load_key(view, name)? else {
             return Ok(None);
         };
@@ -378,20 +407,13 @@ impl Inner {
         }
     }
 
+    /// A key whose scheduled purge date has come and whose records stand in the way of a new one.
+    ///
     /// Errors: `ClockJump`, because what is gone is removed on the word of the clock.
-    pub(super) fn gone_key(&self, view: &View<'_>, key: &StoredKey) -> Result<GoneKey> {
+    pub(super) fn gone_key(&self, view: &View<'_>, key: &StoredKey) -> Result<Removal> {
         self.require_plausible_clock()?;
-        Ok(GoneKey {
-            object_id: key.object.object_id,
-            removal: self.remove_key(view, key)?,
-        })
+        self.remove_key(view, key)
     }
-}
-
-/// A key whose scheduled purge date has come and whose records stand in the way of a new one.
-pub(super) struct GoneKey {
-    pub(super) object_id: [u8; 16],
-    pub(super) removal: Vec<Change>,
 }
 
 pub(super) fn deletion_dates(key: &StoredKey) -> DeletionDates {

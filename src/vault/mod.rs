@@ -8,6 +8,7 @@ mod crypto_ops;
 mod domain;
 mod gcm;
 pub mod hazmat;
+mod intents;
 mod keys;
 mod lifecycle;
 mod listing;
@@ -15,6 +16,7 @@ mod open;
 mod open_report;
 mod operate;
 mod perform;
+mod reconcile;
 mod records;
 mod settings;
 mod status;
@@ -31,10 +33,12 @@ use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
 pub use self::domain::SecurityDomain;
 use self::gcm::GcmCounters;
+use self::intents::UnderWay;
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
+pub use self::reconcile::{BackendFinding, BackendFindingKind};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
@@ -105,6 +109,7 @@ pub(crate) struct Inner {
     cache: KeyCache,
     locks: KeyLocks,
     gcm: GcmCounters,
+    under_way: UnderWay,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,

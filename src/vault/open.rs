@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
+use super::intents::UnderWay;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
@@ -467,27 +468,30 @@ impl VaultOptions {
         let software = SoftwareBackend::with_entropy(Arc::clone(&self.entropy));
         let mut backends: Vec<Arc<dyn KeyBackend>> = vec![Arc::new(software)];
         backends.extend(self.backends);
+        let mut inner = Inner {
+            store,
+            hierarchy,
+            kek,
+            sdk,
+            domain_id,
+            url: self.url,
+            clock: self.clock,
+            entropy: self.entropy,
+            backends,
+            leeway_seconds: self.leeway_seconds,
+            deletion: RwLock::new(deletion),
+            rules: RwLock::new(Arc::new(rules)),
+            tombstones: Mutex::new(tombstones),
+            cache: KeyCache::new(self.key_cache),
+            locks: KeyLocks::new(),
+            gcm: GcmCounters::default(),
+            under_way: UnderWay::default(),
+            time_floor_ms,
+            open_report,
+        };
+        inner.open_report.backend_findings = inner.reconcile(true)?;
         Ok(Vault {
-            inner: Arc::new(Inner {
-                store,
-                hierarchy,
-                kek,
-                sdk,
-                domain_id,
-                url: self.url,
-                clock: self.clock,
-                entropy: self.entropy,
-                backends,
-                leeway_seconds: self.leeway_seconds,
-                deletion: RwLock::new(deletion),
-                rules: RwLock::new(Arc::new(rules)),
-                tombstones: Mutex::new(tombstones),
-                cache: KeyCache::new(self.key_cache),
-                locks: KeyLocks::new(),
-                gcm: GcmCounters::default(),
-                time_floor_ms,
-                open_report,
-            }),
+            inner: Arc::new(inner),
         })
     }
 }

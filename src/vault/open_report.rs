@@ -1,6 +1,6 @@
 //! What opening a vault had to mend.
 
-use super::Vault;
+use super::{BackendFinding, Vault};
 use crate::store;
 
 /// What opening a vault met and mended; [`Vault::open_report`] gives it.
@@ -27,6 +27,7 @@ use crate::store;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OpenReport {
     findings: Vec<OpenFinding>,
+    pub(super) backend_findings: Vec<BackendFinding>,
 }
 
 /// Something that opening a vault met and mended.
@@ -55,16 +56,23 @@ pub enum OpenFinding {
 }
 
 impl OpenReport {
-    /// Whether there was nothing to mend.
+    /// Whether there was nothing to mend, and nothing to tell of the backends.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.findings.is_empty()
+        self.findings.is_empty() && self.backend_findings.is_empty()
     }
 
     /// What was mended, in the order in which it was met.
     #[must_use]
     pub fn findings(&self) -> &[OpenFinding] {
         &self.findings
+    }
+
+    /// What was found about the backends, after unfinished calls to them were settled;
+    /// [`Vault::reconcile_backends`] looks again.
+    #[must_use]
+    pub fn backend_findings(&self) -> &[BackendFinding] {
+        &self.backend_findings
     }
 
     /// Whether this is among the findings.
@@ -94,6 +102,7 @@ impl OpenReport {
                 .into_iter()
                 .filter_map(|(met, finding)| met.then_some(finding))
                 .collect(),
+            backend_findings: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keys and versions between the model and the store: sealing, opening, and the changes of a commit.
 
 use super::Inner;
+use super::intents::Destruction;
 use crate::backend::KeyReference;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
@@ -24,6 +25,14 @@ pub(super) fn reference(body: &VersionBody) -> KeyReference<'_> {
     KeyReference::new(body.tag, body.spec, &body.blob)
         .with_public(body.public.as_ref())
         .with_rejection_secret(body.rejection_secret.as_ref())
+}
+
+/// All that goes with a key.
+#[derive(Debug)]
+pub(super) struct Removal {
+    pub(super) object_id: [u8; 16],
+    pub(super) changes: Vec<Change>,
+    pub(super) destruction: Destruction,
 }
 
 impl Inner {
@@ -182,8 +191,9 @@ impl Inner {
     }
 
     /// The removal of a key with all that belongs to it.
-    pub(super) fn remove_key(&self, view: &View<'_>, key: &StoredKey) -> Result<Vec<Change>> {
+    pub(super) fn remove_key(&self, view: &View<'_>, key: &StoredKey) -> Result<Removal> {
         let mut changes = vec![Change::Remove(IndexKey::key_object(key.n))];
+        let mut destruction = Destruction::default();
         let versions = view.versions(key.n)?;
         let counters = view.gcm_counters(key.n)?;
         changes.extend(
@@ -192,7 +202,15 @@ impl Inner {
                 .chain(&counters)
                 .map(|(index, _)| Change::Remove(*index)),
         );
-        Ok(changes)
+        for (index, record) in &versions {
+            let version = self.open_version_record(key, index, record)?;
+            self.note_destruction(version.body, &mut destruction);
+        }
+        Ok(Removal {
+            object_id: key.object.object_id,
+            changes,
+            destruction,
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! New versions: created, imported, rotated; and what they may come after.
 
 use super::Inner;
-use super::lifecycle::GoneKey;
-use super::records::StoredKey;
+use super::intents::Creation;
+use super::records::{Removal, StoredKey};
 use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
@@ -49,6 +49,8 @@ impl Inner {
         }
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().generates(spec) {
+            // One that cannot be reached does nothing, and says why.
+            backend.check()?;
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("the backend {} does not make keys of {spec}", backend.id()),
@@ -79,6 +81,7 @@ impl Inner {
         let spec = material.spec();
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().imports(spec) {
+            backend.check()?;
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
@@ -126,31 +129,37 @@ impl Inner {
         let (tag, label) = (KeyTag::random(&*self.entropy)?, self.label());
         let request = KeyRequest::new(tag, spec, operations, &label)
             .with_backup_allowed(options.backup_allowed);
-        let (blob, public) = make(request)?.into_parts();
-        if blob.expose().len() > KeyBlob::MAX_LENGTH {
-            return Err(Error::new(
-                ErrorKind::BackendRejected,
-                "the backend gave a blob that is longer than a record can hold",
-            ));
-        }
-        let version = NewVersion {
-            body: VersionBody {
-                tag,
-                spec,
-                hsm: backend.is_hardware(),
-                backend: backend.id().clone(),
-                origin,
-                backup_allowed: options.backup_allowed,
-                rejection_secret: self.rejection_secret(spec)?,
-                public,
-                blob,
-            },
-            enabled: options.enabled,
-            validity,
-            operations,
-            tags,
+        let creation = self.begin_creation(backend, vec![tag])?;
+        let complete = |new: NewKey| {
+            let (blob, public) = new.into_parts();
+            if blob.expose().len() > KeyBlob::MAX_LENGTH {
+                return Err(Error::new(
+                    ErrorKind::BackendRejected,
+                    "the backend gave a blob that is longer than a record can hold",
+                ));
+            }
+            let version = NewVersion {
+                body: VersionBody {
+                    tag,
+                    spec,
+                    hsm: backend.is_hardware(),
+                    backend: backend.id().clone(),
+                    origin,
+                    backup_allowed: options.backup_allowed,
+                    rejection_secret: self.rejection_secret(spec)?,
+                    public,
+                    blob,
+                },
+                enabled: options.enabled,
+                validity,
+                operations,
+                tags,
+            };
+            self.add_version(name, version, succession, &creation)
         };
-        self.add_version(name, version, succession)
+        let made = make(request).map_err(Error::from).and_then(complete);
+        self.finish_creation(&creation, matches!(made, Ok(Some(_))));
+        made
     }
 
     pub(super) fn rotate(&self, name: &KeyName) -> Result<KeyBundle> {
@@ -177,6 +186,7 @@ impl Inner {
         }
         let backend = self.backend(&body.backend)?;
         if !backend.capabilities().generates(body.spec) {
+            backend.check()?;
             return Err(Error::bad_parameter(format!(
                 "a key of {} is not generated here; rotate it by importing its successor",
                 body.spec
@@ -207,6 +217,7 @@ impl Inner {
         name: &KeyName,
         mut new: NewVersion,
         succession: Succession,
+        creation: &Creation<'_>,
     ) -> Result<Option<KeyBundle>> {
         let _guard = self.locks.lock(name);
         let now = self.now();
@@ -231,7 +242,7 @@ impl Inner {
             }
             Admission::First { gone } => {
                 if let Some(gone) = gone {
-                    self.commit_purge(name, gone.removal, &gone.object_id, now)?;
+                    self.commit_purge(name, gone, now)?;
                 }
                 (self.new_key(name, id, now)?, 1)
             }
@@ -259,7 +270,8 @@ impl Inner {
             },
             body,
         };
-        let changes = vec![self.put_version(&key, &record)?, self.put_key(&key)?];
+        let mut changes = vec![self.put_version(&key, &record)?, self.put_key(&key)?];
+        changes.extend(creation.end());
         self.commit(name, changes)?;
         Ok(Some(self.bundle(&key.object, record)))
     }
@@ -358,7 +370,7 @@ enum Admission {
         newest: Box<VersionRecord>,
     },
     /// The name is free, perhaps after a purge that is due.
-    First { gone: Option<GoneKey> },
+    First { gone: Option<Removal> },
 }
 
 impl Admission {

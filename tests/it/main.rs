@@ -15,6 +15,7 @@ mod conformance;
 mod crash;
 mod cross_check;
 mod golden;
+mod held_keys;
 mod image;
 mod marker_scan;
 mod model;

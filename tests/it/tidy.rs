@@ -24,6 +24,7 @@ const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["sled"], &["store"]),
     (&["rustix"], &["store"]),
     (&["bincode"], &["format"]),
+    (&["crc32fast"], &["store"]),
     (&["getrandom"], &["env"]),
     (&["cryptoki", "cryptoki_sys"], &["backend::pkcs11"]),
     (

@@ -9,6 +9,7 @@ use super::error::{ErrorClass, TokenError, TokenResult};
 use super::gate::Permit;
 use super::mechanism::{Mechanism, Ulong};
 use super::module::{Module, ModuleSession};
+use super::objects::HandleCache;
 use super::pool::{Attachment, Pool};
 use super::raw::{Functions, ObjectHandle};
 use super::template::Template;
@@ -18,8 +19,9 @@ use crate::secret::SecretBytes;
 /// A session that is logged in, for one caller. It goes back to the pool only when its work went well.
 #[derive(Debug)]
 pub(super) struct Lease<'a> {
-    module: &'a Module,
+    module: &'a Arc<Module>,
     pool: &'a Pool,
+    handles: &'a HandleCache,
     /// There until it is dropped.
     session: Option<ModuleSession>,
     attachment: Arc<Attachment>,
@@ -31,15 +33,17 @@ pub(super) struct Lease<'a> {
 
 impl<'a> Lease<'a> {
     pub(super) fn new(
-        module: &'a Module,
+        module: &'a Arc<Module>,
         permit: Permit<'a>,
         pool: &'a Pool,
+        handles: &'a HandleCache,
         session: ModuleSession,
         attachment: Arc<Attachment>,
     ) -> Self {
         Self {
             module,
             pool,
+            handles,
             session: Some(session),
             attachment,
             epoch: module.epoch(),
@@ -52,11 +56,16 @@ impl<'a> Lease<'a> {
         self.keep = true;
     }
 
+    /// The handles of the token's objects that are known.
+    pub(super) fn handles(&self) -> &'a HandleCache {
+        self.handles
+    }
+
     pub(super) fn attachment(&self) -> &Attachment {
         &self.attachment
     }
 
-    pub(super) fn module(&self) -> &'a Module {
+    pub(super) fn module(&self) -> &'a Arc<Module> {
         self.module
     }
 
@@ -162,6 +171,18 @@ impl<'a> Lease<'a> {
     ) -> TokenResult<SecretBytes> {
         self.functions()
             .decrypt(self.session(), mechanism, key, data, capacity)
+    }
+
+    /// Into a buffer that is as long as the longest plaintext; gives how much of it was filled.
+    pub(super) fn decrypt_into(
+        &self,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+        buffer: &mut [u8],
+    ) -> TokenResult<usize> {
+        self.functions()
+            .decrypt_into(self.session(), mechanism, key, data, buffer)
     }
 
     /// `capacity` is the most that the wrapped key can have.

@@ -15,19 +15,40 @@ use crate::secret::{Pin, SecretBytes};
 /// How many different refused PINs are remembered; after that no PIN is tried any more.
 const MOST_REFUSED: usize = 8;
 
-/// Where the PIN comes from. It is asked for at logins only.
+/// Where a token's PIN comes from. It is asked for at logins only.
 #[derive(Clone)]
-pub(super) enum PinSource {
+pub struct PinSource {
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
     Value(Arc<Pin>),
     Callback(Arc<dyn Fn() -> BackendResult<Pin> + Send + Sync>),
 }
 
 impl PinSource {
+    /// This PIN, which is kept, for logins after the token was lost, and wiped with the backend.
+    #[must_use]
+    pub fn value(pin: Pin) -> Self {
+        Self {
+            kind: Kind::Value(Arc::new(pin)),
+        }
+    }
+
+    /// Asks `callback` at each login; nothing is kept.
+    #[must_use]
+    pub fn callback(callback: impl Fn() -> BackendResult<Pin> + Send + Sync + 'static) -> Self {
+        Self {
+            kind: Kind::Callback(Arc::new(callback)),
+        }
+    }
+
     /// Gives the PIN to `use_pin`.
     pub(super) fn with<T>(&self, use_pin: impl FnOnce(&Pin) -> TokenResult<T>) -> TokenResult<T> {
-        match self {
-            Self::Value(pin) => use_pin(pin),
-            Self::Callback(ask) => {
+        match &self.kind {
+            Kind::Value(pin) => use_pin(pin),
+            Kind::Callback(ask) => {
                 let pin = ask().map_err(|error| {
                     TokenError::with_detail(
                         ErrorClass::Authentication,
@@ -43,9 +64,9 @@ impl PinSource {
 
 impl fmt::Debug for PinSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Value(_) => "PinSource::Value(..)",
-            Self::Callback(_) => "PinSource::Callback(..)",
+        f.write_str(match self.kind {
+            Kind::Value(_) => "PinSource::value(..)",
+            Kind::Callback(_) => "PinSource::callback(..)",
         })
     }
 }

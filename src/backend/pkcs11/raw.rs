@@ -253,6 +253,37 @@ impl Functions {
     }
 
     /// The plaintext; every buffer that held it is wiped, also after an error.
+    /// Into a buffer of fixed length, which the answer must fit; gives the length of the answer.
+    pub(super) fn decrypt_into(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+        output: &mut [u8],
+    ) -> TokenResult<usize> {
+        let initialize = function!(self, C_DecryptInit);
+        let decrypt = function!(self, C_Decrypt);
+        let mut length = ulong(output.len());
+        let code = mechanism.with(|mechanism| {
+            // SAFETY: the mechanism and its parameters live until the operation is over.
+            let code = unsafe { initialize(session.handle(), mechanism, key.0) };
+            TokenError::check(code, "C_DecryptInit")?;
+            // SAFETY: `data` is only read; `output` has room for `length` bytes.
+            Ok(unsafe {
+                decrypt(
+                    session.handle(),
+                    pointer(data),
+                    ulong(data.len()),
+                    output.as_mut_ptr(),
+                    &raw mut length,
+                )
+            })
+        })?;
+        TokenError::check(code, "C_Decrypt")?;
+        bounded(length, output.len(), "C_Decrypt")
+    }
+
     pub(super) fn decrypt(
         &self,
         session: &Session,

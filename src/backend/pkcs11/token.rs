@@ -21,9 +21,11 @@ static OWNERS: AtomicU64 = AtomicU64::new(0);
 
 /// How a token is recognised. Never by its slot, whose number changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TokenSelector {
+#[non_exhaustive]
+pub enum TokenSelector {
+    /// By its serial number, which nothing changes.
     Serial(String),
-    /// Taken only while one token alone has it.
+    /// By its label, while one token alone has it.
     Label(String),
 }
 
@@ -207,11 +209,25 @@ impl Token {
             let permit = module.enter(self.pool.timeout())?;
             match self.pool.turn(module.generation())? {
                 Turn::Use(session, attachment) => {
-                    return Ok(Lease::new(module, permit, &self.pool, session, attachment));
+                    return Ok(Lease::new(
+                        module,
+                        permit,
+                        &self.pool,
+                        &self.handles,
+                        session,
+                        attachment,
+                    ));
                 }
                 Turn::Open(attachment) => match module.open_session(attachment.slot) {
                     Ok(session) => {
-                        return Ok(Lease::new(module, permit, &self.pool, session, attachment));
+                        return Ok(Lease::new(
+                            module,
+                            permit,
+                            &self.pool,
+                            &self.handles,
+                            session,
+                            attachment,
+                        ));
                     }
                     Err(mut error) => {
                         let wait = self.pool.not_opened(&attachment, &error);

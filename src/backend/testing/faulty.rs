@@ -112,8 +112,8 @@ impl<B: KeyBackend> KeyBackend for FaultyBackend<B> {
         self.inner.is_hardware()
     }
 
-    fn holds_keys(&self) -> bool {
-        self.inner.holds_keys()
+    fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
+        self.inner.holds_keys(blob)
     }
 
     fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {

@@ -3,8 +3,10 @@
 
 mod clock;
 mod conformance;
+mod device;
 mod faulty;
 
 pub use self::clock::FakeClock;
 pub use self::conformance::{ConformanceReport, check_conformance};
+pub use self::device::MemoryDevice;
 pub use self::faulty::{Fault, FaultyBackend};

@@ -14,6 +14,7 @@ mod faults;
 mod files;
 mod marker;
 mod power_cuts;
+mod spare;
 mod tampering;
 mod use_cases;
 

@@ -431,7 +431,8 @@ pub(super) fn within<T: Send + 'static>(
     }
 }
 
-/// Runs the cases on two threads, each with a directory of its own.
+/// Runs the cases on two threads, each with a directory of its own. Each case has to give an answer in time,
+/// however many there are.
 pub(super) fn in_parallel<C: Send + Sync + Clone + std::fmt::Debug + 'static>(
     cases: Vec<C>,
     judge: impl Fn(&Path, &C) + Send + Sync + Clone + 'static,
@@ -442,18 +443,27 @@ pub(super) fn in_parallel<C: Send + Sync + Clone + std::fmt::Debug + 'static>(
         .into_iter()
         .map(|half| {
             let judge = judge.clone();
-            std::thread::spawn(move || {
-                within("a share of the cases", move || {
-                    let directory = scratch();
-                    let path = directory.path().join("vault");
-                    for case in &half {
-                        judge(&path, case);
-                    }
-                });
-            })
+            let (done, answers) = mpsc::channel();
+            let worker = std::thread::spawn(move || {
+                let directory = scratch();
+                let path = directory.path().join("vault");
+                for case in &half {
+                    judge(&path, case);
+                    let _ = done.send(format!("{case:?}"));
+                }
+            });
+            (worker, answers)
         })
         .collect();
-    for worker in workers {
+    for (worker, answers) in workers {
+        let mut last = "the beginning".to_owned();
+        loop {
+            match answers.recv_timeout(Duration::from_secs(300)) {
+                Ok(case) => last = case,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("no answer after {last}"),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
         if let Err(panic) = worker.join() {
             std::panic::resume_unwind(panic);
         }

@@ -8,7 +8,7 @@ use rsa::{BoxedUint, Oaep, Pkcs1v15Encrypt, Pss, RsaPrivateKey};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
-use self::public::{Scheme, exponent, pkcs1_v15};
+use self::public::exponent;
 use super::random::with_random;
 use crate::crypto::limits::check_absent;
 use crate::crypto::{CryptoError, CryptoKey, CryptoResult};
@@ -26,7 +26,7 @@ mod public;
 pub(super) use generate::generate;
 #[cfg(test)]
 pub(super) use generate::material_of;
-pub(in crate::crypto) use public::{RsaPadding, RsaPublicKey};
+pub(in crate::crypto) use public::{RsaPadding, RsaPublicKey, Scheme, pkcs1_v15};
 
 /// A private key with its CRT values computed. The crate checks every CRT result against the public
 /// key before it gives it out.

@@ -150,13 +150,13 @@ impl RsaPadding {
 
 /// A signature scheme with its hash; PKCS#1 v1.5 without one pads the value itself.
 #[derive(Clone, Copy)]
-pub(super) enum Scheme {
+pub(in crate::crypto) enum Scheme {
     Pkcs1V15(Option<HashAlgorithm>),
     Pss(HashAlgorithm),
 }
 
 impl Scheme {
-    pub(super) const fn of(algorithm: SignatureAlgorithm) -> Option<Self> {
+    pub(in crate::crypto) const fn of(algorithm: SignatureAlgorithm) -> Option<Self> {
         match algorithm {
             SignatureAlgorithm::Rs256 => Some(Self::Pkcs1V15(Some(HashAlgorithm::Sha256))),
             SignatureAlgorithm::Rs384 => Some(Self::Pkcs1V15(Some(HashAlgorithm::Sha384))),
@@ -169,7 +169,7 @@ impl Scheme {
         }
     }
 
-    pub(super) fn check(
+    pub(in crate::crypto) fn check(
         self,
         algorithm: SignatureAlgorithm,
         size: RsaKeySize,
@@ -195,7 +195,7 @@ const DIGEST_INFO_SHA384: [u8; 19] =
 const DIGEST_INFO_SHA512: [u8; 19] =
     *b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40";
 
-pub(super) fn pkcs1_v15(hash: Option<HashAlgorithm>) -> Pkcs1v15Sign {
+pub(in crate::crypto) fn pkcs1_v15(hash: Option<HashAlgorithm>) -> Pkcs1v15Sign {
     let prefix: &[u8] = match hash {
         None => &[],
         Some(HashAlgorithm::Sha256) => &DIGEST_INFO_SHA256,

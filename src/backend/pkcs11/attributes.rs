@@ -1,0 +1,403 @@
+//! The attributes that keys are made with.
+
+use cryptoki_sys::{
+    CK_ATTRIBUTE_TYPE, CKA_ALLOWED_MECHANISMS, CKA_CLASS, CKA_COEFFICIENT, CKA_DECRYPT, CKA_DERIVE,
+    CKA_EC_PARAMS, CKA_EC_POINT, CKA_ENCRYPT, CKA_EXPONENT_1, CKA_EXPONENT_2, CKA_EXTRACTABLE,
+    CKA_ID, CKA_KEY_TYPE, CKA_LABEL, CKA_MODULUS, CKA_MODULUS_BITS, CKA_PRIME_1, CKA_PRIME_2,
+    CKA_PRIVATE, CKA_PRIVATE_EXPONENT, CKA_PUBLIC_EXPONENT, CKA_SENSITIVE, CKA_SIGN, CKA_TOKEN,
+    CKA_UNWRAP, CKA_VALUE, CKA_VALUE_LEN, CKA_VERIFY, CKA_WRAP, CKA_WRAP_WITH_TRUSTED, CKK_AES,
+    CKK_EC, CKK_GENERIC_SECRET, CKK_RSA, CKO_PRIVATE_KEY, CKO_SECRET_KEY,
+};
+
+use super::error::{ErrorClass, TokenError, TokenResult};
+use super::lease::Lease;
+use super::mechanism::{Ulong, ulong};
+use super::raw::ObjectHandle;
+use super::routes::{Route, Usage};
+use super::template::Template;
+use crate::crypto::public_key::PublicKey;
+use crate::model::algorithm::CryptoOperation;
+use crate::model::key::{KeyTag, VaultLabel};
+use crate::model::material::{KeyMaterial, MaterialParts, PublicParts};
+use crate::model::operation::KeyOperations;
+use crate::model::spec::{Curve, RsaKeySize};
+use crate::secret::SecretBytes;
+
+/// The longest MAC that a token makes: its HMAC keys are padded with zeros to this length, which changes no MAC.
+pub(super) const MAC_KEY_LENGTH: usize = 64;
+
+/// The end of the label of a key that is not confirmed.
+const PROVISIONAL: &str = "/new";
+
+/// The id of the MAC value of a symmetric key.
+pub(super) fn mac_tag(tag: KeyTag) -> KeyTag {
+    KeyTag::from_bytes(tag.as_bytes().map(|byte| !byte))
+}
+
+pub(super) fn provisional_label(label: &VaultLabel, tag: KeyTag) -> String {
+    format!("{}{PROVISIONAL}", label.of_key(tag))
+}
+
+/// The label of a confirmed key, if this is the label of a provisional one.
+pub(super) fn confirmed_label(label: &str) -> Option<&str> {
+    label.strip_suffix(PROVISIONAL)
+}
+
+/// The tag of a key of this vault, and whether it is provisional.
+pub(super) fn tag_in_label(vault: &VaultLabel, label: &str) -> Option<(KeyTag, bool)> {
+    let rest = label.strip_prefix(&vault.to_string())?.strip_prefix('/')?;
+    let confirmed = confirmed_label(rest);
+    let digits = confirmed.unwrap_or(rest);
+    if digits.len() != 32 || !digits.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some((KeyTag::from_bytes(bytes), confirmed.is_some()))
+}
+
+/// What a private or secret key may do in the token: exactly what the routes of its operations need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Permissions {
+    sign: bool,
+    encrypt: bool,
+    decrypt: bool,
+    wrap: bool,
+    unwrap: bool,
+    mechanisms: Vec<Ulong>,
+}
+
+impl Permissions {
+    /// For the operations, among the routes of the key's kind that `select` picks.
+    pub(super) fn new(
+        routes: &[(CryptoOperation, Route)],
+        operations: KeyOperations,
+        select: impl Fn(Route) -> bool,
+    ) -> Self {
+        let mut permissions = Self::default();
+        for (operation, route) in routes {
+            if !operations.contains(operation.operation()) || !select(*route) {
+                continue;
+            }
+            match route.usage(*operation) {
+                Some(Usage::Sign) => permissions.sign = true,
+                Some(Usage::Encrypt) => permissions.encrypt = true,
+                Some(Usage::Decrypt) => permissions.decrypt = true,
+                Some(Usage::Wrap) => permissions.wrap = true,
+                Some(Usage::Unwrap) => permissions.unwrap = true,
+                None => {}
+            }
+            if let Some(mechanism) = route.mechanism(*operation)
+                && !permissions.mechanisms.contains(&mechanism)
+            {
+                permissions.mechanisms.push(mechanism);
+            }
+        }
+        permissions
+    }
+
+    /// These, with whatever mechanism.
+    pub(super) fn some(usages: &[Usage]) -> Self {
+        Self {
+            sign: usages.contains(&Usage::Sign),
+            encrypt: usages.contains(&Usage::Encrypt),
+            decrypt: usages.contains(&Usage::Decrypt),
+            wrap: usages.contains(&Usage::Wrap),
+            unwrap: usages.contains(&Usage::Unwrap),
+            mechanisms: Vec::new(),
+        }
+    }
+}
+
+/// Where an object is kept and who may take it out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Custody<'a> {
+    /// For an object of the token its id and label; without one it is the session's.
+    pub(super) named: Option<(&'a KeyTag, &'a str)>,
+    /// Whether the token may wrap it.
+    pub(super) extractable: bool,
+    /// Then only under a key that the security officer trusts.
+    pub(super) trusted_only: bool,
+    /// Whether the token honours CKA_ALLOWED_MECHANISMS.
+    pub(super) limit_mechanisms: bool,
+}
+
+impl Custody<'_> {
+    /// An object of a session, for probes.
+    pub(super) const PROBE: Self = Self {
+        named: None,
+        extractable: false,
+        trusted_only: false,
+        limit_mechanisms: false,
+    };
+}
+
+/// What all private and secret keys have: sensitive, private, and no use that is not wanted.
+fn guarded<'a>(
+    template: Template<'a>,
+    custody: &Custody<'a>,
+    permissions: &Permissions,
+) -> Template<'a> {
+    let mut template = template
+        .bool(CKA_TOKEN, custody.named.is_some())
+        .bool(CKA_PRIVATE, true)
+        .bool(CKA_SENSITIVE, true)
+        .bool(CKA_EXTRACTABLE, custody.extractable)
+        .bool(CKA_DERIVE, false)
+        .bool(CKA_SIGN, permissions.sign)
+        .bool(CKA_DECRYPT, permissions.decrypt)
+        .bool(CKA_UNWRAP, permissions.unwrap);
+    if let Some((tag, label)) = custody.named {
+        template = template
+            .bytes(CKA_ID, tag.as_bytes())
+            .bytes(CKA_LABEL, label.as_bytes());
+    }
+    if custody.trusted_only {
+        template = template.bool(CKA_WRAP_WITH_TRUSTED, true);
+    }
+    if custody.limit_mechanisms && !permissions.mechanisms.is_empty() {
+        template = template.ulongs(CKA_ALLOWED_MECHANISMS, permissions.mechanisms.clone());
+    }
+    template
+}
+
+fn secret<'a>(key_type: Ulong, custody: &Custody<'a>, permissions: &Permissions) -> Template<'a> {
+    let template = Template::new()
+        .ulong(CKA_CLASS, CKO_SECRET_KEY)
+        .ulong(CKA_KEY_TYPE, key_type);
+    guarded(template, custody, permissions)
+        .bool(CKA_ENCRYPT, permissions.encrypt)
+        .bool(CKA_WRAP, permissions.wrap)
+        // A MAC is verified by making it again.
+        .bool(CKA_VERIFY, false)
+}
+
+/// For C_GenerateKey and C_UnwrapKey of an AES key.
+pub(super) fn aes_key<'a>(
+    length: Option<usize>,
+    custody: &Custody<'a>,
+    permissions: &Permissions,
+) -> Template<'a> {
+    let template = secret(CKK_AES, custody, permissions);
+    match length {
+        Some(length) => template.ulong(CKA_VALUE_LEN, ulong(length)),
+        None => template,
+    }
+}
+
+/// For C_GenerateKey and C_UnwrapKey of an HMAC key.
+pub(super) fn mac_key<'a>(
+    length: Option<usize>,
+    custody: &Custody<'a>,
+    permissions: &Permissions,
+) -> Template<'a> {
+    let template = secret(CKK_GENERIC_SECRET, custody, permissions);
+    match length {
+        Some(length) => template.ulong(CKA_VALUE_LEN, ulong(length)),
+        None => template,
+    }
+}
+
+/// The public half of a pair that is generated: it lives as long as the session, because the records keep the
+/// public key.
+pub(super) fn rsa_public(size: RsaKeySize, exponent: u64) -> Template<'static> {
+    let exponent = exponent.to_be_bytes();
+    let start = exponent.iter().position(|byte| *byte != 0).unwrap_or(7);
+    Template::new()
+        .bool(CKA_TOKEN, false)
+        .bool(CKA_PRIVATE, false)
+        .bool(CKA_VERIFY, true)
+        .ulong(CKA_MODULUS_BITS, Ulong::from(size.bits()))
+        .owned(CKA_PUBLIC_EXPONENT, exponent[start..].to_vec())
+}
+
+pub(super) fn ec_public(curve: Curve) -> Template<'static> {
+    Template::new()
+        .bool(CKA_TOKEN, false)
+        .bool(CKA_PRIVATE, false)
+        .bool(CKA_VERIFY, true)
+        .bytes(CKA_EC_PARAMS, curve_oid(curve))
+}
+
+/// The private half of a pair that is generated, and for C_UnwrapKey.
+pub(super) fn private_key<'a>(
+    class: Option<Ulong>,
+    custody: &Custody<'a>,
+    permissions: &Permissions,
+) -> Template<'a> {
+    let template = match class {
+        Some(key_type) => Template::new()
+            .ulong(CKA_CLASS, CKO_PRIVATE_KEY)
+            .ulong(CKA_KEY_TYPE, key_type),
+        None => Template::new(),
+    };
+    guarded(template, custody, permissions)
+}
+
+/// The key type of an unwrapped private key.
+pub(super) fn private_key_type(public: &PublicParts) -> Ulong {
+    match public {
+        PublicParts::Rsa { .. } => CKK_RSA,
+        PublicParts::Ec { .. } => CKK_EC,
+    }
+}
+
+/// For C_CreateObject. The value is copied once, into the template, which wipes it.
+pub(super) fn imported<'a>(
+    material: &'a KeyMaterial,
+    as_mac: bool,
+    custody: &Custody<'a>,
+    permissions: &Permissions,
+) -> Template<'a> {
+    let copy = |secret: &SecretBytes| SecretBytes::copied_from(secret.expose());
+    match &material.parts {
+        MaterialParts::Rsa(rsa) => private_key(Some(CKK_RSA), custody, permissions)
+            .bytes(CKA_MODULUS, &rsa.n)
+            .bytes(CKA_PUBLIC_EXPONENT, &rsa.e)
+            .secret(CKA_PRIVATE_EXPONENT, copy(&rsa.d))
+            .secret(CKA_PRIME_1, copy(&rsa.p))
+            .secret(CKA_PRIME_2, copy(&rsa.q))
+            .secret(CKA_EXPONENT_1, copy(&rsa.dp))
+            .secret(CKA_EXPONENT_2, copy(&rsa.dq))
+            .secret(CKA_COEFFICIENT, copy(&rsa.qi)),
+        MaterialParts::Ec(ec) => private_key(Some(CKK_EC), custody, permissions)
+            .bytes(CKA_EC_PARAMS, curve_oid(ec.curve))
+            .secret(CKA_VALUE, copy(&ec.d)),
+        MaterialParts::Oct { key, .. } if as_mac => {
+            let padded = SecretBytes::filled_with(MAC_KEY_LENGTH, |bytes| {
+                bytes[..key.len()].copy_from_slice(key.expose());
+                TokenResult::Ok(())
+            });
+            let template = mac_key(None, custody, permissions);
+            match padded {
+                Ok(padded) => template.secret(CKA_VALUE, padded),
+                Err(_) => template,
+            }
+        }
+        MaterialParts::Oct { key, .. } => {
+            aes_key(None, custody, permissions).secret(CKA_VALUE, copy(key))
+        }
+    }
+}
+
+/// The public key of a pair that was generated.
+pub(super) fn public_parts(
+    lease: &Lease<'_>,
+    public: ObjectHandle,
+    curve: Option<Curve>,
+) -> TokenResult<PublicParts> {
+    let attribute = |attribute: CK_ATTRIBUTE_TYPE| {
+        lease.get_attribute(public, attribute)?.ok_or_else(|| {
+            TokenError::with_detail(
+                ErrorClass::Device,
+                "C_GetAttributeValue",
+                "the token does not show the public key that it generated",
+            )
+        })
+    };
+    let unusable = || {
+        TokenError::with_detail(
+            ErrorClass::Device,
+            "C_GetAttributeValue",
+            "the token generated a public key that is none",
+        )
+    };
+    let parts = match curve {
+        None => PublicParts::Rsa {
+            n: trimmed(attribute(CKA_MODULUS)?),
+            e: trimmed(attribute(CKA_PUBLIC_EXPONENT)?),
+        },
+        Some(curve) => {
+            let encoded = attribute(CKA_EC_POINT)?;
+            let (x, y) = point(curve, &encoded).ok_or_else(unusable)?;
+            PublicParts::Ec { curve, x, y }
+        }
+    };
+    // On the curve, of a size that is supported.
+    PublicKey::from_parts(&parts).map_err(|_| unusable())?;
+    Ok(parts)
+}
+
+fn trimmed(mut number: Vec<u8>) -> Vec<u8> {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.drain(..zeros.min(number.len()));
+    number
+}
+
+/// An uncompressed point, bare or in an OCTET STRING as the standard has it.
+fn point(curve: Curve, encoded: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let length = curve.field_length();
+    // The last bytes are the point either way.
+    let start = encoded.len().checked_sub(2 * length + 1)?;
+    let (wrapping, bare) = encoded.split_at(start);
+    let sound = match wrapping {
+        [] => true,
+        [0x04, rest @ ..] => rest.len() <= 2,
+        _ => false,
+    };
+    let (form, coordinates) = bare.split_first()?;
+    let (x, y) = coordinates.split_at(length);
+    (sound && *form == 0x04).then(|| (x.to_vec(), y.to_vec()))
+}
+
+/// The named curve as DER.
+pub(super) const fn curve_oid(curve: Curve) -> &'static [u8] {
+    match curve {
+        Curve::P256 => b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07",
+        Curve::P384 => b"\x06\x05\x2b\x81\x04\x00\x22",
+        Curve::P521 => b"\x06\x05\x2b\x81\x04\x00\x23",
+        Curve::P256K => b"\x06\x05\x2b\x81\x04\x00\x0a",
+    }
+}
+
+/// All private and secret keys.
+pub(super) fn key_classes() -> [Template<'static>; 2] {
+    [CKO_PRIVATE_KEY, CKO_SECRET_KEY].map(|class| Template::new().ulong(CKA_CLASS, class))
+}
+
+/// Every object with this id.
+pub(super) fn with_id(tag: &KeyTag) -> Template<'_> {
+    Template::new().bytes(CKA_ID, tag.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_give_back_the_tag_and_whether_it_is_confirmed() {
+        let vault = VaultLabel::from_bytes([0xab; 8]);
+        let other = VaultLabel::from_bytes([0xac; 8]);
+        let tag = KeyTag::from_bytes(*b"0123456789abcdef");
+        let provisional = provisional_label(&vault, tag);
+        assert_eq!(tag_in_label(&vault, &provisional), Some((tag, true)));
+        let confirmed = confirmed_label(&provisional).unwrap();
+        assert_eq!(tag_in_label(&vault, confirmed), Some((tag, false)));
+        assert_eq!(confirmed, vault.of_key(tag));
+        assert_eq!(tag_in_label(&other, confirmed), None);
+        for foreign in ["", "strongroom/", "strongroom/abababababababab/", "a/b/new"] {
+            assert_eq!(tag_in_label(&vault, foreign), None);
+        }
+        assert_eq!(
+            tag_in_label(&vault, &format!("{vault}/{}", "é".repeat(16))),
+            None
+        );
+    }
+
+    #[test]
+    fn points_are_read_bare_and_wrapped_and_nothing_else_is() {
+        let mut bare = vec![4];
+        bare.extend([1; 32]);
+        bare.extend([2; 32]);
+        let wrapped = [&[4, 65], &bare[..]].concat();
+        let expected = Some((vec![1; 32], vec![2; 32]));
+        assert_eq!(point(Curve::P256, &bare), expected);
+        assert_eq!(point(Curve::P256, &wrapped), expected);
+        assert_eq!(point(Curve::P256, &wrapped[..wrapped.len() - 1]), None);
+        assert_eq!(point(Curve::P256, &[]), None);
+        bare[0] = 2;
+        assert_eq!(point(Curve::P256, &bare), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! An opened key of a token.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::attributes::mac_tag;
+use super::connection::Connection;
+use super::error::TokenResult;
+use super::lease::Lease;
+use super::objects::{ObjectClass, with_object};
+use super::operations::{
+    RsaOpening, Signing, check_key_to_wrap, decrypt, encrypt, unwrap_key, wrap_key,
+};
+use super::raw::ObjectHandle;
+use super::routes::Route;
+use super::token::Retry;
+use super::unwrapped::UnwrappedKey;
+use crate::backend::{
+    BackendError, BackendErrorKind, BackendResult, Encrypted, KeyHandle, KeyReference,
+};
+use crate::crypto::public_key::PublicKey;
+use crate::format::token_key::{Keeping, TokenKey};
+use crate::model::algorithm::{
+    CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
+};
+use crate::model::key::KeyTag;
+use crate::model::spec::{KeyFamily, KeySpec, RsaKeySize};
+use crate::secret::SecretBytes;
+
+/// The value of a key that an operation works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    Main,
+    Mac,
+}
+
+pub(super) struct TokenKeyHandle {
+    connection: Arc<Connection>,
+    tag: KeyTag,
+    spec: KeySpec,
+    public: Option<PublicKey>,
+    rejection_secret: Option<SecretBytes>,
+    serial: String,
+    source: Source,
+    verify_after_sign: bool,
+}
+
+enum Source {
+    /// Objects of the token.
+    Resident,
+    Wrapped(UnwrappedKey),
+}
+
+impl TokenKeyHandle {
+    /// Without asking the token: what needs only the public key works without it.
+    ///
+    /// Errors: `InvalidInput` for a blob that no such backend made.
+    pub(super) fn open(
+        connection: &Arc<Connection>,
+        key: &KeyReference<'_>,
+        verify_after_sign: bool,
+    ) -> BackendResult<Self> {
+        let blob = TokenKey::decode(key.blob.expose()).ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::InvalidInput,
+                "the record of the key was not written by a PKCS#11 backend",
+            )
+        })?;
+        let public = key
+            .public
+            .map(PublicKey::from_parts)
+            .transpose()
+            .map_err(|error| {
+                BackendError::new(BackendErrorKind::InvalidInput, error.to_string())
+            })?;
+        if public.is_none() != (key.spec.family() == KeyFamily::Oct) {
+            return Err(BackendError::new(
+                BackendErrorKind::InvalidInput,
+                "the record of the key lacks its public part",
+            ));
+        }
+        Ok(Self {
+            connection: Arc::clone(connection),
+            tag: key.tag,
+            spec: key.spec,
+            source: match blob.keeping {
+                Keeping::Resident => Source::Resident,
+                Keeping::Wrapped(wrapped) => {
+                    Source::Wrapped(UnwrappedKey::new(key.tag, key.spec, blob.usage, wrapped))
+                }
+            },
+            public,
+            rejection_secret: key
+                .rejection_secret
+                .map(|secret| SecretBytes::copied_from(secret.expose())),
+            serial: blob.serial,
+            verify_after_sign,
+        })
+    }
+
+    fn route(&self, operation: CryptoOperation) -> BackendResult<Route> {
+        let profile = self.connection.profile()?;
+        self.connection.require_serial(&self.serial)?;
+        profile
+            .routes
+            .find(self.spec, operation)
+            .filter(|route| *route != Route::Public)
+            .ok_or_else(|| BackendErrorKind::Unsupported.into())
+    }
+
+    fn with_value<T>(
+        &self,
+        value: Value,
+        work: impl FnMut(&Lease<'_>, ObjectHandle) -> TokenResult<T>,
+    ) -> BackendResult<T> {
+        let token = self.connection.token();
+        let result = match &self.source {
+            Source::Resident => {
+                let class = match self.spec.family() {
+                    KeyFamily::Rsa | KeyFamily::Ec => ObjectClass::Private,
+                    KeyFamily::Oct => ObjectClass::Secret,
+                };
+                let id = match value {
+                    Value::Main => self.tag,
+                    Value::Mac => mac_tag(self.tag),
+                };
+                with_object(token, Retry::Safe, id, class, work)
+            }
+            Source::Wrapped(key) => self.connection.unwrapped().with(
+                &self.connection,
+                key,
+                self.public.as_ref().map(PublicKey::parts),
+                value,
+                work,
+            ),
+        };
+        Ok(result?)
+    }
+
+    fn rsa_size(&self) -> BackendResult<RsaKeySize> {
+        match self.spec {
+            KeySpec::Rsa(size) => Ok(size),
+            _ => Err(BackendErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn open_rsa(
+        &self,
+        route: Route,
+        algorithm: &str,
+        ciphertext: &[u8],
+    ) -> BackendResult<SecretBytes> {
+        let public = self
+            .public
+            .as_ref()
+            .ok_or(BackendErrorKind::Unsupported)?
+            .parts();
+        let opening = RsaOpening::new(
+            route,
+            public,
+            self.rsa_size()?,
+            algorithm,
+            ciphertext,
+            self.rejection_secret.as_ref(),
+        )?;
+        self.with_value(Value::Main, |lease, key| opening.run(lease, key))
+    }
+}
+
+impl fmt::Debug for TokenKeyHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenKeyHandle")
+            .field("tag", &self.tag)
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KeyHandle for TokenKeyHandle {
+    fn spec(&self) -> KeySpec {
+        self.spec
+    }
+
+    fn public_key(&self) -> Option<&PublicKey> {
+        self.public.as_ref()
+    }
+
+    fn sign(&self, algorithm: SignatureAlgorithm, digest: &[u8]) -> BackendResult<Vec<u8>> {
+        let route = self.route(CryptoOperation::Sign(algorithm))?;
+        let signing = Signing::new(route, self.spec, algorithm, digest)?;
+        let value = if route.is_mac() {
+            Value::Mac
+        } else {
+            Value::Main
+        };
+        let signature = self.with_value(value, |lease, key| signing.run(lease, key))?;
+        if self.verify_after_sign
+            && let Some(public) = &self.public
+        {
+            public
+                .verify(algorithm, digest, &signature)
+                .map_err(|_| wrong_signature())?;
+        }
+        Ok(signature)
+    }
+
+    fn verify(&self, algorithm: SignatureAlgorithm, data: &[u8], mac: &[u8]) -> BackendResult<()> {
+        if self.public.is_some() {
+            return Err(BackendErrorKind::Unsupported.into());
+        }
+        let expected = SecretBytes::from(self.sign(algorithm, data)?);
+        // Compared in constant time.
+        if expected == SecretBytes::copied_from(mac) {
+            Ok(())
+        } else {
+            Err(BackendErrorKind::InvalidSignature.into())
+        }
+    }
+
+    fn encrypt(
+        &self,
+        algorithm: EncryptionAlgorithm,
+        plaintext: &[u8],
+        iv: &[u8],
+        aad: &[u8],
+    ) -> BackendResult<Encrypted> {
+        let route = self.route(CryptoOperation::Encrypt(algorithm))?;
+        let mode = algorithm.aes_mode().ok_or(BackendErrorKind::Unsupported)?;
+        if route == Route::Cbc && !plaintext.len().is_multiple_of(16) {
+            return Err(BackendError::new(
+                BackendErrorKind::InvalidInput,
+                format!("{algorithm} needs a whole number of 16-byte blocks"),
+            ));
+        }
+        self.with_value(Value::Main, |lease, key| {
+            encrypt(lease, key, mode, plaintext, iv, aad)
+        })
+    }
+
+    fn decrypt(
+        &self,
+        algorithm: EncryptionAlgorithm,
+        ciphertext: &[u8],
+        iv: &[u8],
+        aad: &[u8],
+        tag: &[u8],
+    ) -> BackendResult<SecretBytes> {
+        let route = self.route(CryptoOperation::Decrypt(algorithm))?;
+        let Some(mode) = algorithm.aes_mode() else {
+            return self.open_rsa(route, algorithm.as_str(), ciphertext);
+        };
+        let whole = ciphertext.len().is_multiple_of(16);
+        let fits = match route {
+            Route::Cbc => whole,
+            Route::CbcPad => whole && !ciphertext.is_empty(),
+            _ => true,
+        };
+        if !fits {
+            return Err(BackendErrorKind::DecryptFailed.into());
+        }
+        self.with_value(Value::Main, |lease, key| {
+            decrypt(lease, key, mode, ciphertext, iv, aad, tag)
+        })
+    }
+
+    fn wrap_key(&self, algorithm: WrapAlgorithm, key: &[u8]) -> BackendResult<Vec<u8>> {
+        let route = self.route(CryptoOperation::WrapKey(algorithm))?;
+        check_key_to_wrap(algorithm, key)?;
+        self.with_value(Value::Main, |lease, kek| wrap_key(lease, kek, route, key))
+    }
+
+    fn unwrap_key(&self, algorithm: WrapAlgorithm, wrapped: &[u8]) -> BackendResult<SecretBytes> {
+        let route = self.route(CryptoOperation::UnwrapKey(algorithm))?;
+        if self.public.is_some() {
+            return self.open_rsa(route, algorithm.as_str(), wrapped);
+        }
+        self.with_value(Value::Main, |lease, kek| {
+            unwrap_key(lease, kek, route, wrapped)
+        })
+    }
+}
+
+pub(super) fn wrong_signature() -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Device,
+        "the token gave a signature that does not verify with the key's public part",
+    )
+}

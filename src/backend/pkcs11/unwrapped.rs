@@ -1,0 +1,220 @@
+//! Wrapped keys in use: unwrapped into objects of one session that stays open, the least used of them given up.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::attributes::{Custody, Permissions, aes_key, mac_key, private_key, private_key_type};
+use super::connection::Connection;
+use super::error::{ErrorClass, TokenError, TokenResult};
+use super::kek;
+use super::key::Value;
+use super::lease::Lease;
+use super::module::{Module, ModuleSession, lock};
+use super::raw::ObjectHandle;
+use super::routes::Route;
+use super::token::Retry;
+use super::wrapped::KeyWrapping;
+use crate::format::token_key::WrappedValues;
+use crate::model::key::KeyTag;
+use crate::model::material::PublicParts;
+use crate::model::operation::KeyOperations;
+use crate::model::spec::KeySpec;
+
+/// How long closing the session waits for the module.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A wrapped key as its record has it.
+#[derive(Debug)]
+pub(super) struct UnwrappedKey {
+    tag: KeyTag,
+    spec: KeySpec,
+    usage: KeyOperations,
+    wrapped: WrappedValues,
+}
+
+impl UnwrappedKey {
+    pub(super) fn new(
+        tag: KeyTag,
+        spec: KeySpec,
+        usage: KeyOperations,
+        wrapped: WrappedValues,
+    ) -> Self {
+        Self {
+            tag,
+            spec,
+            usage,
+            wrapped,
+        }
+    }
+}
+
+/// The objects that wrapped keys have at present.
+pub(super) struct UnwrappedKeys {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The session that owns the objects, and the epoch in which they are good.
+    keeper: Option<(u64, ModuleSession, Arc<Module>)>,
+    objects: HashMap<(KeyTag, bool), Object>,
+    clock: u64,
+}
+
+struct Object {
+    handle: ObjectHandle,
+    used: u64,
+}
+
+impl UnwrappedKeys {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit: limit.max(1),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Does `work` with the object of a wrapped key; when the token does not know it any more, with a new one.
+    pub(super) fn with<T>(
+        &self,
+        connection: &Connection,
+        key: &UnwrappedKey,
+        public: Option<&PublicParts>,
+        value: Value,
+        mut work: impl FnMut(&Lease<'_>, ObjectHandle) -> TokenResult<T>,
+    ) -> TokenResult<T> {
+        let place = (key.tag, value == Value::Mac);
+        let mut attempt = || {
+            connection.token().run(Retry::Safe, |lease| {
+                let handle = match self.known(lease.epoch(), place) {
+                    Some(handle) => handle,
+                    None => self.unwrap(connection, lease, key, public, place)?,
+                };
+                work(lease, handle)
+            })
+        };
+        match attempt() {
+            // Given up meanwhile for another key, or lost with its session.
+            Err(error) if error.class == ErrorClass::StaleHandle => {
+                lock(&self.state).objects.remove(&place);
+                attempt()
+            }
+            result => result,
+        }
+    }
+
+    fn known(&self, epoch: u64, place: (KeyTag, bool)) -> Option<ObjectHandle> {
+        let mut state = lock(&self.state);
+        if state.keeper.as_ref().map(|(of, ..)| *of) != Some(epoch) {
+            return None;
+        }
+        state.clock += 1;
+        let now = state.clock;
+        let object = state.objects.get_mut(&place)?;
+        object.used = now;
+        Some(object.handle)
+    }
+
+    fn unwrap(
+        &self,
+        connection: &Connection,
+        lease: &Lease<'_>,
+        key: &UnwrappedKey,
+        public: Option<&PublicParts>,
+        place: (KeyTag, bool),
+    ) -> TokenResult<ObjectHandle> {
+        // Before the lock: the profile may have to be measured.
+        let profile = connection.measured()?;
+        let wrapping = KeyWrapping::from_number(key.wrapped.mechanism)
+            .ok_or_else(|| TokenError::new(ErrorClass::Unsupported, "C_UnwrapKey"))?;
+        let wrapped = match place.1 {
+            false => &key.wrapped.main,
+            true => &key.wrapped.mac,
+        };
+        let Some(wrapped) = wrapped else {
+            return Err(TokenError::new(ErrorClass::Unsupported, "C_UnwrapKey"));
+        };
+        let routes = profile.routes.of(key.spec);
+        let permissions =
+            Permissions::new(&routes, key.usage, |route: Route| route.is_mac() == place.1);
+        let custody = Custody {
+            limit_mechanisms: profile.limits_mechanisms,
+            ..Custody::PROBE
+        };
+        let template = match (public, place.1) {
+            (Some(public), _) => {
+                private_key(Some(private_key_type(public)), &custody, &permissions)
+            }
+            (None, false) => aes_key(None, &custody, &permissions),
+            (None, true) => mac_key(None, &custody, &permissions),
+        };
+        let kek = kek::find(lease, KeyTag::from_bytes(key.wrapped.kek))?;
+
+        let mut state = lock(&self.state);
+        if state.keeper.as_ref().map(|(of, ..)| *of) != Some(lease.epoch()) {
+            // Objects of an earlier epoch are gone with their session; the lease is the permit to close it.
+            state.objects.clear();
+            let module = lease.module();
+            let session = module.open_session(lease.slot())?;
+            state.keeper = Some((lease.epoch(), session, Arc::clone(module)));
+        }
+        let Some((_, session, _)) = &state.keeper else {
+            return Err(TokenError::new(ErrorClass::SessionLost, "C_UnwrapKey"));
+        };
+        let handle = lease
+            .functions()
+            .unwrap_key(
+                session.raw(),
+                &wrapping.mechanism(),
+                kek,
+                wrapped,
+                &template,
+            )
+            .inspect_err(|error| {
+                if error.class == ErrorClass::StaleHandle {
+                    connection.token().handles().remove(
+                        KeyTag::from_bytes(key.wrapped.kek),
+                        super::objects::ObjectClass::Secret,
+                    );
+                }
+            })?;
+        state.clock += 1;
+        let used = state.clock;
+        state.objects.insert(place, Object { handle, used });
+        while state.objects.len() > self.limit {
+            let least = state
+                .objects
+                .iter()
+                .min_by_key(|(_, object)| object.used)
+                .map(|(place, _)| *place);
+            let Some(object) = least.and_then(|least| state.objects.remove(&least)) else {
+                break;
+            };
+            // Whoever uses it now unwraps it again. An object that cannot be destroyed ends with its session.
+            let _ = lease.destroy_object(object.handle);
+        }
+        Ok(handle)
+    }
+
+    /// How many objects there are now.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.state).objects.len()
+    }
+}
+
+impl Drop for UnwrappedKeys {
+    fn drop(&mut self) {
+        if let Some((_, session, module)) = lock(&self.state).keeper.take() {
+            module.close([session], CLOSE_PATIENCE);
+        }
+    }
+}
+
+impl fmt::Debug for UnwrappedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnwrappedKeys({} of {})", self.count(), self.limit)
+    }
+}

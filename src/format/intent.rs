@@ -1,0 +1,115 @@
+//! I: what the vault is about to do in a backend that holds keys of its own.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::layout;
+use crate::error::Result;
+use crate::model::key::{BackendId, KeyBlob, KeyTag};
+use crate::secret::SecretBytes;
+
+const LAYOUT_1: u16 = 1;
+
+const CREATION: u8 = 1;
+const DESTRUCTION: u8 = 2;
+
+/// A call to a backend that may be under way, or cut short.
+#[derive(Debug)]
+pub(crate) struct Intent {
+    pub(crate) tag: KeyTag,
+    pub(crate) backend: BackendId,
+    pub(crate) action: Action,
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// A key is made or taken in under the tag; its records are not written yet.
+    Creation,
+    /// The records of the key are gone, and the backend is to destroy what it holds.
+    Destruction(KeyBlob),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Intent1<'a> {
+    action: u8,
+    tag: [u8; 16],
+    backend: &'a str,
+    #[serde(with = "serde_bytes")]
+    blob: &'a [u8],
+}
+
+impl Intent {
+    /// layout ‖ intent.
+    pub(crate) fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let (action, blob) = match &self.action {
+            Action::Creation => (CREATION, &[][..]),
+            Action::Destruction(blob) => (DESTRUCTION, blob.expose()),
+        };
+        let parts = Intent1 {
+            action,
+            tag: *self.tag.as_bytes(),
+            backend: self.backend.as_str(),
+            blob,
+        };
+        layout::encode_record(LAYOUT_1, &[], &parts)
+    }
+
+    /// Errors: `NewerFormat`, `Corrupt`.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let (number, rest) = layout::split_number(bytes)?;
+        if number != LAYOUT_1 {
+            return Err(layout::newer("an intent has a layout of a newer version"));
+        }
+        let impossible = || layout::corrupt("an intent holds an impossible value");
+        let parts: Intent1<'_> = layout::decode(rest)?;
+        let action = match (parts.action, parts.blob) {
+            (CREATION, []) => Action::Creation,
+            (DESTRUCTION, blob) => {
+                Action::Destruction(KeyBlob::new(SecretBytes::copied_from(blob)))
+            }
+            _ => return Err(impossible()),
+        };
+        Ok(Self {
+            tag: KeyTag::from_bytes(parts.tag),
+            backend: parts.backend.parse().map_err(|_| impossible())?,
+            action,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intents_survive_their_encoding_and_nothing_else_decodes() {
+        let intent = |action| Intent {
+            tag: KeyTag::from_bytes([7; 16]),
+            backend: "pkcs11".parse().unwrap(),
+            action,
+        };
+        let creation = intent(Action::Creation).encode().unwrap();
+        let read = Intent::decode(&creation).unwrap();
+        assert_eq!(read.tag, KeyTag::from_bytes([7; 16]));
+        assert_eq!(read.backend.as_str(), "pkcs11");
+        assert!(matches!(read.action, Action::Creation));
+
+        let blob = KeyBlob::new(SecretBytes::copied_from(b"resident"));
+        let destruction = intent(Action::Destruction(blob)).encode().unwrap();
+        match Intent::decode(&destruction).unwrap().action {
+            Action::Destruction(blob) => assert_eq!(blob.expose(), b"resident"),
+            Action::Creation => panic!("a destruction became a creation"),
+        }
+
+        for length in 0..destruction.len() {
+            assert!(Intent::decode(&destruction[..length]).is_err());
+        }
+        let mut other = creation.to_vec();
+        other[2] = 3;
+        assert!(Intent::decode(&other).is_err());
+        // A creation has no blob.
+        let mut other = destruction.to_vec();
+        other[2] = CREATION;
+        assert!(Intent::decode(&other).is_err());
+    }
+}

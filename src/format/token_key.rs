@@ -1,0 +1,178 @@
+//! The blob of a key in a PKCS#11 token.
+//!
+//! Layout, big-endian: magic `"SRP11"`(5) ‖ 1 ‖ keeping(1) ‖ values(1) ‖ usage(1) ‖ length of the serial
+//! number(1) ‖ serial number, and for keeping 2: id of the wrapping key(16) ‖ mechanism(1) ‖ for each value, in
+//! the order cipher, MAC: length(2) ‖ wrapped key.
+//!
+//! Keeping is 1 for an object of the token and 2 for a wrapped key. Values are bit 0: the key itself (private,
+//! or the cipher key of a symmetric one), bit 1: the MAC key of a symmetric one. Usage is `key_ops` as bits.
+
+use super::fields::Reader;
+use crate::model::operation::KeyOperations;
+
+const MAGIC: &[u8; 5] = b"SRP11";
+const VERSION: u8 = 1;
+const RESIDENT: u8 = 1;
+const WRAPPED: u8 = 2;
+
+/// Where a key in a token is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TokenKey {
+    /// The serial number of the token.
+    pub(crate) serial: String,
+    /// What the key was made for.
+    pub(crate) usage: KeyOperations,
+    pub(crate) values: Values,
+    pub(crate) keeping: Keeping,
+}
+
+/// Which values a key has. A generated symmetric key for encrypting and for MACs has two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Values {
+    pub(crate) main: bool,
+    pub(crate) mac: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// As an object of the token, under the key's tag.
+    Resident,
+    /// In this blob, wrapped by a key of the token.
+    Wrapped(WrappedValues),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct WrappedValues {
+    /// CKA_ID of the wrapping key.
+    pub(crate) kek: [u8; 16],
+    /// 1: CKM_AES_KEY_WRAP_KWP, 2: CKM_AES_KEY_WRAP_PAD.
+    pub(crate) mechanism: u8,
+    pub(crate) main: Option<Vec<u8>>,
+    pub(crate) mac: Option<Vec<u8>>,
+}
+
+impl TokenKey {
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend_from_slice(MAGIC);
+        let keeping = match self.keeping {
+            Keeping::Resident => RESIDENT,
+            Keeping::Wrapped(_) => WRAPPED,
+        };
+        let Values { main, mac } = self.values;
+        let values = u8::from(main) | u8::from(mac) << 1;
+        bytes.extend_from_slice(&[VERSION, keeping, values, self.usage.to_bits()]);
+        bytes.push(u8::try_from(self.serial.len()).ok()?);
+        bytes.extend_from_slice(self.serial.as_bytes());
+        if let Keeping::Wrapped(wrapped) = &self.keeping {
+            bytes.extend_from_slice(&wrapped.kek);
+            bytes.push(wrapped.mechanism);
+            for value in [&wrapped.main, &wrapped.mac].into_iter().flatten() {
+                bytes.extend_from_slice(&u16::try_from(value.len()).ok()?.to_be_bytes());
+                bytes.extend_from_slice(value);
+            }
+        }
+        Some(bytes)
+    }
+
+    /// `None` for bytes that no PKCS#11 backend of this version wrote.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        if reader.array::<5>()? != *MAGIC || reader.u8()? != VERSION {
+            return None;
+        }
+        let keeping = reader.u8()?;
+        let values = match reader.u8()? {
+            bits @ 1..=3 => Values {
+                main: bits & 1 != 0,
+                mac: bits & 2 != 0,
+            },
+            _ => return None,
+        };
+        let usage = KeyOperations::from_bits(reader.u8()?);
+        let length = reader.u8()?;
+        let serial = std::str::from_utf8(reader.slice(length.into())?).ok()?;
+        let keeping = match keeping {
+            RESIDENT => Keeping::Resident,
+            WRAPPED => {
+                let kek = reader.array()?;
+                let mechanism = reader.u8()?;
+                let mut value = |present: bool| {
+                    if !present {
+                        return Some(None);
+                    }
+                    let length = reader.u16()?;
+                    Some(Some(reader.slice(length.into())?.to_vec()))
+                };
+                Keeping::Wrapped(WrappedValues {
+                    kek,
+                    mechanism,
+                    main: value(values.main)?,
+                    mac: value(values.mac)?,
+                })
+            }
+            _ => return None,
+        };
+        reader.end()?;
+        Some(Self {
+            serial: serial.to_owned(),
+            usage,
+            values,
+            keeping,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::operation::KeyOperation;
+
+    fn wrapped() -> TokenKey {
+        TokenKey {
+            serial: "0123abcd".to_owned(),
+            usage: KeyOperations::from([KeyOperation::Sign]),
+            values: Values {
+                main: true,
+                mac: true,
+            },
+            keeping: Keeping::Wrapped(WrappedValues {
+                kek: [7; 16],
+                mechanism: 2,
+                main: Some(vec![1; 40]),
+                mac: Some(vec![2; 72]),
+            }),
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_resident_key_are_these() {
+        let key = TokenKey {
+            keeping: Keeping::Resident,
+            values: Values {
+                main: true,
+                mac: false,
+            },
+            ..wrapped()
+        };
+        let usage = key.usage.to_bits();
+        let expected = [&b"SRP11\x01\x01\x01"[..], &[usage], b"\x080123abcd"].concat();
+        assert_eq!(key.encode().unwrap(), expected);
+        assert_eq!(TokenKey::decode(&expected), Some(key));
+    }
+
+    #[test]
+    fn blobs_survive_their_encoding_and_nothing_shorter_or_longer_decodes() {
+        let bytes = wrapped().encode().unwrap();
+        assert_eq!(TokenKey::decode(&bytes), Some(wrapped()));
+        for length in 0..bytes.len() {
+            assert_eq!(TokenKey::decode(&bytes[..length]), None);
+        }
+        assert_eq!(TokenKey::decode(&[&bytes[..], &[0]].concat()), None);
+        for (place, value) in [(0, b'X'), (5, 2), (6, 3), (7, 0), (7, 4)] {
+            let mut other = bytes.clone();
+            other[place] = value;
+            assert_eq!(TokenKey::decode(&other), None, "{place}");
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Keys that a backend holds itself: whatever fails or is cut short, afterwards the device holds exactly the
+//! keys of the vault's records, nothing is destroyed that another copy of the vault uses, and what cannot be
+//! mended is reported.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use strongroom::backend::testing::{Fault, FaultyBackend, MemoryDevice};
+use strongroom::backend::{
+    Abandoned, BackendId, BackendResult, Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle,
+    KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
+};
+use strongroom::{
+    BackendFindingKind, CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, ImportedKey,
+    KeyMaterial, MaintenanceOptions, SecretBytes, SignatureAlgorithm, Unlock, Vault,
+};
+
+use crate::support::{Place, master_key, name};
+
+fn id() -> BackendId {
+    "device".parse().unwrap()
+}
+
+fn open_with(place: &Place, backend: impl KeyBackend + 'static) -> Vault {
+    let unlock = master_key();
+    place
+        .options()
+        .backend(Arc::new(backend))
+        .open_or_create(&place.path, Unlock::raw_key(&unlock))
+        .unwrap()
+}
+
+fn signer() -> CreateKeyOptions {
+    CreateKeyOptions::ec(Curve::P256).hsm().backup_allowed()
+}
+
+fn kinds(vault: &Vault) -> Vec<BackendFindingKind> {
+    let findings = vault.open_report().backend_findings().iter();
+    findings.map(|finding| finding.kind()).collect()
+}
+
+/// How many versions the records have, deleted keys not counted.
+fn versions(vault: &Vault) -> usize {
+    vault
+        .list_key_properties()
+        .map(|key| {
+            let key = key.unwrap();
+            vault
+                .list_key_properties_versions(key.name())
+                .unwrap()
+                .count()
+        })
+        .sum()
+}
+
+/// Every operation that makes or destroys held keys; errors are passed over.
+fn work(vault: &Vault) {
+    let made = name("made");
+    let _ = vault.create_key(&made, signer());
+    let _ = vault.rotate_key(&made);
+    let key = ImportedKey::oct(SecretBytes::from((1..=32).collect::<Vec<u8>>()));
+    let _ = vault.import_key(&name("taken"), ImportKeyOptions::new(key).hsm());
+    if let Ok(backup) = vault.backup_key(&made) {
+        let _ = vault.delete_key(&made);
+        let _ = vault.purge_deleted_key(&made);
+        let _ = vault.restore_key(&backup);
+    }
+    let _ = vault.create_key(&name("gone"), signer());
+    let _ = vault.delete_key(&name("gone"));
+    let _ = vault.purge_deleted_key(&name("gone"));
+}
+
+#[test]
+fn after_a_failure_of_any_call_the_device_holds_exactly_the_keys_of_the_records() {
+    let mut most = 0;
+    for call in 1.. {
+        let mut quiet = 0;
+        for fault in [Fault::Before, Fault::After] {
+            let place = Place::new();
+            let device = MemoryDevice::new(id());
+            let faulty = Arc::new(FaultyBackend::new(device.clone(), id()));
+            let unlock = master_key();
+            let vault = place
+                .options()
+                .backend(Arc::clone(&faulty) as Arc<dyn KeyBackend>)
+                .create(&place.path, Unlock::raw_key(&unlock))
+                .unwrap();
+            faulty.fail_call(call, fault);
+            work(&vault);
+            most = most.max(faulty.calls());
+            quiet += usize::from(faulty.calls() < call);
+            vault.close().unwrap();
+
+            let vault = open_with(&place, device.clone());
+            assert_eq!(kinds(&vault), [], "call {call} {fault:?}");
+            let held = device.held();
+            assert_eq!(held.len(), versions(&vault), "call {call} {fault:?}");
+            assert!(held.iter().all(|(_, confirmed)| *confirmed));
+            for key in vault.list_key_properties() {
+                let key = key.unwrap();
+                if key.name() != &name("taken") {
+                    let algorithm = SignatureAlgorithm::Es256;
+                    vault.sign_data(key.name(), algorithm, b"x").unwrap();
+                }
+            }
+            assert!(vault.check().unwrap().is_clean());
+        }
+        if quiet == 2 {
+            break;
+        }
+    }
+    assert!(most >= 15, "the work made only {most} calls");
+}
+
+#[test]
+fn what_a_device_that_is_away_cannot_destroy_is_destroyed_when_it_is_back() {
+    let place = Place::new();
+    let device = MemoryDevice::new(id());
+    let vault = open_with(&place, device.clone());
+    for key in ["one", "two", "kept"] {
+        vault.create_key(&name(key), signer()).unwrap();
+    }
+    device.set_away(true);
+    for key in ["one", "two"] {
+        vault.delete_key(&name(key)).unwrap();
+        vault.purge_deleted_key(&name(key)).unwrap();
+    }
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 2));
+    assert_eq!(device.held().len(), 3);
+    device.set_away(false);
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (2, 0));
+    assert_eq!(device.held().len(), 1);
+    assert_eq!(vault.reconcile_backends().unwrap(), []);
+}
+
+#[test]
+fn opening_without_the_device_or_while_it_is_away_changes_nothing_and_says_so() {
+    let place = Place::new();
+    let device = MemoryDevice::new(id());
+    let vault = open_with(&place, device.clone());
+    vault.create_key(&name("kept"), signer()).unwrap();
+    vault.create_key(&name("purged"), signer()).unwrap();
+    device.set_away(true);
+    vault.delete_key(&name("purged")).unwrap();
+    vault.purge_deleted_key(&name("purged")).unwrap();
+    vault.close().unwrap();
+
+    let vault = place.open().unwrap();
+    assert_eq!(kinds(&vault), [BackendFindingKind::NotAttached]);
+    let error = vault
+        .sign_data(&name("kept"), SignatureAlgorithm::Es256, b"x")
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendUnavailable);
+    vault.close().unwrap();
+
+    let vault = open_with(&place, device.clone());
+    assert_eq!(kinds(&vault), [BackendFindingKind::Unavailable]);
+    // What was signed before still verifies: that needs no device.
+    assert!(vault.get_key(&name("kept")).is_ok());
+    vault.close().unwrap();
+    assert_eq!(device.held().len(), 2);
+
+    device.set_away(false);
+    let vault = open_with(&place, device.clone());
+    assert_eq!(kinds(&vault), []);
+    assert_eq!(device.held().len(), 1);
+    vault
+        .sign_data(&name("kept"), SignatureAlgorithm::Es256, b"x")
+        .unwrap();
+}
+
+#[test]
+fn unknown_and_missing_keys_are_reported_and_nothing_is_deleted_for_them() {
+    let place = Place::new();
+    let device = MemoryDevice::new(id());
+    let vault = open_with(&place, device.clone());
+    vault.create_key(&name("missing"), signer()).unwrap();
+    let missing = device.held()[0].0;
+    device.lose(missing);
+    // Made behind the vault's back, with its label.
+    let label = label_of(&vault);
+    let tag = KeyTag::from_bytes([9; 16]);
+    let stranger = strongroom::KeySpec::Ec(Curve::P256);
+    let operations = stranger.possible_operations();
+    device
+        .generate(&KeyRequest::new(tag, stranger, operations, &label))
+        .unwrap();
+    vault.close().unwrap();
+
+    let vault = open_with(&place, device.clone());
+    let findings = vault.open_report().backend_findings();
+    assert_eq!(
+        kinds(&vault),
+        [
+            BackendFindingKind::UnknownKey,
+            BackendFindingKind::MissingKey
+        ]
+    );
+    assert_eq!(findings[0].tag(), Some(tag));
+    assert_eq!(findings[1].tag(), Some(missing));
+    assert_eq!(findings[1].key().unwrap().0, &name("missing"));
+    let check = vault.check().unwrap();
+    assert!(!check.is_sound(), "a missing key is a loss");
+    assert_eq!(device.held().len(), 1);
+    assert!(vault.get_key(&name("missing")).is_ok());
+}
+
+fn label_of(vault: &Vault) -> VaultLabel {
+    let mut first = [0; 8];
+    first.copy_from_slice(&vault.status().vault_id()[..8]);
+    VaultLabel::from_bytes(first)
+}
+
+/// Calls a hook after each generation.
+struct Hooked {
+    inner: MemoryDevice,
+    after_generation: Mutex<Box<dyn FnMut() + Send>>,
+}
+
+impl std::fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hooked")
+    }
+}
+
+impl KeyBackend for Hooked {
+    fn id(&self) -> &BackendId {
+        self.inner.id()
+    }
+
+    fn capabilities(&self) -> Arc<Capabilities> {
+        self.inner.capabilities()
+    }
+
+    fn check(&self) -> BackendResult<()> {
+        self.inner.check()
+    }
+
+    fn generate(&self, request: &KeyRequest<'_>) -> BackendResult<NewKey> {
+        let made = self.inner.generate(request)?;
+        (self.after_generation.lock().unwrap())();
+        Ok(made)
+    }
+
+    fn import(&self, request: &KeyRequest<'_>, material: &KeyMaterial) -> BackendResult<NewKey> {
+        self.inner.import(request, material)
+    }
+
+    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
+        self.inner.open(key)
+    }
+
+    fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {
+        self.inner.destroy(tag, blob)
+    }
+
+    fn is_hardware(&self) -> bool {
+        true
+    }
+
+    fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
+        self.inner.holds_keys(blob)
+    }
+
+    fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
+        self.inner.confirm(tags)
+    }
+
+    fn abandon(&self, tag: KeyTag) -> BackendResult<Abandoned> {
+        self.inner.abandon(tag)
+    }
+
+    fn inventory(&self, label: &VaultLabel) -> BackendResult<Vec<HeldKey>> {
+        self.inner.inventory(label)
+    }
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(to, private).unwrap();
+}
+
+/// A vault, and a copy of its directory as it was while a key was being made: the intent is on the disk, the
+/// records of the key are not.
+fn copied_while_making(device: &MemoryDevice) -> (Place, Place, Vault) {
+    let place = Place::new();
+    let copy = Place::new();
+    open_with(&place, device.clone()).close().unwrap();
+    let (from, to) = (place.path.clone(), copy.path.clone());
+    let hooked = Hooked {
+        inner: device.clone(),
+        after_generation: Mutex::new(Box::new(move || copy_directory(&from, &to))),
+    };
+    let vault = open_with(&place, hooked);
+    vault.create_key(&name("signer"), signer()).unwrap();
+    (place, copy, vault)
+}
+
+#[test]
+fn an_older_copy_of_a_vault_destroys_nothing_that_the_newer_one_uses() {
+    let device = MemoryDevice::new(id());
+    let (_place, copy, newer) = copied_while_making(&device);
+    let older = open_with(&copy, device.clone());
+    assert_eq!(
+        kinds(&older),
+        [
+            BackendFindingKind::UsedByAnotherCopy,
+            BackendFindingKind::UnknownKey
+        ]
+    );
+    assert_eq!(versions(&older), 0);
+    assert_eq!(device.held().len(), 1);
+    newer
+        .sign_data(&name("signer"), SignatureAlgorithm::Es256, b"x")
+        .unwrap();
+}
+
+#[test]
+fn a_key_whose_making_was_cut_short_is_destroyed_when_the_vault_opens() {
+    let device = MemoryDevice::new(id());
+    let (_place, copy, _vault) = copied_while_making(&device);
+    // As if the copy were the only one: its key was never confirmed.
+    let alone = MemoryDevice::new(id());
+    let tag = device.held()[0].0;
+    let vault = open_with(&copy, alone.clone());
+    let label = label_of(&vault);
+    assert_eq!(kinds(&vault), []);
+    drop(vault);
+
+    let device = MemoryDevice::new(id());
+    let (_place, copy, _vault) = copied_while_making(&device);
+    let other = device.held()[0].0;
+    assert_ne!(tag, other);
+    let spec = strongroom::KeySpec::Ec(Curve::P256);
+    alone
+        .generate(&KeyRequest::new(
+            other,
+            spec,
+            spec.possible_operations(),
+            &label,
+        ))
+        .unwrap();
+    assert_eq!(alone.held(), [(other, false)]);
+    let vault = open_with(&copy, alone.clone());
+    assert_eq!(kinds(&vault), []);
+    assert_eq!(alone.held(), []);
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 0));
+}
+
+#[test]
+fn a_copy_whose_anchor_was_rebuilt_settles_nothing() {
+    let device = MemoryDevice::new(id());
+    let (_place, copy, _vault) = copied_while_making(&device);
+    fs::remove_file(copy.path.join("vault.anchor")).unwrap();
+    let alone = MemoryDevice::new(id());
+    let unlock = master_key();
+    let vault = copy
+        .options()
+        .rebuild_anchor()
+        .backend(Arc::new(alone.clone()))
+        .open(&copy.path, Unlock::raw_key(&unlock))
+        .unwrap();
+    assert_eq!(kinds(&vault), [BackendFindingKind::Unsettled]);
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 1));
+}
