@@ -495,7 +495,10 @@ fn a_logout_by_others_is_healed_by_a_login() {
         mac(&token, TAG, b"1").unwrap();
         let logout = || {
             token
-                .run(Retry::Never, |lease| Ok(lease.session().logout().unwrap()))
+                .run(Retry::Never, |lease| {
+                    lease.session().logout().unwrap();
+                    Ok(())
+                })
                 .unwrap();
         };
         logout();
@@ -646,7 +649,7 @@ fn a_fork_is_refused_and_harms_nobody() {
     });
 }
 
-/// Not a limit, since machines differ: printed for a person, and far off only when something is wrong.
+/// Interleaved, and with room for a busy machine: without optimisation, too. The figures are printed.
 #[test]
 fn a_cached_handle_costs_no_more_than_the_bare_calls() {
     on_softhsm("a_cached_handle_costs_no_more_than_the_bare_calls", |_| {
