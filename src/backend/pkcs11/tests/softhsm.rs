@@ -228,13 +228,11 @@ fn a_wrong_pin_is_tried_once() {
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&asked);
         let careful = Token::new(TokenOptions {
-            pin: PinSource::callback(
-                (move || {
-                    let pins = ["1357", "1357", PIN];
-                    let number = counter.fetch_add(1, Ordering::SeqCst);
-                    Ok(Pin::new(pins[number.min(2)]).unwrap())
-                }),
-            ),
+            pin: PinSource::callback(move || {
+                let pins = ["1357", "1357", PIN];
+                let number = counter.fetch_add(1, Ordering::SeqCst);
+                Ok(Pin::new(pins[number.min(2)]).unwrap())
+            }),
             ..options()
         });
         let codes: Vec<_> = (0..3)
@@ -416,12 +414,10 @@ fn a_pin_callback_that_panics_leaves_the_token_usable() {
     on_softhsm("a_pin_callback_that_panics_leaves_the_token_usable", |_| {
         let asked = AtomicUsize::new(0);
         let token = Token::new(TokenOptions {
-            pin: PinSource::callback(
-                (move || {
-                    assert!(asked.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
-                    Ok(Pin::new(PIN).unwrap())
-                }),
-            ),
+            pin: PinSource::callback(move || {
+                assert!(asked.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
+                Ok(Pin::new(PIN).unwrap())
+            }),
             ..options()
         });
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| token.check()));
