@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Mutex;
 
-use cryptoki_sys::{CKA_CLASS, CKA_ID, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_SECRET_KEY};
+use cryptoki_sys::{CKA_CLASS, CKA_ID, CKO_PRIVATE_KEY, CKO_SECRET_KEY};
 
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::lease::Lease;
@@ -23,7 +23,6 @@ const SHARDS: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum ObjectClass {
     Private,
-    Public,
     Secret,
 }
 
@@ -31,7 +30,6 @@ impl ObjectClass {
     pub(super) fn number(self) -> Ulong {
         match self {
             Self::Private => CKO_PRIVATE_KEY,
-            Self::Public => CKO_PUBLIC_KEY,
             Self::Secret => CKO_SECRET_KEY,
         }
     }

@@ -1,6 +1,5 @@
 //! What needs no module.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -201,7 +200,7 @@ fn the_final_try_is_for_the_first_login_only() {
 
 #[test]
 fn no_pin_and_no_value_of_a_template_is_printed() {
-    let source = PinSource::Value(Arc::new(Pin::new("24681357").unwrap()));
+    let source = PinSource::value(Pin::new("24681357").unwrap());
     let breaker = Breaker::default();
     breaker.refused(&Pin::new("24681357").unwrap()).unwrap();
     let template = Template::new()
@@ -283,7 +282,7 @@ fn a_handle_is_good_in_its_epoch_only_and_the_cache_is_bounded() {
         Some(ObjectHandle(199))
     );
     assert_eq!(cache.get(2, tag(199), ObjectClass::Private), None);
-    assert_eq!(cache.get(1, tag(199), ObjectClass::Public), None);
+    assert_eq!(cache.get(1, tag(199), ObjectClass::Secret), None);
     cache.remove(tag(199), ObjectClass::Private);
     assert_eq!(cache.get(1, tag(199), ObjectClass::Private), None);
 }
