@@ -6,6 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod backends;
+mod conformance;
 mod fixture;
 mod foreign;
 mod proxy;

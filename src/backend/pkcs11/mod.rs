@@ -127,6 +127,25 @@ impl Pkcs11Backend {
         Ok(self.connection.serial()?.to_owned())
     }
 
+    /// The label of the token; it connects when needed.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Authentication`.
+    pub fn label(&self) -> BackendResult<String> {
+        Ok(self.connection.token().label()?)
+    }
+
+    /// Whether the token says of itself that nothing can be written to it: keys that it holds can be used, and
+    /// new ones only kept [wrapped](KeyKeeping::Wrapped).
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Authentication`.
+    pub fn is_write_protected(&self) -> BackendResult<bool> {
+        Ok(self.connection.token().status()?.write_protected)
+    }
+
     /// How many wrapped keys are unwrapped in the token at present.
     #[must_use]
     pub fn unwrapped_keys(&self) -> usize {
