@@ -3,6 +3,11 @@
 //! The example makes itself a SoftHSM2 token in a temporary directory (Debian: `apt install softhsm2`; or give the
 //! path of the module as argument), and a vault that uses it. Every step is checked; the first mismatch ends it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program may read its environment"
+)]
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,6 +82,9 @@ fn main() -> Outcome {
 
     println!("\nThe vault is opened again, and the token still has its keys");
     let vault = options().open(&path, Unlock::raw_key(&master))?;
+    for finding in vault.open_report().backend_findings() {
+        println!("  {}", finding.message());
+    }
     require(vault.open_report().is_clean(), "the open report is clean")?;
     let signer = KeyName::from_static("signer");
     let signed = vault.sign_data(&signer, SignatureAlgorithm::Es256, b"again")?;

@@ -409,28 +409,6 @@ fn sorted(mut kinds: Vec<ErrorKind>) -> Vec<ErrorKind> {
     kinds
 }
 
-/// Runs the work on another thread and fails when it takes longer than any answer may.
-pub(super) fn within<T: Send + 'static>(
-    what: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let (done, finished) = mpsc::channel();
-    let worker = std::thread::spawn(move || {
-        let _ = done.send(work());
-    });
-    match finished.recv_timeout(Duration::from_secs(600)) {
-        Ok(value) => {
-            worker.join().unwrap();
-            value
-        }
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: no answer"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => match worker.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => unreachable!("the answer was sent"),
-        },
-    }
-}
-
 /// Runs the cases on two threads, each with a directory of its own. Each case has to give an answer in time,
 /// however many there are.
 pub(super) fn in_parallel<C: Send + Sync + Clone + std::fmt::Debug + 'static>(
