@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::error::{ErrorClass, TokenError, TokenResult};
+use super::error::TokenResult;
 use super::profile::{Fallbacks, Profile};
 use super::token::Token;
 use super::unwrapped::UnwrappedKeys;
@@ -44,13 +44,6 @@ impl Connection {
         }
         let measured = Profile::measure(&self.token, self.fallbacks)?;
         Ok(self.profile.get_or_init(|| measured))
-    }
-
-    /// What was measured before; an operation that comes here has asked for it.
-    pub(super) fn measured(&self) -> TokenResult<&Profile> {
-        self.profile
-            .get()
-            .ok_or_else(|| TokenError::new(ErrorClass::TokenLost, "known-answer test"))
     }
 
     /// The serial number of the token that the backend is connected to.
