@@ -11,5 +11,7 @@ mod conformance;
 mod fixture;
 mod foreign;
 mod proxy;
+
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
+mod timing;
