@@ -1,9 +1,11 @@
 //! A token together with what was found out about it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use super::domain::Domain;
 use super::error::{ErrorClass, TokenError, TokenResult};
+use super::module::lock;
 use super::profile::{Fallbacks, Profile};
 use super::token::Token;
 use super::unwrapped::UnwrappedKeys;
@@ -16,6 +18,8 @@ pub(super) struct Connection {
     profile: OnceLock<Profile>,
     serial: OnceLock<String>,
     unwrapped: UnwrappedKeys,
+    /// The domain key, and the epoch in which it was found and its check value made.
+    domain: Mutex<Option<(u64, Domain)>>,
 }
 
 impl Connection {
@@ -26,6 +30,7 @@ impl Connection {
             profile: OnceLock::new(),
             serial: OnceLock::new(),
             unwrapped: UnwrappedKeys::new(unwrapped),
+            domain: Mutex::default(),
         }
     }
 
@@ -35,6 +40,17 @@ impl Connection {
 
     pub(super) fn unwrapped(&self) -> &UnwrappedKeys {
         &self.unwrapped
+    }
+
+    pub(super) fn known_domain(&self, epoch: u64) -> Option<Domain> {
+        let known = lock(&self.domain);
+        known
+            .filter(|(of, _)| *of == epoch)
+            .map(|(_, domain)| domain)
+    }
+
+    pub(super) fn remember_domain(&self, known: Option<(u64, Domain)>) {
+        *lock(&self.domain) = known;
     }
 
     /// Measured when it is asked for first; then it stays.
