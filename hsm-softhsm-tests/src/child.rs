@@ -14,7 +14,7 @@
 //!         // ... makes a key
 //!         return;
 //!     }
-//!     let token = Token::new();
+//!     let token = Token::alone();
 //!     let mut command = child::command("keys_outlive_a_process", "make a key");
 //!     token.lend(&mut command);
 //!     assert!(command.status().unwrap().success());

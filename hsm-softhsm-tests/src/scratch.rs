@@ -20,18 +20,22 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// On a file system in memory if there is one: SoftHSM2 syncs every object it writes.
     pub(crate) fn in_memory() -> Self {
-        let memory = Path::new("/dev/shm");
-        if memory.is_dir() && tempfile::tempfile_in(memory).is_ok() {
-            Self::beside(memory)
-        } else {
-            Self::beside(&std::env::temp_dir())
-        }
+        Self::at_best(Path::new("/dev/shm"))
     }
 
     /// Where shared libraries may be loaded from, for file systems in memory often forbid that: beside this
     /// executable.
     pub(crate) fn executable() -> Self {
-        Self::beside(&executables())
+        Self::at_best(&executables())
+    }
+
+    /// There if it can be written to, else where temporary files are.
+    fn at_best(base: &Path) -> Self {
+        if base.is_dir() && tempfile::tempfile_in(base).is_ok() {
+            Self::beside(base)
+        } else {
+            Self::beside(&std::env::temp_dir())
+        }
     }
 
     fn beside(base: &Path) -> Self {

@@ -1,7 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -17,6 +16,12 @@ pub(crate) const MODULE: &str = "STRONGROOM_TEST_PKCS11_MODULE";
 
 /// Tells a child process the directory of its parent's instance.
 const HOME: &str = "STRONGROOM_TEST_SOFTHSM_HOME";
+
+/// How many tokens an instance for all tests is stocked with.
+const STOCK: usize = 16;
+
+/// The tokens for the next tests.
+static SUPPLY: Mutex<Vec<Token>> = Mutex::new(Vec::new());
 
 /// Where packages put the shared library; `run.sh` has the same list.
 const PLACES: &[&str] = &[
@@ -84,13 +89,19 @@ struct Home {
     path: PathBuf,
     /// None when it is the parent process's.
     scratch: Option<Scratch>,
-    /// Making two tokens at once yields one in one slot.
-    making: Mutex<()>,
+    /// Whether all tests of the process make tokens there.
+    common: bool,
+    /// Making two tokens at once yields one in one slot; for listing, see [`SoftHsm::main`].
+    slots: Mutex<()>,
 }
 
 impl SoftHsm {
-    /// The instance that tests of one process share, at the path where the system has it. What initializes the
+    /// The instance at the path where the system has it, which tests of one process share. What initializes the
     /// module after this finds it initialized.
+    ///
+    /// It has its tokens from the start: SoftHSM2 2.6.1 aborts the process, or spoils its memory, within a few dozen
+    /// tokens if slots are listed while another thread makes one, for listing adds a free slot without a lock.
+    /// [`Token::new`] hands them out; when they are used up, those of a copy that is like it.
     ///
     /// In a child process that its parent lent a token: on the same directory as the parent's.
     #[must_use]
@@ -99,10 +110,14 @@ impl SoftHsm {
         MAIN.get_or_init(|| {
             let home = match variable(HOME) {
                 Some(path) => Home::of_parent(PathBuf::from(path)),
-                None => Home::new(&Configuration::of_process()),
+                None => Home::new(&Configuration::of_process(), true),
             };
             environment::set_configuration(&home.configuration());
-            Self::load(Arc::new(home), library_path(), None)
+            let main = Self::load(Arc::new(home), library_path(), None);
+            if main.0.home.common {
+                main.stock(&mut supply());
+            }
+            main
         })
         .clone()
     }
@@ -111,12 +126,33 @@ impl SoftHsm {
     /// tokens.
     #[must_use]
     pub fn copy(configuration: &Configuration) -> Self {
-        Self::load_copy(Arc::new(Home::new(configuration)))
+        Self::load_copy(Arc::new(Home::new(configuration, false)))
     }
 
-    /// One more instance on the same tokens, as another process would be.
+    /// A token out of those that were made before anyone could list slots.
+    pub(crate) fn take_token() -> Token {
+        // Before the supply is locked, which it fills.
+        drop(Self::main());
+        let mut supply = supply();
+        if supply.is_empty() {
+            let home = Home::new(&Configuration::of_process(), true);
+            Self::load_copy(Arc::new(home)).stock(&mut supply);
+        }
+        supply.pop().expect("it was filled")
+    }
+
+    fn stock(&self, supply: &mut Vec<Token>) {
+        supply.extend((0..STOCK).map(|_| Token::make(self.clone())));
+    }
+
+    /// One more instance on the same tokens, as another process would be: of a [copy](Self::copy), or of what was
+    /// lent.
+    ///
+    /// Not of the main instance: SoftHSM2 2.6.1 also aborts the process ("Assertion `result.second' failed") if it
+    /// starts while tokens come and go in the directory.
     #[must_use]
     pub fn second_instance(&self) -> Self {
+        self.require_own();
         Self::load_copy(self.0.home.clone())
     }
 
@@ -138,6 +174,7 @@ impl SoftHsm {
             _copied: copied,
             pkcs11,
         }));
+        // An instance that starts finds its directory of tokens as it is to be: nobody else is at it.
         match softhsm.initialize() {
             Ok(()) => softhsm,
             Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => panic!(
@@ -147,12 +184,12 @@ impl SoftHsm {
         }
     }
 
-    /// A new token, for this test alone.
+    /// A new token of a [copy](Self::copy); while no other thread lists slots past the fixture, for the reason that
+    /// [`SoftHsm::main`] tells.
     #[must_use]
     pub fn new_token(&self) -> Token {
-        static COUNT: AtomicU64 = AtomicU64::new(1);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Token::make(self.clone(), count)
+        self.require_own();
+        Token::make(self.clone())
     }
 
     /// Path of the shared library.
@@ -188,8 +225,9 @@ impl SoftHsm {
 
     /// Finalizes the module, so that what is under test initializes it itself. All sessions and handles are gone.
     ///
-    /// The main instance is everyone's: only for one that was copied, or in a process of the test's own.
+    /// Not the main instance, which is everyone's.
     pub fn finalize(&self) {
+        self.require_own();
         self.pkcs11()
             .finalize()
             .expect("an initialized module can be finalized");
@@ -204,6 +242,7 @@ impl SoftHsm {
 
     /// Takes the directory of all tokens away; as [`Token::move_away`].
     pub fn move_away(&self) {
+        self.require_own();
         fs::rename(self.tokens(), self.away()).expect("the tokens are in place");
     }
 
@@ -226,11 +265,19 @@ impl SoftHsm {
         child.env(HOME, &self.0.home.path);
     }
 
-    /// Held while a token is made.
+    /// That no other test has tokens there.
+    pub(crate) fn require_own(&self) {
+        assert!(
+            !self.0.home.common,
+            "the main instance is everyone's: use a copy (SoftHsm::copy, Token::alone)"
+        );
+    }
+
+    /// Held while a token is made, and while slots are listed.
     pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
         self.0
             .home
-            .making
+            .slots
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,13 +288,18 @@ impl SoftHsm {
     }
 }
 
+fn supply() -> MutexGuard<'static, Vec<Token>> {
+    SUPPLY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Home {
-    fn new(configuration: &Configuration) -> Self {
+    fn new(configuration: &Configuration, common: bool) -> Self {
         let scratch = Scratch::in_memory();
         let home = Self {
             path: scratch.path().to_owned(),
             scratch: Some(scratch),
-            making: Mutex::default(),
+            common,
+            slots: Mutex::default(),
         };
         fs::create_dir(home.tokens()).expect("a new directory takes another");
         fs::write(home.configuration(), configuration.text(&home.tokens()))
@@ -259,7 +311,8 @@ impl Home {
         Self {
             path,
             scratch: None,
-            making: Mutex::default(),
+            common: false,
+            slots: Mutex::default(),
         }
     }
 

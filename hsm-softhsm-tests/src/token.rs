@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
@@ -11,6 +12,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
+use crate::configuration::Configuration;
 use crate::environment::variable;
 use crate::scratch::remove_tree;
 use crate::softhsm::SoftHsm;
@@ -31,14 +33,21 @@ pub struct Token {
 }
 
 impl Token {
-    /// A new token of [`SoftHsm::main`].
+    /// A new token of [`SoftHsm::main`], or of a copy that is shared like it.
     #[expect(
         clippy::new_without_default,
         reason = "a token is nothing to have by default"
     )]
     #[must_use]
     pub fn new() -> Self {
-        SoftHsm::main().new_token()
+        SoftHsm::take_token()
+    }
+
+    /// A new token of an instance of its own, as [`lend`](Self::lend), [`SoftHsm::second_instance`] and
+    /// [`SoftHsm::finalize`] need it.
+    #[must_use]
+    pub fn alone() -> Self {
+        SoftHsm::copy(&Configuration::new()).new_token()
     }
 
     /// The token that the parent process [lent](Self::lend) to this one, of [`SoftHsm::main`].
@@ -61,7 +70,10 @@ impl Token {
     }
 
     /// Makes this the token that [`Token::lent`] gives in a child process. The directory remains this process's.
+    ///
+    /// Not for tokens of the main instance, for the same reason as [`SoftHsm::second_instance`].
     pub fn lend(&self, child: &mut Command) {
+        self.softhsm.require_own();
         self.softhsm.set_in(child);
         child.env(
             LENT,
@@ -69,13 +81,15 @@ impl Token {
         );
     }
 
-    /// Initializes a slot as C_InitToken and C_InitPIN do; `count` tells this process's tokens apart.
-    pub(crate) fn make(softhsm: SoftHsm, count: u64) -> Self {
+    /// Initializes a slot by C_InitToken and C_InitPIN.
+    pub(crate) fn make(softhsm: SoftHsm) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let label = format!("strongroom {} {count}", std::process::id());
         let user_pin = format!("user {count}");
         let so_pin = format!("officer {count}");
         let pkcs11 = softhsm.pkcs11();
-        let making = softhsm.lock();
+        let listing = softhsm.lock();
         let slot = free_slot(&pkcs11);
         pkcs11
             .init_token(slot, &pin(&so_pin), &label)
@@ -92,7 +106,11 @@ impl Token {
             .expect("the officer sets the user's PIN");
         session.logout().expect("who is logged in can log out");
         drop(session);
-        drop(making);
+        // Adds the next free slot, so that no later listing does.
+        pkcs11
+            .get_slots_with_token()
+            .expect("modules list their slots");
+        drop(listing);
         Self {
             module: softhsm.module().to_owned(),
             directory: directory_of(&softhsm, &serial),
@@ -155,6 +173,7 @@ impl Token {
     /// The slot that has the token now.
     #[must_use]
     pub fn slot(&self) -> Slot {
+        let _listing = self.softhsm.lock();
         slot_of(&self.pkcs11(), &self.serial)
             .unwrap_or_else(|| panic!("no slot has token {:?} now", self.label))
     }

@@ -89,6 +89,15 @@ mod tests {
             action,
         };
         let creation = intent(Action::Creation).encode().unwrap();
+        let expected = [
+            &[0, 1, 1][..],
+            &[7; 16],
+            &[0, 0, 0, 0, 0, 0, 0, 6],
+            b"pkcs11",
+            &[0; 8],
+        ]
+        .concat();
+        assert_eq!(*creation, expected);
         let read = Intent::decode(&creation).unwrap();
         assert_eq!(read.tag, KeyTag::from_bytes([7; 16]));
         assert_eq!(read.backend.as_str(), "pkcs11");

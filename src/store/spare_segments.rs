@@ -113,7 +113,10 @@ fn endangered(headers: &[SegmentHeader]) -> Vec<SegmentHeader> {
     found
 }
 
-fn parse(bytes: &[u8]) -> Option<(u64, Vec<(u64, &[u8])>)> {
+/// Segments with their offsets.
+type Entries<'b> = Vec<(u64, &'b [u8])>;
+
+fn parse(bytes: &[u8]) -> Option<(u64, Entries<'_>)> {
     let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_LENGTH>()?;
     if hash32(body) != *checksum {
         return None;

@@ -212,7 +212,17 @@ impl Inner {
         excused.extend(self.pending_intents()?.iter().map(|intent| intent.tag));
         // Keys come and go meanwhile: only what the records say before and after is held against the backend.
         let after = self.held_versions()?;
+        // Two backends may lead to one device.
+        let elsewhere = |tag: &KeyTag| {
+            let mut known = before.iter().chain(&after);
+            known.any(|(id, tags)| id != backend.id() && tags.contains_key(tag))
+        };
         let none = BTreeMap::new();
+        let elsewhere_known: BTreeSet<KeyTag> = held
+            .iter()
+            .filter_map(HeldKey::tag)
+            .filter(elsewhere)
+            .collect();
         let before = before.get(backend.id()).unwrap_or(&none);
         let after = after.get(backend.id()).unwrap_or(&none);
         let mut to_confirm = Vec::new();
@@ -223,7 +233,7 @@ impl Inner {
                         to_confirm.push(tag);
                     }
                 }
-                Some(tag) if excused.contains(&tag) => {}
+                Some(tag) if excused.contains(&tag) || elsewhere_known.contains(&tag) => {}
                 Some(tag) => findings.push(unknown(backend.id(), key).with_tag(tag)),
                 None => findings.push(BackendFinding::new(
                     backend.id(),

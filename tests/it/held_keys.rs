@@ -378,3 +378,32 @@ fn a_copy_whose_anchor_was_rebuilt_settles_nothing() {
     let report = vault.maintain(MaintenanceOptions::new()).unwrap();
     assert_eq!((report.settled(), report.unsettled()), (0, 1));
 }
+
+#[test]
+fn two_backends_that_lead_to_one_device_do_not_take_each_others_keys_for_unknown() {
+    let place = Place::new();
+    let device = MemoryDevice::new(id());
+    let other = FaultyBackend::new(device.clone(), "other".parse().unwrap());
+    let unlock = master_key();
+    let options = || {
+        place
+            .options()
+            .backend(Arc::new(device.clone()))
+            .backend(Arc::new(FaultyBackend::new(
+                device.clone(),
+                "other".parse().unwrap(),
+            )))
+    };
+    let vault = options()
+        .create(&place.path, Unlock::raw_key(&unlock))
+        .unwrap();
+    vault.create_key(&name("one"), signer()).unwrap();
+    let there = CreateKeyOptions::ec(Curve::P256).backend(other.id());
+    vault.create_key(&name("two"), there).unwrap();
+    vault.close().unwrap();
+    let vault = options()
+        .open(&place.path, Unlock::raw_key(&unlock))
+        .unwrap();
+    assert_eq!(kinds(&vault), []);
+    assert_eq!(device.held().len(), 2);
+}

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Stdio;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::RvError;
@@ -54,10 +53,43 @@ fn the_pins_are_those_of_the_token() {
 
 #[test]
 fn eight_threads_at_once_get_eight_tokens() {
+    eight_at_once(&Token::new);
+    let copy = SoftHsm::copy(&Configuration::new());
+    eight_at_once(&|| copy.new_token());
+}
+
+/// More than are made at a time.
+#[test]
+fn there_is_no_end_of_tokens() {
+    let tokens: Vec<Token> = (0..40).map(|_| Token::new()).collect();
+    let serials: BTreeSet<_> = tokens.iter().map(Token::serial).collect();
+    assert_eq!(serials.len(), 40);
+    for token in &tokens {
+        drop(token.session());
+    }
+}
+
+/// SoftHSM2 2.6.1 does not bear slots being listed while a token is made; so the tokens are there before.
+#[test]
+fn slots_can_be_listed_while_others_get_tokens() {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let token = Token::new();
+                    let pkcs11 = attach(&token);
+                    assert!(slot(&pkcs11, &token).is_some());
+                }
+            });
+        }
+    });
+}
+
+fn eight_at_once(new_token: &(impl Fn() -> Token + Sync)) {
     let barrier = std::sync::Barrier::new(8);
     let make = || {
         barrier.wait();
-        let token = Token::new();
+        let token = new_token();
         p256_key(&token.session(), token.label().as_bytes()).unwrap();
         token
     };
@@ -94,8 +126,8 @@ fn dropping_a_token_removes_it_and_no_other() {
 
 #[test]
 fn what_initializes_the_main_instance_finds_it_initialized() {
+    assert_eq!(SoftHsm::main().module(), library_path());
     let token = Token::new();
-    assert_eq!(token.module(), library_path());
     let pkcs11 = Pkcs11::new(token.module()).unwrap();
     assert_eq!(
         code(initialize(&pkcs11)),
@@ -107,9 +139,9 @@ fn what_initializes_the_main_instance_finds_it_initialized() {
 #[test]
 fn a_copy_has_its_own_tokens_and_state() {
     let copy = SoftHsm::copy(&Configuration::new());
-    let main = SoftHsm::main();
+    let (in_copy, in_main) = (copy.new_token(), Token::new());
+    let main = in_main.softhsm();
     assert_ne!(copy.module(), main.module());
-    let (in_copy, in_main) = (copy.new_token(), main.new_token());
     assert!(slot(&copy.pkcs11(), &in_main).is_none());
     assert!(slot(&main.pkcs11(), &in_copy).is_none());
 
@@ -138,7 +170,7 @@ fn what_is_under_test_can_initialize_a_copy() {
 
 #[test]
 fn a_second_instance_sees_the_keys_of_the_first() {
-    let token = Token::new();
+    let token = Token::alone();
     let first = token.session();
     p256_key(&first, b"key").unwrap();
     let second = token.softhsm().second_instance();
@@ -159,8 +191,7 @@ fn a_disabled_mechanism_is_gone() {
         PkcsMgfType::MGF1_SHA1,
         PkcsOaepSource::empty(),
     ));
-    let offers = |softhsm: &SoftHsm| {
-        let token = softhsm.new_token();
+    let offers = |token: Token| {
         let list = token.pkcs11().get_mechanism_list(token.slot()).unwrap();
         let session = token.session();
         let (public, private) = rsa_key(&session);
@@ -173,12 +204,13 @@ fn a_disabled_mechanism_is_gone() {
             session.decrypt(&oaep, private, &ciphertext),
         )
     };
-    let (lists_oaep, lists_gcm, lists_pss, decrypted) = offers(&SoftHsm::main());
+    let (lists_oaep, lists_gcm, lists_pss, decrypted) = offers(Token::new());
     assert!(lists_oaep && lists_gcm && lists_pss);
     assert_eq!(decrypted.unwrap(), b"text");
 
     let configuration = Configuration::new().without(&["CKM_RSA_PKCS_OAEP", "CKM_AES_GCM"]);
-    let (lists_oaep, lists_gcm, lists_pss, decrypted) = offers(&SoftHsm::copy(&configuration));
+    let (lists_oaep, lists_gcm, lists_pss, decrypted) =
+        offers(SoftHsm::copy(&configuration).new_token());
     assert!(!lists_oaep && !lists_gcm && lists_pss);
     assert_eq!(code(decrypted), RvError::MechanismInvalid);
 }
@@ -210,18 +242,15 @@ fn a_lent_token_outlives_a_killed_child() {
         p256_key(&token.session(), b"made by the child").unwrap();
         std::process::abort();
     }
-    let token = Token::new();
+    let token = Token::alone();
     let before = token.session();
     let name = "fixture::a_lent_token_outlives_a_killed_child";
     let mut command = child::command(name, "make a key");
     token.lend(&mut command);
-    let status = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    assert_eq!(status.signal(), Some(6), "it was to abort: {status}");
-    assert_eq!(token.object_files(), 2);
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(6), "it was to abort: {errors}");
+    assert_eq!(token.object_files(), 2, "{errors}");
     assert_eq!(find(&before, b"made by the child").unwrap().len(), 2);
 }
 
@@ -324,6 +353,26 @@ fn a_read_only_token_signs_and_takes_no_keys() {
     token.make_writable();
     p256_key(&session, b"another").unwrap();
     assert_eq!(token.object_files(), 4);
+}
+
+/// Where other tests make tokens, no other instance may start.
+#[test]
+fn the_main_instance_is_not_finalized_lent_or_doubled() {
+    let token = Token::new();
+    let refused = |work: &dyn Fn()| {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let message = result.unwrap_err();
+        message
+            .downcast_ref::<&str>()
+            .unwrap()
+            .contains("everyone's")
+    };
+    assert!(refused(&|| token.softhsm().finalize()));
+    assert!(refused(&|| drop(token.softhsm().second_instance())));
+    assert!(refused(&|| token.softhsm().move_away()));
+    assert!(refused(&|| drop(token.softhsm().new_token())));
+    assert!(refused(&|| token.lend(&mut child::command("any", "any"))));
+    drop(token.session());
 }
 
 #[test]

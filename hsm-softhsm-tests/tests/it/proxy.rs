@@ -12,7 +12,7 @@ use cryptoki_sys::{
     CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_TOKEN_NOT_PRESENT,
 };
 use hsm_softhsm_tests::proxy::{Fault, Function, LeadingZeros};
-use hsm_softhsm_tests::{Proxy, SoftHsm, child, library_path};
+use hsm_softhsm_tests::{Proxy, Token, child};
 
 use crate::support::{
     aes_key, attach, code, find, ids, initialize, known_key, p256_key, pin, rsa_key, session, sign,
@@ -39,9 +39,9 @@ fn calls_go_through_and_are_counted() {
     assert_eq!(proxy.calls(Function::Sign), 2);
     assert_eq!(proxy.calls(Function::Verify), 0);
 
-    let real = SoftHsm::main();
+    let real = Token::new();
     let offered = pkcs11.get_mechanism_list(slot(&pkcs11, &token).unwrap());
-    let really = real.pkcs11().get_mechanism_list(real.new_token().slot());
+    let really = real.pkcs11().get_mechanism_list(real.slot());
     assert_eq!(offered.unwrap(), really.unwrap());
 }
 
@@ -190,7 +190,7 @@ fn work_runs_within_a_call() {
 fn a_process_can_end_within_a_call() {
     let name = "proxy::a_process_can_end_within_a_call";
     if child::job().is_some() {
-        let token = hsm_softhsm_tests::Token::lent().unwrap();
+        let token = Token::lent().unwrap();
         let proxy = Proxy::over(token.softhsm().second_instance());
         let pkcs11 = Pkcs11::new(proxy.module()).unwrap();
         let session = session(&pkcs11, &token);
@@ -200,7 +200,7 @@ fn a_process_can_end_within_a_call() {
         drop(p256_key(&session, b"unknown"));
         unreachable!("the process has ended");
     }
-    let token = hsm_softhsm_tests::Token::new();
+    let token = Token::alone();
     let mut command = child::command(name, "end");
     token.lend(&mut command);
     let output = command.output().unwrap();
@@ -422,17 +422,15 @@ fn what_is_under_test_can_initialize_the_module_through_a_proxy() {
     assert_eq!(proxy.calls(Function::Finalize), 1);
 }
 
-/// The entry that programs use: without a host there is nothing behind it.
 #[test]
 fn a_proxy_stands_on_any_module() {
-    let main = SoftHsm::main();
-    let proxy = Proxy::over_module(&library_path());
+    let token = Token::new();
+    let proxy = Proxy::over_module(token.module());
     let pkcs11 = Pkcs11::new(proxy.module()).unwrap();
     assert_eq!(
         code(initialize(&pkcs11)),
         RvError::CryptokiAlreadyInitialized
     );
-    let token = main.new_token();
     p256_key(&session(&pkcs11, &token), b"key").unwrap();
     assert_eq!(token.object_files(), 2);
     assert!(proxy.calls(Function::GetTokenInfo) > 0);

@@ -366,9 +366,13 @@ pub(super) const fn curve_oid(curve: Curve) -> &'static [u8] {
     }
 }
 
-/// All private and secret keys.
+/// All private and secret keys of the token. What sessions have unwrapped is none of its own.
 pub(super) fn key_classes() -> [Template<'static>; 2] {
-    [CKO_PRIVATE_KEY, CKO_SECRET_KEY].map(|class| Template::new().ulong(CKA_CLASS, class))
+    [CKO_PRIVATE_KEY, CKO_SECRET_KEY].map(|class| {
+        Template::new()
+            .ulong(CKA_CLASS, class)
+            .bool(CKA_TOKEN, true)
+    })
 }
 
 /// Every object with this id.

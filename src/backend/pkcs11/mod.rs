@@ -149,7 +149,8 @@ impl Pkcs11Backend {
     ///
     /// `Unavailable`, `Authentication`.
     pub fn label(&self) -> BackendResult<String> {
-        Ok(self.connection.token().label()?)
+        let token = self.connection.token();
+        Ok(token.run(Retry::Safe, |lease| Ok(lease.info().label.clone()))?)
     }
 
     /// Whether the token says of itself that nothing can be written to it: keys that it holds can be used, and
@@ -159,7 +160,9 @@ impl Pkcs11Backend {
     ///
     /// `Unavailable`, `Authentication`.
     pub fn is_write_protected(&self) -> BackendResult<bool> {
-        Ok(self.connection.token().status()?.write_protected)
+        let token = self.connection.token();
+        let info = token.run(Retry::Safe, |lease| lease.token_info())?;
+        Ok(info.write_protected)
     }
 
     /// How many wrapped keys are unwrapped in the token at present.

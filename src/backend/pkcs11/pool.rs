@@ -274,11 +274,6 @@ impl Pool {
         result
     }
 
-    /// The attachment, if there is one.
-    pub(super) fn attachment(&self) -> Option<Arc<Attachment>> {
-        self.lock().attachment.clone()
-    }
-
     fn limit_for(&self, info: &TokenInfo) -> usize {
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         let wanted = self.limit.unwrap_or(cpus.saturating_mul(2));

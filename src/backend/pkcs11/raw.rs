@@ -252,8 +252,7 @@ impl Functions {
         Ok(output)
     }
 
-    /// The plaintext; every buffer that held it is wiped, also after an error.
-    /// Into a buffer of fixed length, which the answer must fit; gives the length of the answer.
+    /// Decrypts into a buffer of fixed length, which the answer must fit; gives the length of the answer.
     pub(super) fn decrypt_into(
         &self,
         session: &Session,
@@ -284,6 +283,7 @@ impl Functions {
         bounded(length, output.len(), "C_Decrypt")
     }
 
+    /// The plaintext; every buffer that held it is wiped, also after an error.
     pub(super) fn decrypt(
         &self,
         session: &Session,

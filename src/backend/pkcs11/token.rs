@@ -160,28 +160,11 @@ impl Token {
         self.run(Retry::Safe, |lease| lease.health())
     }
 
-    /// What the token says about itself now; it connects when needed.
-    pub(super) fn status(&self) -> TokenResult<TokenInfo> {
-        self.run(Retry::Safe, |lease| {
-            lease.health()?;
-            lease.token_info()
-        })
-    }
-
     /// The serial number; it connects when that is not known yet.
     pub(super) fn serial(&self) -> TokenResult<String> {
         match self.serial.get() {
             Some(serial) => Ok(serial.clone()),
             None => self.run(Retry::Safe, |lease| Ok(lease.info().serial.clone())),
-        }
-    }
-
-    /// The label; it connects when the token is not connected.
-    pub(super) fn label(&self) -> TokenResult<String> {
-        self.module()?;
-        match self.pool.attachment() {
-            Some(attachment) => Ok(attachment.info.label.clone()),
-            None => self.run(Retry::Safe, |lease| Ok(lease.info().label.clone())),
         }
     }
 

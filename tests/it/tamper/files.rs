@@ -415,7 +415,7 @@ fn an_altered_byte_of_the_records_file_never_gives_other_data() {
         .iter()
         .rposition(|byte| *byte != 0)
         .unwrap();
-    let mut cases: Vec<usize> = sample(0..used + 64, 251).collect();
+    let mut cases: Vec<usize> = sample_of_many(0..used + 64, 251).collect();
     cases.extend(0..24);
     let surprises = Surprises::default();
     let seen = surprises.clone();
@@ -431,7 +431,7 @@ fn a_truncated_records_file_never_gives_other_data() {
     let subject = subject();
     let bytes = &subject.image[Path::new(DB)];
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    let mut lengths: Vec<usize> = sample(0..used, 1_999).collect();
+    let mut lengths: Vec<usize> = sample_of_many(0..used, 1_999).collect();
     lengths.extend(0..24);
     lengths.extend([used, used + 1, bytes.len() - 1]);
     let surprises = Surprises::default();

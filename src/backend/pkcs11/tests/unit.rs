@@ -1,6 +1,5 @@
 //! What needs no module.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -283,7 +282,7 @@ fn a_handle_is_good_in_its_epoch_only_and_the_cache_is_bounded() {
         Some(ObjectHandle(199))
     );
     assert_eq!(cache.get(2, tag(199), ObjectClass::Private), None);
-    assert_eq!(cache.get(1, tag(199), ObjectClass::Private), None);
+    assert_eq!(cache.get(1, tag(199), ObjectClass::Secret), None);
     cache.remove(tag(199), ObjectClass::Private);
     assert_eq!(cache.get(1, tag(199), ObjectClass::Private), None);
 }
