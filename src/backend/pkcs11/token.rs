@@ -130,28 +130,26 @@ impl Token {
         officer: &Pin,
         work: impl FnOnce(&Ceremony<'_>) -> TokenResult<T>,
     ) -> TokenResult<T> {
-        self.check()?;
+        let (slot, serial, generation) = self.run(Retry::Safe, |lease| {
+            lease.health()?;
+            let generation = lease.attachment().generation;
+            Ok((lease.slot(), lease.info().serial.clone(), generation))
+        })?;
         let module = self.module()?;
-        let Some(attachment) = self.pool.attachment() else {
-            return Err(TokenError::new(ErrorClass::SessionLost, "C_OpenSession"));
-        };
         // Asked for first: a person may take a while to give the PIN.
         self.options.pin.with(|user| {
             let _alone = module.exclude(self.pool.timeout())?;
-            if attachment.generation != module.generation() || !attachment.answers(module) {
+            let there = module.generation() == generation
+                && module.functions().token_info(slot)?.serial == serial;
+            if !there {
                 return Err(TokenError::new(ErrorClass::SessionLost, "C_OpenSession"));
             }
             drop(self.pool.take_sessions());
-            let session = module.open_session(attachment.slot)?;
+            let session = module.open_session(slot)?;
             let user = (user, &self.breaker);
             let officer = (officer, &self.officer_breaker);
-            work(&Ceremony::new(
-                module,
-                session,
-                attachment.slot,
-                user,
-                officer,
-            ))
+            let ceremony = Ceremony::new(module, session, slot, user, officer);
+            work(&ceremony)
         })
     }
 
