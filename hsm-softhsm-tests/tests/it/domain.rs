@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
@@ -730,6 +731,10 @@ fn interrupted(proxy: &Proxy, source: bool, step: Function, number: u64) -> bool
         outcome.unwrap();
     } else {
         assert!(outcome.is_err(), "{step:?} {number}");
+        // A login that failed is not tried again at once.
+        while second.backend.check().and(first.backend.check()).is_err() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
     provision(&first, &second, heard).unwrap();
     let domain = second.backend.domain_key().unwrap().unwrap();
