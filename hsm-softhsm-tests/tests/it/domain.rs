@@ -696,6 +696,69 @@ fn a_refused_officer_changes_nothing_and_everybody_goes_on() {
     }
 }
 
+#[test]
+fn options_can_name_the_domain_key_that_counts() {
+    let site = Site::new(KeyKeeping::Wrapped, None).with_domain();
+    let key = name("signer");
+    let options = CreateKeyOptions::ec(Curve::P256).hsm().backup_allowed();
+    site.vault.create_key(&key, options).unwrap();
+    let backup = site.vault.backup_key(&key).unwrap();
+    let domain = site.backend.domain_key().unwrap().unwrap();
+    let right = *domain.check_value();
+    let mut wrong = right;
+    wrong[15] ^= 1;
+    let naming = |check_value| {
+        let options = own_options(&site.token).keeping(KeyKeeping::Wrapped);
+        let backend = Arc::new(Pkcs11Backend::new(options.domain(check_value)));
+        vault(&backend, Some(&site.vault))
+    };
+    let (strict, _directory) = naming(right);
+    strict.restore_key(&backup).unwrap();
+    strict.backup_key(&key).unwrap();
+    let (strict, _directory) = naming(wrong);
+    let error = strict.restore_key(&backup).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendRejected);
+    let options = CreateKeyOptions::ec(Curve::P256).hsm().backup_allowed();
+    strict.create_key(&key, options).unwrap();
+    let error = strict.backup_key(&key).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BackendRejected);
+    assert!(error.to_string().contains("options"), "{error}");
+}
+
+#[test]
+fn a_restoration_that_stops_half_way_leaves_nothing_in_the_token() {
+    let proxy = Proxy::new();
+    let site = Site::on(proxy.new_token(), KeyKeeping::Resident, None).with_domain();
+    let (other, _directory) = vault(&site.backend, Some(&site.vault));
+    let key = name("both");
+    let options = CreateKeyOptions::oct(OctKeySize::Bits256).operations([
+        KeyOperation::Encrypt,
+        KeyOperation::Decrypt,
+        KeyOperation::Sign,
+        KeyOperation::Verify,
+    ]);
+    site.vault
+        .create_key(&key, options.hsm().backup_allowed())
+        .unwrap();
+    site.vault.rotate_key(&key).unwrap();
+    let backup = site.vault.backup_key(&key).unwrap();
+    let files = site.token.object_files();
+    for (step, calls) in [(Function::UnwrapKey, 4), (Function::Sign, 2)] {
+        for number in 1..=calls {
+            let strikes = proxy.inject(Fault::answer(step, CKR_DEVICE_MEMORY).from_call(number));
+            let error = other.restore_key(&backup).unwrap_err();
+            assert_eq!(strikes.count(), 1);
+            assert_eq!(error.kind(), ErrorKind::Throttled, "{step:?} {number}");
+            assert_eq!(site.token.object_files(), files, "{step:?} {number}");
+            let missing = other.get_key(&key).unwrap_err();
+            assert_eq!(missing.kind(), ErrorKind::KeyNotFound);
+        }
+    }
+    assert_eq!(other.check().unwrap().findings(), &[]);
+    assert_eq!(other.restore_key(&backup).unwrap().version_count(), 2);
+    assert_eq!(site.token.object_files(), files + 4);
+}
+
 /// Calls that change something, or are the last before something changes.
 const STEPS: [Function; 9] = [
     Function::Login,
@@ -760,6 +823,7 @@ fn every_interruption(source: bool) {
             interruptions += 1;
         }
     }
+    println!("{interruptions} interruptions");
     assert!(interruptions >= 10, "{interruptions}");
 }
 

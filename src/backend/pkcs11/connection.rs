@@ -10,6 +10,7 @@ use super::profile::{Fallbacks, Profile};
 use super::token::Token;
 use super::unwrapped::UnwrappedKeys;
 use crate::backend::{BackendError, BackendErrorKind, BackendResult};
+use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
 
 /// What all keys of a backend share.
 pub(super) struct Connection {
@@ -20,10 +21,16 @@ pub(super) struct Connection {
     unwrapped: UnwrappedKeys,
     /// The domain key, and the epoch in which it was found and its check value made.
     domain: Mutex<Option<(u64, Domain)>>,
+    expected_domain: Option<[u8; CHECK_VALUE_LENGTH]>,
 }
 
 impl Connection {
-    pub(super) fn new(token: Arc<Token>, fallbacks: Fallbacks, unwrapped: usize) -> Self {
+    pub(super) fn new(
+        token: Arc<Token>,
+        fallbacks: Fallbacks,
+        unwrapped: usize,
+        expected_domain: Option<[u8; CHECK_VALUE_LENGTH]>,
+    ) -> Self {
         Self {
             token,
             fallbacks,
@@ -31,6 +38,7 @@ impl Connection {
             serial: OnceLock::new(),
             unwrapped: UnwrappedKeys::new(unwrapped),
             domain: Mutex::default(),
+            expected_domain,
         }
     }
 
@@ -47,6 +55,12 @@ impl Connection {
         known
             .filter(|(of, _)| *of == epoch)
             .map(|(_, domain)| domain)
+    }
+
+    /// Whether keys may be backed up and restored under this domain key.
+    pub(super) fn accepts(&self, domain: &Domain) -> bool {
+        self.expected_domain
+            .is_none_or(|expected| expected == domain.check_value)
     }
 
     pub(super) fn remember_domain(&self, known: Option<(u64, Domain)>) {

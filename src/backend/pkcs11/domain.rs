@@ -108,6 +108,20 @@ pub(super) fn find(connection: &Connection, lease: &Lease<'_>) -> TokenResult<Op
     Ok(Some(domain))
 }
 
+/// The domain key for a backup or a restoration: one that the options do not exclude.
+///
+/// Errors: `NotPermitted` for another one.
+pub(super) fn usable(connection: &Connection, lease: &Lease<'_>) -> TokenResult<Option<Domain>> {
+    match find(connection, lease)? {
+        Some(domain) if !connection.accepts(&domain) => Err(TokenError::with_detail(
+            ErrorClass::NotPermitted,
+            "C_WrapKey",
+            "the token's domain key is not the one that the options of the backend name; find out who replaced it",
+        )),
+        found => Ok(found),
+    }
+}
+
 /// Runs `attempt`, and once more when it met a handle that means nothing any more: the domain key may have been
 /// made anew.
 pub(super) fn with_fresh_handles<T>(

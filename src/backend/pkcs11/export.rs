@@ -99,7 +99,7 @@ type Wrapped = Option<Vec<u8>>;
 
 impl Exporter<'_> {
     fn run(&self, lease: &Lease<'_>) -> TokenResult<Option<(Domain, Wrapped, Wrapped)>> {
-        let Some(domain) = domain::find(self.connection, lease)? else {
+        let Some(domain) = domain::usable(self.connection, lease)? else {
             return Ok(None);
         };
         let value = |wanted: bool, mac: bool| match wanted {
@@ -183,7 +183,7 @@ pub(super) fn restore<'a>(
     let there = with_fresh_handles(connection, || {
         connection
             .token()
-            .run(Retry::Safe, |lease| domain::find(connection, lease))
+            .run(Retry::Safe, |lease| domain::usable(connection, lease))
     })?
     .ok_or_else(|| BackendError::new(BackendErrorKind::Unavailable, NO_DOMAIN_KEY))?;
     if there.check_value != backup.check_value {
@@ -292,7 +292,7 @@ impl Restorer<'_> {
 
     /// The domain key that was compared, or an error: it may have been replaced since.
     fn domain(&self, lease: &Lease<'_>) -> TokenResult<ObjectHandle> {
-        match domain::find(self.connection, lease)? {
+        match domain::usable(self.connection, lease)? {
             Some(domain) if domain.check_value == self.backup.check_value => Ok(domain.object),
             _ => Err(TokenError::with_detail(
                 ErrorClass::NotPermitted,

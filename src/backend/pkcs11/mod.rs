@@ -121,6 +121,7 @@ impl Pkcs11Backend {
             fallbacks,
             verify_after_sign,
             unwrapped_keys,
+            domain,
         } = options;
         Self {
             id,
@@ -130,6 +131,7 @@ impl Pkcs11Backend {
                 Token::new(token),
                 fallbacks,
                 unwrapped_keys,
+                domain,
             )),
         }
     }

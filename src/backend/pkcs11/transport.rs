@@ -547,3 +547,49 @@ fn require_distinct(
 fn rejected(sentence: &'static str) -> BackendError {
     BackendError::new(BackendErrorKind::Rejected, sentence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_read_as_they_are_shown_and_as_people_type_them() {
+        let mut bytes = [0xa5; 32];
+        bytes[0] = 0x01;
+        let fingerprint = TransportFingerprint::from_bytes(bytes);
+        let shown = fingerprint.to_string();
+        assert_eq!(&shown[..9], "01a5 a5a5");
+        assert_eq!(shown.split(' ').count(), 16);
+        for text in [
+            shown.clone(),
+            shown.to_uppercase(),
+            shown.replace(' ', ""),
+            shown.replace(' ', ":"),
+        ] {
+            assert_eq!(text.parse::<TransportFingerprint>().unwrap(), fingerprint);
+        }
+        for wrong in [
+            "",
+            "zz",
+            &shown[..shown.len() - 1],
+            &format!("{shown}0"),
+            &format!("{shown}x"),
+            &shown.replace('5', "g"),
+            &shown.replace('5', "é"),
+        ] {
+            assert!(wrong.parse::<TransportFingerprint>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_sha_256_of_the_public_key_info() {
+        let parts = PublicParts::Rsa {
+            n: vec![0xc1; 384],
+            e: PUBLIC_EXPONENT.to_vec(),
+        };
+        let spki = spki_der_from_parts(&parts).unwrap();
+        let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &spki);
+        let fingerprint = TransportFingerprint::of(&parts).unwrap();
+        assert_eq!(&fingerprint.as_bytes()[..], expected.as_ref());
+    }
+}
