@@ -29,6 +29,7 @@ mod recovery_reads;
 mod redo;
 mod shared;
 mod sled_engine;
+mod sled_failure;
 mod sled_log;
 mod sled_scan;
 mod spare_segments;

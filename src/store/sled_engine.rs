@@ -19,6 +19,7 @@ use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
 use super::recovery_reads::read_before_sled;
+use super::sled_failure::{Failure, engine_error, panicked};
 use super::sled_log::SEGMENT_SIZE;
 use super::{sled_scan, spare_segments};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,24 +60,6 @@ struct Open {
     // Declared before the database, so that it goes first.
     tree: sled::Tree,
     _database: sled::Db,
-}
-
-/// A failure of the engine, which poisons, or of one record, which does not.
-pub(super) enum Failure {
-    Engine(Error),
-    Record(Error),
-}
-
-impl From<sled::Error> for Failure {
-    fn from(error: sled::Error) -> Self {
-        Self::Engine(engine_error(error))
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Record(error)
-    }
 }
 
 impl SledEngine {
@@ -379,36 +362,4 @@ fn open_sled(options: &SledOptions) -> Result<Open> {
 /// sled tells this case from others only by its text.
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
-}
-
-fn panicked() -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        "the storage engine met data that it cannot have written; check the disk and restore the vault",
-    )
-}
-
-fn engine_error(error: sled::Error) -> Error {
-    let (kind, message) = match &error {
-        sled::Error::Io(io) => match io.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (
-                ErrorKind::StorageFull,
-                "no space is left for the vault's records",
-            ),
-            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
-                (ErrorKind::ReadOnly, "the vault's records cannot be written")
-            }
-            _ => (
-                ErrorKind::Io,
-                "the vault's records could not be read or written",
-            ),
-        },
-        sled::Error::Unsupported(_)
-        | sled::Error::Corruption { .. }
-        | sled::Error::ReportableBug(_)
-        | sled::Error::CollectionNotFound(_) => {
-            (ErrorKind::Corrupt, "the vault's records are damaged")
-        }
-    };
-    Error::new(kind, message).with_source(error)
 }

@@ -5,7 +5,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use super::Finding;
 use super::engine::{Bound, PAGE_BYTES, Page, Scan, after, index_of, skip_to};
 use super::parts::{self, Joiner, PART_KEY_LENGTH};
-use super::sled_engine::Failure;
+use super::sled_failure::Failure;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Class, IndexKey, NAMESPACE_NAMELESS};
 

@@ -12,5 +12,7 @@ mod domain;
 mod fixture;
 mod foreign;
 mod proxy;
+
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
+mod timing;

@@ -3,14 +3,21 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::domain::Domain;
-use super::error::{ErrorClass, TokenError, TokenResult};
+use super::error::TokenResult;
 use super::module::lock;
 use super::profile::{Fallbacks, Profile};
+use super::raw::ObjectHandle;
 use super::token::Token;
 use super::unwrapped::UnwrappedKeys;
 use crate::backend::{BackendError, BackendErrorKind, BackendResult};
 use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
+
+/// The domain key in one epoch of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Domain {
+    pub(super) object: ObjectHandle,
+    pub(super) check_value: [u8; CHECK_VALUE_LENGTH],
+}
 
 /// What all keys of a backend share.
 pub(super) struct Connection {
@@ -74,13 +81,6 @@ impl Connection {
         }
         let measured = Profile::measure(&self.token, self.fallbacks)?;
         Ok(self.profile.get_or_init(|| measured))
-    }
-
-    /// What was measured before; an operation that comes here has asked for it.
-    pub(super) fn measured(&self) -> TokenResult<&Profile> {
-        self.profile
-            .get()
-            .ok_or_else(|| TokenError::new(ErrorClass::TokenLost, "known-answer test"))
     }
 
     /// The serial number of the token that the backend is connected to.

@@ -14,12 +14,12 @@ use cryptoki_sys::{
 };
 
 use super::ceremony::Ceremony;
-use super::connection::Connection;
+use super::connection::{Connection, Domain};
 use super::error::{ErrorClass, TokenError, TokenResult};
+use super::known_answers::internal;
 use super::lease::Lease;
 use super::mechanism::Mechanism;
 use super::operations::data_object;
-use super::profile::internal;
 use super::raw::{Functions, ObjectHandle};
 use super::template::Template;
 use super::token::Retry;
@@ -81,13 +81,6 @@ impl fmt::Debug for DomainKey {
         let trusted = if self.trusted { ", trusted" } else { "" };
         write!(f, "{trusted}{closed})")
     }
-}
-
-/// The domain key in one epoch of the connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Domain {
-    pub(super) object: ObjectHandle,
-    pub(super) check_value: [u8; CHECK_VALUE_LENGTH],
 }
 
 /// The domain key, with its check value made by the token in this epoch.

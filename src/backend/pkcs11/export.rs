@@ -3,13 +3,14 @@
 use cryptoki_sys::{CKR_KEY_NOT_WRAPPABLE, CKR_KEY_UNEXTRACTABLE};
 
 use super::attributes::{Custody, Permissions, mac_tag, provisional_label, unwrapped};
-use super::connection::Connection;
-use super::domain::{self, Domain, with_fresh_handles};
+use super::connection::{Connection, Domain};
+use super::domain::{self, with_fresh_handles};
 use super::error::{ErrorClass, TokenError, TokenResult};
+use super::handles::ObjectClass;
 use super::kek;
 use super::lease::Lease;
 use super::making::{KeyKeeping, values_for};
-use super::objects::{ObjectClass, find_one};
+use super::objects::find_one;
 use super::profile::Profile;
 use super::raw::ObjectHandle;
 use super::routes::Route;

@@ -4,8 +4,8 @@ use cryptoki_sys::{CKA_CLASS, CKA_ID, CKA_LABEL};
 
 use super::attributes::{confirmed_label, key_classes, mac_tag, tag_in_label, with_id};
 use super::error::TokenResult;
+use super::handles::ObjectClass;
 use super::lease::Lease;
-use super::objects::ObjectClass;
 use super::raw::ObjectHandle;
 use super::template::Template;
 use super::token::{Retry, Token};

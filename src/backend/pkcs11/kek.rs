@@ -4,9 +4,10 @@ use cryptoki_sys::{CKA_CLASS, CKA_ID, CKA_LABEL, CKO_SECRET_KEY};
 
 use super::attributes::{Custody, Permissions, aes_key};
 use super::error::TokenResult;
+use super::handles::ObjectClass;
 use super::lease::Lease;
 use super::mechanism::Mechanism;
-use super::objects::{ObjectClass, find_one};
+use super::objects::find_one;
 use super::raw::ObjectHandle;
 use super::routes::Usage;
 use super::template::Template;
@@ -29,7 +30,9 @@ pub(super) fn current(token: &Token) -> TokenResult<KeyTag> {
         // An empty answer of a token that is gone is no reason to make a key.
         lease.health()?;
         let mut id = [0; 16];
-        OsEntropy.fill(&mut id).map_err(super::profile::internal)?;
+        OsEntropy
+            .fill(&mut id)
+            .map_err(super::known_answers::internal)?;
         let id = KeyTag::from_bytes(id);
         let custody = Custody {
             named: Some((&id, LABEL)),

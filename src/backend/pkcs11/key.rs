@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::attributes::mac_tag;
 use super::connection::Connection;
 use super::error::TokenResult;
+use super::handles::ObjectClass;
 use super::lease::Lease;
-use super::objects::{ObjectClass, with_object};
+use super::objects::with_object;
 use super::operations::{
     RsaOpening, Signing, check_key_to_wrap, decrypt, encrypt, unwrap_key, wrap_key,
 };
 use super::raw::ObjectHandle;
-use super::routes::Route;
+use super::routes::{Route, Value};
 use super::token::Retry;
 use super::unwrapped::UnwrappedKey;
 use crate::backend::{
@@ -26,13 +27,6 @@ use crate::model::algorithm::{
 use crate::model::key::KeyTag;
 use crate::model::spec::{KeyFamily, KeySpec, RsaKeySize};
 use crate::secret::SecretBytes;
-
-/// The value of a key that an operation works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value {
-    Main,
-    Mac,
-}
 
 pub(super) struct TokenKeyHandle {
     connection: Arc<Connection>,
@@ -127,7 +121,8 @@ impl TokenKeyHandle {
                 with_object(token, Retry::Safe, id, class, work)
             }
             Source::Wrapped(key) => self.connection.unwrapped().with(
-                &self.connection,
+                token,
+                self.connection.profile()?,
                 key,
                 self.public.as_ref().map(PublicKey::parts),
                 value,

@@ -7,9 +7,9 @@ use cryptoki_sys::CKS_RW_USER_FUNCTIONS;
 
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::gate::Permit;
+use super::handles::HandleCache;
 use super::mechanism::{Mechanism, Ulong};
 use super::module::{Module, ModuleSession};
-use super::objects::HandleCache;
 use super::pool::{Attachment, Pool};
 use super::raw::{Functions, ObjectHandle};
 use super::template::Template;

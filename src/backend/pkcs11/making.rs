@@ -6,10 +6,10 @@ use super::attributes::{
 };
 use super::connection::Connection;
 use super::error::TokenResult;
+use super::handles::ObjectClass;
 use super::kek;
 use super::lease::Lease;
 use super::mechanism::Mechanism;
-use super::objects::ObjectClass;
 use super::profile::Profile;
 use super::raw::ObjectHandle;
 use super::routes::Route;

@@ -1,39 +1,14 @@
-//! Objects of a token, by tag and class, and the handles that they have at present.
+//! Objects of a token, by tag and class.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::Mutex;
-
-use cryptoki_sys::{CKA_CLASS, CKA_ID, CKO_PRIVATE_KEY, CKO_SECRET_KEY};
+use cryptoki_sys::{CKA_CLASS, CKA_ID};
 
 use super::error::{ErrorClass, TokenError, TokenResult};
+use super::handles::ObjectClass;
 use super::lease::Lease;
-use super::mechanism::Ulong;
-use super::module::lock;
 use super::raw::ObjectHandle;
 use super::template::Template;
 use super::token::{Retry, Token};
 use crate::model::key::KeyTag;
-
-/// How many handles are kept by default.
-const DEFAULT_CAPACITY: usize = 4_096;
-const SHARDS: usize = 16;
-
-/// The class of a key object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum ObjectClass {
-    Private,
-    Secret,
-}
-
-impl ObjectClass {
-    pub(super) fn number(self) -> Ulong {
-        match self {
-            Self::Private => CKO_PRIVATE_KEY,
-            Self::Secret => CKO_SECRET_KEY,
-        }
-    }
-}
 
 /// Does `work` with the object of this tag (CKA_ID) and class.
 ///
@@ -98,110 +73,5 @@ pub(super) fn find_one(
             "the token holds several objects of one class under the key's id; remove the one that does not belong \
              to it",
         )),
-    }
-}
-
-/// The handles of objects, each good in one epoch.
-pub(super) struct HandleCache {
-    shards: [Mutex<Shard>; SHARDS],
-    capacity: usize,
-}
-
-#[derive(Default)]
-struct Shard {
-    entries: HashMap<(KeyTag, ObjectClass), Entry>,
-    clock: u64,
-}
-
-struct Entry {
-    epoch: u64,
-    handle: ObjectHandle,
-    used: u64,
-}
-
-impl HandleCache {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
-            capacity: capacity.div_ceil(SHARDS).max(1),
-        }
-    }
-
-    pub(super) fn get(&self, epoch: u64, tag: KeyTag, class: ObjectClass) -> Option<ObjectHandle> {
-        let mut shard = lock(self.shard(tag));
-        shard.clock += 1;
-        let clock = shard.clock;
-        let entry = shard.entries.get_mut(&(tag, class))?;
-        if entry.epoch != epoch {
-            return None;
-        }
-        entry.used = clock;
-        Some(entry.handle)
-    }
-
-    /// Remembers the handle of an object that was found or made in `epoch`.
-    pub(super) fn insert(&self, epoch: u64, tag: KeyTag, class: ObjectClass, handle: ObjectHandle) {
-        let mut shard = lock(self.shard(tag));
-        shard.clock += 1;
-        let used = shard.clock;
-        let key = (tag, class);
-        if shard.entries.len() >= self.capacity && !shard.entries.contains_key(&key) {
-            shard.evict(epoch);
-        }
-        shard.entries.insert(
-            key,
-            Entry {
-                epoch,
-                handle,
-                used,
-            },
-        );
-    }
-
-    /// Forgets the handle of an object that was destroyed or is not known any more.
-    pub(super) fn remove(&self, tag: KeyTag, class: ObjectClass) {
-        lock(self.shard(tag)).entries.remove(&(tag, class));
-    }
-
-    fn shard(&self, tag: KeyTag) -> &Mutex<Shard> {
-        // Tags are random.
-        &self.shards[usize::from(tag.as_bytes()[0]) % SHARDS]
-    }
-}
-
-impl Shard {
-    /// Removes all entries of other epochs, or else the one that was not used for the longest time. A look at
-    /// every entry costs less than the search of the token that comes before it.
-    fn evict(&mut self, epoch: u64) {
-        let before = self.entries.len();
-        self.entries.retain(|_, entry| entry.epoch == epoch);
-        if self.entries.len() < before {
-            return;
-        }
-        let oldest = self
-            .entries
-            .iter()
-            .min_by_key(|(_, entry)| entry.used)
-            .map(|(key, _)| *key);
-        if let Some(key) = oldest {
-            self.entries.remove(&key);
-        }
-    }
-}
-
-impl Default for HandleCache {
-    fn default() -> Self {
-        Self::with_capacity(DEFAULT_CAPACITY)
-    }
-}
-
-impl fmt::Debug for HandleCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held: usize = self
-            .shards
-            .iter()
-            .map(|shard| lock(shard).entries.len())
-            .sum();
-        write!(f, "HandleCache({held} handles)")
     }
 }

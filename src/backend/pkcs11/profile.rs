@@ -3,7 +3,7 @@
 //! A mechanism list is right about what is missing, and says nothing about hashes, curves, key lengths and
 //! functions; so each way is tried, and counts only if an independent implementation agrees.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use cryptoki_sys::{
     CKM_AES_KEY_GEN, CKM_EC_KEY_PAIR_GEN, CKM_GENERIC_SECRET_KEY_GEN, CKM_RSA_PKCS_KEY_PAIR_GEN,
@@ -13,30 +13,27 @@ use super::attributes::{
     self, Custody, MAC_KEY_LENGTH, Permissions, aes_key, ec_public, imported, mac_key, private_key,
     public_parts,
 };
-use super::error::{ErrorClass, TokenError, TokenResult};
+use super::error::TokenResult;
+use super::known_answers::{
+    TWO_BLOCKS, cipher_permissions, digest_for, internal, key_wrap_ways, known_rsa_key,
+    known_secret, probe_object, rsa_permissions, settle, sign_permissions,
+};
 use super::lease::Lease;
 use super::mechanism::{Mechanism, Ulong};
 use super::operations::{RsaOpening, Signing, decrypt, encrypt, unwrap_key, wrap_key};
 use super::raw::ObjectHandle;
-use super::routes::{Route, RouteTable, Usage};
-use super::template::Template;
+use super::routes::{Route, RouteTable};
 use super::token::{Retry, Token};
 use super::wrapped::{KeyWrapping, probe_wrapping};
 use crate::backend::{Capabilities, Support};
+use crate::crypto::CryptoEngine;
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::rustcrypto::RustCryptoEngine;
-use crate::crypto::{CryptoEngine, validation};
 use crate::env::OsEntropy;
-use crate::model::algorithm::{
-    AesMode, CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
-};
-use crate::model::material::{ImportedKey, KeyMaterial};
+use crate::model::algorithm::{AesMode, CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm};
 use crate::model::operation::KeyOperation;
 use crate::model::spec::{Curve, KeySpec, OctKeyLength, OctKeySize, RsaKeySize};
 use crate::secret::SecretBytes;
-
-/// An RSA key that everybody has: it only shows that a token computes right.
-const KNOWN_RSA_KEY: &[u8] = include_bytes!("known_answer_rsa.der");
 
 /// Whether ways that need the library's help are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,30 +105,6 @@ struct Probe<'t> {
     engine: RustCryptoEngine,
     routes: RouteTable,
     capabilities: Capabilities,
-}
-
-/// Whether an attempt succeeded, failed as an operation, or failed because the token is in trouble.
-pub(super) fn settle(attempt: TokenResult<bool>) -> TokenResult<bool> {
-    match attempt {
-        Ok(works) => Ok(works),
-        Err(error) => match error.class {
-            ErrorClass::Authentication
-            | ErrorClass::TokenLocked
-            | ErrorClass::TokenLost
-            | ErrorClass::Throttled
-            | ErrorClass::Forked => Err(error),
-            _ => Ok(false),
-        },
-    }
-}
-
-/// An error of the library inside a probe.
-pub(super) fn internal(error: impl std::fmt::Display) -> TokenError {
-    TokenError::with_detail(
-        ErrorClass::Device,
-        "known-answer test",
-        format!("a known-answer test could not be prepared: {error}"),
-    )
 }
 
 impl Probe<'_> {
@@ -564,58 +537,4 @@ impl Probe<'_> {
             |_, _| Ok(true),
         )
     }
-}
-
-fn known_rsa_key() -> TokenResult<&'static KeyMaterial> {
-    static KNOWN: OnceLock<KeyMaterial> = OnceLock::new();
-    if let Some(known) = KNOWN.get() {
-        return Ok(known);
-    }
-    let known = ImportedKey::from_pkcs1_der(KNOWN_RSA_KEY).map_err(internal)?;
-    let known = validation::validate(known, &OsEntropy).map_err(internal)?;
-    Ok(KNOWN.get_or_init(|| known))
-}
-
-fn probe_object(known: &KeyMaterial) -> Template<'_> {
-    imported(known, false, &Custody::PROBE, &rsa_permissions())
-}
-
-const TWO_BLOCKS: &[u8; 32] = b"thirty-two bytes of known answer";
-
-/// What is tried for an algorithm, and with which data.
-fn key_wrap_ways(algorithm: WrapAlgorithm) -> (&'static [Route], &'static [u8]) {
-    if algorithm.is_padded_key_wrap() {
-        // No multiple of 8: some modules pad differently.
-        (
-            &[Route::KeyWrapPadded, Route::KeyWrapPaddedBlocks],
-            &TWO_BLOCKS[..29],
-        )
-    } else {
-        (
-            &[Route::KeyWrap, Route::KeyWrapObject, Route::KeyWrapBlocks],
-            TWO_BLOCKS,
-        )
-    }
-}
-
-pub(super) fn known_secret(length: OctKeyLength) -> TokenResult<KeyMaterial> {
-    let bytes: Vec<u8> = (1..=length.bytes().to_le_bytes()[0]).collect();
-    let key = ImportedKey::oct(SecretBytes::from(bytes));
-    validation::validate(key, &OsEntropy).map_err(internal)
-}
-
-fn digest_for(algorithm: SignatureAlgorithm) -> Vec<u8> {
-    vec![0x5a; algorithm.digest().map_or(32, |hash| hash.digest_length())]
-}
-
-fn rsa_permissions() -> Permissions {
-    Permissions::some(&[Usage::Sign, Usage::Decrypt])
-}
-
-fn sign_permissions() -> Permissions {
-    Permissions::some(&[Usage::Sign])
-}
-
-fn cipher_permissions() -> Permissions {
-    Permissions::some(&[Usage::Encrypt, Usage::Decrypt, Usage::Wrap, Usage::Unwrap])
 }

@@ -131,6 +131,13 @@ pub(super) enum Usage {
     Unwrap,
 }
 
+/// The value of a key that an operation works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    Main,
+    Mac,
+}
+
 pub(super) fn hmac_mechanism(algorithm: SignatureAlgorithm) -> Option<Ulong> {
     Some(match algorithm.hmac()? {
         HashAlgorithm::Sha256 => CKM_SHA256_HMAC,

@@ -11,10 +11,10 @@ use cryptoki_sys::CKS_RW_USER_FUNCTIONS;
 
 use super::ceremony::Ceremony;
 use super::error::{ErrorClass, TokenError, TokenResult};
+use super::handles::HandleCache;
 use super::lease::Lease;
 use super::mechanism::Ulong;
 use super::module::{Module, ModuleSession, lock};
-use super::objects::HandleCache;
 use super::pin::{Breaker, PinSource};
 use super::pool::{Attachment, Pool, Turn};
 use super::token_info::TokenInfo;

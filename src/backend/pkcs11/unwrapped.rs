@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::attributes::{Custody, Permissions, unwrapped};
-use super::connection::Connection;
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::kek;
-use super::key::Value;
 use super::lease::Lease;
 use super::module::{Module, ModuleSession, lock};
+use super::profile::Profile;
 use super::raw::ObjectHandle;
-use super::routes::Route;
-use super::token::Retry;
+use super::routes::{Route, Value};
+use super::token::{Retry, Token};
 use super::wrapped::KeyWrapping;
 use crate::format::token_key::WrappedValues;
 use crate::model::key::KeyTag;
@@ -80,7 +79,8 @@ impl UnwrappedKeys {
     /// Does `work` with the object of a wrapped key; when the token does not know it any more, with a new one.
     pub(super) fn with<T>(
         &self,
-        connection: &Connection,
+        token: &Token,
+        profile: &Profile,
         key: &UnwrappedKey,
         public: Option<&PublicParts>,
         value: Value,
@@ -88,10 +88,10 @@ impl UnwrappedKeys {
     ) -> TokenResult<T> {
         let place = (key.tag, value == Value::Mac);
         let mut attempt = || {
-            connection.token().run(Retry::Safe, |lease| {
+            token.run(Retry::Safe, |lease| {
                 let handle = match self.known(lease.epoch(), place) {
                     Some(handle) => handle,
-                    None => self.unwrap(connection, lease, key, public, place)?,
+                    None => self.unwrap(profile, lease, key, public, place)?,
                 };
                 work(lease, handle)
             })
@@ -120,14 +120,12 @@ impl UnwrappedKeys {
 
     fn unwrap(
         &self,
-        connection: &Connection,
+        profile: &Profile,
         lease: &Lease<'_>,
         key: &UnwrappedKey,
         public: Option<&PublicParts>,
         place: (KeyTag, bool),
     ) -> TokenResult<ObjectHandle> {
-        // Before the lock: the profile may have to be measured.
-        let profile = connection.measured()?;
         let wrapping = KeyWrapping::from_number(key.wrapped.mechanism)
             .ok_or_else(|| TokenError::new(ErrorClass::Unsupported, "C_UnwrapKey"))?;
         let wrapped = match place.1 {
@@ -169,9 +167,9 @@ impl UnwrappedKeys {
             )
             .inspect_err(|error| {
                 if error.class == ErrorClass::StaleHandle {
-                    connection.token().handles().remove(
+                    lease.handles().remove(
                         KeyTag::from_bytes(key.wrapped.kek),
-                        super::objects::ObjectClass::Secret,
+                        super::handles::ObjectClass::Secret,
                     );
                 }
             })?;

@@ -6,10 +6,10 @@ use cryptoki_sys::{CKA_VALUE, CKK_EC};
 
 use super::attributes::{Custody, Permissions, ec_public, imported, private_key};
 use super::error::TokenResult;
+use super::known_answers::{internal, known_secret, settle};
 use super::lease::Lease;
 use super::mechanism::Mechanism;
 use super::operations::data_object;
-use super::profile::{internal, known_secret, settle};
 use super::routes::Usage;
 use super::token::{Retry, Token};
 use crate::crypto::CryptoEngine;

@@ -15,10 +15,11 @@ use cryptoki::types::AuthPin;
 use cryptoki_sys::*;
 
 use crate::backend::pkcs11::error::{ErrorClass, TokenResult};
+use crate::backend::pkcs11::handles::ObjectClass;
 use crate::backend::pkcs11::lease::Lease;
 use crate::backend::pkcs11::mechanism::Mechanism;
 use crate::backend::pkcs11::module::Module;
-use crate::backend::pkcs11::objects::{ObjectClass, with_object};
+use crate::backend::pkcs11::objects::with_object;
 use crate::backend::pkcs11::pin::PinSource;
 use crate::backend::pkcs11::template::Template;
 use crate::backend::pkcs11::token::{Retry, Token, TokenOptions, TokenSelector};
