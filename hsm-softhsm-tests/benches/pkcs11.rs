@@ -21,6 +21,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use hsm_softhsm_tests::Token;
 use pairs::{Pair, print_ratios};
+use strongroom::backend::KeyBackend;
 use strongroom::backend::pkcs11::{
     KeyKeeping, PinSource, Pkcs11Backend, Pkcs11Options, TokenSelector,
 };
@@ -51,7 +52,7 @@ fn main() {
     drop(all);
     let many = if quick { 100 } else { 10_000 };
     ten_thousand_wrapped(&wrapped, many);
-    ten_thousand_resident(&token, many);
+    ten_thousand_resident(many);
     criterion.final_summary();
 }
 
@@ -282,37 +283,47 @@ fn ten_thousand_wrapped(vault: &(Vault, Arc<Pkcs11Backend>), many: usize) {
     );
 }
 
-/// A token with many more keys, made by copying the files of one.
-fn ten_thousand_resident(token: &Token, many: usize) {
-    let time = |vault: &Vault| {
-        let key = name("timed");
-        let start = Instant::now();
-        let times = 2_000;
-        for _ in 0..times {
-            let signed = vault.sign(&key, SignatureAlgorithm::Es256, &DIGEST);
-            drop(signed.expect("a signature"));
-        }
-        start.elapsed().as_secs_f64() * 1e6 / f64::from(times)
-    };
-    let (vault, _backend) = self::vault(token, KeyKeeping::Resident);
-    let options = CreateKeyOptions::ec(Curve::P256).hsm();
-    vault.create_key(&name("timed"), options).expect("a key");
-    let few = time(&vault);
-    let objects = copy_object_files(token.directory(), many);
-    // SoftHSM2 sees the new files at its next search.
-    let start = Instant::now();
-    let options = CreateKeyOptions::ec(Curve::P256).hsm();
-    vault.create_key(&name("another"), options).expect("a key");
-    let created = start.elapsed();
+/// A token with many more keys, made by copying the files of one. A second instance of the module finds them.
+fn ten_thousand_resident(many: usize) {
+    let token = Token::alone();
+    let (created_among_few, few) = create_and_sign(token.module(), &token);
+    copy_object_files(token.directory(), many);
+    let instance = token.softhsm().second_instance();
+    let (created_among_many, with_many) = create_and_sign(instance.module(), &token);
     println!(
-        "\nES256 with a resident key: {few:.0} us with few objects in the token, {:.0} us with {objects} more; creating a \
-         key among them took {:.0} ms",
-        time(&vault),
-        created.as_secs_f64() * 1e3,
+        "\nES256 with a resident key: {few:.0} us with few objects in the token, {with_many:.0} us with {many} more; creating a \
+         key took {created_among_few:.0} ms and {created_among_many:.0} ms"
     );
 }
 
-fn copy_object_files(directory: &Path, many: usize) -> usize {
+/// Milliseconds for making a key, and microseconds for each signature.
+fn create_and_sign(module: &Path, token: &Token) -> (f64, f64) {
+    let selector = TokenSelector::Serial(token.serial().to_owned());
+    let pin = PinSource::value(Pin::new(token.user_pin()).expect("a PIN"));
+    let backend = Pkcs11Backend::new(Pkcs11Options::new(module, selector, pin));
+    KeyBackend::check(&backend).expect("the token answers");
+    let vault = VaultOptions::new()
+        .backend(Arc::new(backend))
+        .create_in_memory()
+        .expect("a vault");
+    let key = name("timed");
+    let start = Instant::now();
+    let options = CreateKeyOptions::ec(Curve::P256).hsm();
+    vault.create_key(&key, options).expect("a key");
+    let created = start.elapsed().as_secs_f64() * 1e3;
+    let times = 2_000;
+    let start = Instant::now();
+    for _ in 0..times {
+        let signed = vault.sign(&key, SignatureAlgorithm::Es256, &DIGEST);
+        drop(signed.expect("a signature"));
+    }
+    (
+        created,
+        start.elapsed().as_secs_f64() * 1e6 / f64::from(times),
+    )
+}
+
+fn copy_object_files(directory: &Path, many: usize) {
     let source = fs::read_dir(directory)
         .expect("the token's directory")
         .map(|entry| entry.expect("an entry").path())
@@ -326,7 +337,6 @@ fn copy_object_files(directory: &Path, many: usize) -> usize {
         let name = format!("00000000-0000-0000-0000-{number:012x}.object");
         fs::write(directory.join(name), &bytes).expect("a copy");
     }
-    many
 }
 
 /// VmRSS.

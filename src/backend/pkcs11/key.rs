@@ -1,7 +1,7 @@
 //! An opened key of a token.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::attributes::mac_tag;
 use super::connection::Connection;
@@ -35,6 +35,8 @@ pub(super) struct TokenKeyHandle {
     public: Option<PublicKey>,
     rejection_secret: Option<SecretBytes>,
     serial: String,
+    /// Known from the first use on.
+    routes: OnceLock<Vec<(CryptoOperation, Route)>>,
     source: Source,
     verify_after_sign: bool,
 }
@@ -88,17 +90,26 @@ impl TokenKeyHandle {
                 .rejection_secret
                 .map(|secret| SecretBytes::copied_from(secret.expose())),
             serial: blob.serial,
+            routes: OnceLock::new(),
             verify_after_sign,
         })
     }
 
     fn route(&self, operation: CryptoOperation) -> BackendResult<Route> {
-        let profile = self.connection.profile()?;
-        self.connection.require_serial(&self.serial)?;
-        profile
-            .routes
-            .find(self.spec, operation)
-            .filter(|route| *route != Route::Public)
+        let routes = match self.routes.get() {
+            Some(routes) => routes,
+            None => {
+                let profile = self.connection.profile()?;
+                // A connection stays with one token.
+                self.connection.require_serial(&self.serial)?;
+                let routes = profile.routes.of(self.spec);
+                self.routes.get_or_init(|| routes)
+            }
+        };
+        routes
+            .iter()
+            .find(|(of, route)| *of == operation && *route != Route::Public)
+            .map(|(_, route)| *route)
             .ok_or_else(|| BackendErrorKind::Unsupported.into())
     }
 

@@ -161,13 +161,6 @@ impl RouteTable {
         self.entries.iter().copied()
     }
 
-    /// The way of one operation.
-    pub(super) fn find(&self, spec: KeySpec, operation: CryptoOperation) -> Option<Route> {
-        self.iter()
-            .find(|(of, what, _)| *of == spec && *what == operation)
-            .map(|(.., route)| route)
-    }
-
     /// The ways for keys of one kind.
     pub(super) fn of(&self, spec: KeySpec) -> Vec<(CryptoOperation, Route)> {
         self.iter()
