@@ -41,6 +41,7 @@ mod connection;
 mod domain;
 mod error;
 mod export;
+mod fingerprint;
 mod gate;
 mod handles;
 mod holding;
@@ -76,15 +77,14 @@ use std::sync::Arc;
 
 use self::connection::Connection;
 pub use self::domain::DomainKey;
+pub use self::fingerprint::TransportFingerprint;
 use self::key::TokenKeyHandle;
 pub use self::making::KeyKeeping;
 pub use self::options::Pkcs11Options;
 pub use self::pin::PinSource;
 pub use self::token::TokenSelector;
 use self::token::{Retry, Token};
-pub use self::transport::{
-    DomainDestination, TransportFingerprint, TransportKey, provision_domain,
-};
+pub use self::transport::{DomainDestination, TransportKey, provision_domain};
 use super::{
     Abandoned, BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, HeldKey,
     KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
