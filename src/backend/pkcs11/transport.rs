@@ -438,9 +438,13 @@ fn labelled(class: CK_ATTRIBUTE_TYPE) -> Template<'static> {
 }
 
 fn has_oaep_sha256(connection: &Connection) -> BackendResult<bool> {
-    let operation = CryptoOperation::Decrypt(EncryptionAlgorithm::RsaOaep256);
-    let routes = &connection.profile()?.routes;
-    Ok(routes.find(KeySpec::Rsa(SIZE), operation) == Some(Route::Oaep))
+    let wanted = CryptoOperation::Decrypt(EncryptionAlgorithm::RsaOaep256);
+    let native = (wanted, Route::Oaep);
+    Ok(connection
+        .profile()?
+        .routes
+        .of(KeySpec::Rsa(SIZE))
+        .contains(&native))
 }
 
 fn require_distinct(
