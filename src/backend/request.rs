@@ -103,7 +103,7 @@ impl<'a> KeyReference<'a> {
     }
 }
 
-/// What [`KeyBackend::abandon`] found.
+/// What [`KeyBackend::abandon`](super::KeyBackend::abandon) found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Abandoned {
@@ -113,7 +113,7 @@ pub enum Abandoned {
     Confirmed,
 }
 
-/// One key that a backend holds, see [`KeyBackend::inventory`].
+/// One key that a backend holds, see [`KeyBackend::inventory`](super::KeyBackend::inventory).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldKey {
     tag: Option<KeyTag>,
@@ -172,7 +172,7 @@ impl NewKey {
     }
 }
 
-/// What [`KeyHandle::encrypt`] gives.
+/// What [`KeyHandle::encrypt`](super::KeyHandle::encrypt) gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encrypted {
     ciphertext: Vec<u8>,

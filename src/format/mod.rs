@@ -19,6 +19,8 @@ pub(crate) mod slot;
 pub(crate) mod state;
 #[cfg(any(test, feature = "pkcs11"))]
 pub(crate) mod token_key;
+#[cfg(any(test, feature = "pkcs11"))]
+pub(crate) mod token_key_backup;
 
 #[cfg(test)]
 mod tests;

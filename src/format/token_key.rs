@@ -5,7 +5,8 @@
 //! the order cipher, MAC: length(2) ‖ wrapped key.
 //!
 //! Keeping is 1 for an object of the token and 2 for a wrapped key. Values are bit 0: the key itself (private,
-//! or the cipher key of a symmetric one), bit 1: the MAC key of a symmetric one. Usage is `key_ops` as bits.
+//! or the cipher key of a symmetric one), bit 1: the MAC key of a symmetric one; bit 2 says that backups may carry
+//! the key. Usage is `key_ops` as bits.
 
 use super::fields::Reader;
 use crate::model::operation::KeyOperations;
@@ -14,6 +15,7 @@ const MAGIC: &[u8; 5] = b"SRP11";
 const VERSION: u8 = 1;
 const RESIDENT: u8 = 1;
 const WRAPPED: u8 = 2;
+const BACKUP_ALLOWED: u8 = 4;
 
 /// Where a key in a token is.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(crate) struct TokenKey {
     pub(crate) serial: String,
     /// What the key was made for.
     pub(crate) usage: KeyOperations,
+    /// Whether backups may carry the key.
+    pub(crate) backup_allowed: bool,
     pub(crate) values: Values,
     pub(crate) keeping: Keeping,
 }
@@ -59,8 +63,12 @@ impl TokenKey {
             Keeping::Resident => RESIDENT,
             Keeping::Wrapped(_) => WRAPPED,
         };
-        let Values { main, mac } = self.values;
-        let values = u8::from(main) | u8::from(mac) << 1;
+        let values = self.values.to_bits()
+            | if self.backup_allowed {
+                BACKUP_ALLOWED
+            } else {
+                0
+            };
         bytes.extend_from_slice(&[VERSION, keeping, values, self.usage.to_bits()]);
         bytes.push(u8::try_from(self.serial.len()).ok()?);
         bytes.extend_from_slice(self.serial.as_bytes());
@@ -82,13 +90,9 @@ impl TokenKey {
             return None;
         }
         let keeping = reader.u8()?;
-        let values = match reader.u8()? {
-            bits @ 1..=3 => Values {
-                main: bits & 1 != 0,
-                mac: bits & 2 != 0,
-            },
-            _ => return None,
-        };
+        let bits = reader.u8()?;
+        let backup_allowed = bits & BACKUP_ALLOWED != 0;
+        let values = Values::from_bits(bits & !BACKUP_ALLOWED)?;
         let usage = KeyOperations::from_bits(reader.u8()?);
         let length = reader.u8()?;
         let serial = std::str::from_utf8(reader.slice(length.into())?).ok()?;
@@ -117,8 +121,24 @@ impl TokenKey {
         Some(Self {
             serial: serial.to_owned(),
             usage,
+            backup_allowed,
             values,
             keeping,
+        })
+    }
+}
+
+impl Values {
+    /// Bit 0: the key itself, bit 1: the MAC key.
+    pub(super) fn to_bits(self) -> u8 {
+        u8::from(self.main) | u8::from(self.mac) << 1
+    }
+
+    /// `None` for no value, and for bits without a meaning.
+    pub(super) fn from_bits(bits: u8) -> Option<Self> {
+        (1..=3).contains(&bits).then_some(Self {
+            main: bits & 1 != 0,
+            mac: bits & 2 != 0,
         })
     }
 }
@@ -132,6 +152,7 @@ mod tests {
         TokenKey {
             serial: "0123abcd".to_owned(),
             usage: KeyOperations::from([KeyOperation::Sign]),
+            backup_allowed: true,
             values: Values {
                 main: true,
                 mac: true,
@@ -149,6 +170,7 @@ mod tests {
     fn the_bytes_of_a_resident_key_are_these() {
         let key = TokenKey {
             keeping: Keeping::Resident,
+            backup_allowed: false,
             values: Values {
                 main: true,
                 mac: false,
@@ -169,7 +191,7 @@ mod tests {
             assert_eq!(TokenKey::decode(&bytes[..length]), None);
         }
         assert_eq!(TokenKey::decode(&[&bytes[..], &[0]].concat()), None);
-        for (place, value) in [(0, b'X'), (5, 2), (6, 3), (7, 0), (7, 4)] {
+        for (place, value) in [(0, b'X'), (5, 2), (6, 3), (7, 0), (7, 4), (7, 8), (7, 11)] {
             let mut other = bytes.clone();
             other[place] = value;
             assert_eq!(TokenKey::decode(&other), None, "{place}");

@@ -8,6 +8,7 @@
 
 mod backends;
 mod conformance;
+mod domain;
 mod fixture;
 mod foreign;
 mod proxy;

@@ -237,10 +237,24 @@ pub(super) fn private_key<'a>(
 }
 
 /// The key type of an unwrapped private key.
-pub(super) fn private_key_type(public: &PublicParts) -> Ulong {
+fn private_key_type(public: &PublicParts) -> Ulong {
     match public {
         PublicParts::Rsa { .. } => CKK_RSA,
         PublicParts::Ec { .. } => CKK_EC,
+    }
+}
+
+/// For C_UnwrapKey of a key's value; `public` tells the type of a private key.
+pub(super) fn unwrapped<'a>(
+    public: Option<&PublicParts>,
+    as_mac: bool,
+    custody: &Custody<'a>,
+    permissions: &Permissions,
+) -> Template<'a> {
+    match (public, as_mac) {
+        (Some(public), _) => private_key(Some(private_key_type(public)), custody, permissions),
+        (None, false) => aes_key(None, custody, permissions),
+        (None, true) => mac_key(None, custody, permissions),
     }
 }
 

@@ -1,13 +1,23 @@
 //! A token together with what was found out about it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::error::TokenResult;
+use super::module::lock;
 use super::profile::{Fallbacks, Profile};
+use super::raw::ObjectHandle;
 use super::token::Token;
 use super::unwrapped::UnwrappedKeys;
 use crate::backend::{BackendError, BackendErrorKind, BackendResult};
+use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
+
+/// The domain key in one epoch of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Domain {
+    pub(super) object: ObjectHandle,
+    pub(super) check_value: [u8; CHECK_VALUE_LENGTH],
+}
 
 /// What all keys of a backend share.
 pub(super) struct Connection {
@@ -16,16 +26,26 @@ pub(super) struct Connection {
     profile: OnceLock<Profile>,
     serial: OnceLock<String>,
     unwrapped: UnwrappedKeys,
+    /// The domain key, and the epoch in which it was found and its check value made.
+    domain: Mutex<Option<(u64, Domain)>>,
+    expected_domain: Option<[u8; CHECK_VALUE_LENGTH]>,
 }
 
 impl Connection {
-    pub(super) fn new(token: Arc<Token>, fallbacks: Fallbacks, unwrapped: usize) -> Self {
+    pub(super) fn new(
+        token: Arc<Token>,
+        fallbacks: Fallbacks,
+        unwrapped: usize,
+        expected_domain: Option<[u8; CHECK_VALUE_LENGTH]>,
+    ) -> Self {
         Self {
             token,
             fallbacks,
             profile: OnceLock::new(),
             serial: OnceLock::new(),
             unwrapped: UnwrappedKeys::new(unwrapped),
+            domain: Mutex::default(),
+            expected_domain,
         }
     }
 
@@ -35,6 +55,23 @@ impl Connection {
 
     pub(super) fn unwrapped(&self) -> &UnwrappedKeys {
         &self.unwrapped
+    }
+
+    pub(super) fn known_domain(&self, epoch: u64) -> Option<Domain> {
+        let known = lock(&self.domain);
+        known
+            .filter(|(of, _)| *of == epoch)
+            .map(|(_, domain)| domain)
+    }
+
+    /// Whether keys may be backed up and restored under this domain key.
+    pub(super) fn accepts(&self, domain: &Domain) -> bool {
+        self.expected_domain
+            .is_none_or(|expected| expected == domain.check_value)
+    }
+
+    pub(super) fn remember_domain(&self, known: Option<(u64, Domain)>) {
+        *lock(&self.domain) = known;
     }
 
     /// Measured when it is asked for first; then it stays.

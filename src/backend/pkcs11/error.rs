@@ -78,6 +78,14 @@ impl TokenError {
         }
     }
 
+    /// The same error with a sentence of its own.
+    pub(super) fn explained(self, detail: impl Into<Arc<str>>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..self
+        }
+    }
+
     /// The error that `code` stands for when `function` returned it.
     pub(super) fn from_code(code: Ulong, function: &'static str) -> Self {
         let class = classify(code, function);

@@ -84,7 +84,7 @@ pub(super) fn import(
 }
 
 /// The values that a symmetric key needs for its operations; others have one.
-fn values_for(spec: KeySpec, operations: KeyOperations) -> Values {
+pub(super) fn values_for(spec: KeySpec, operations: KeyOperations) -> Values {
     if spec.family() != KeyFamily::Oct {
         return Values {
             main: true,
@@ -128,6 +128,7 @@ fn make(
     let blob = TokenKey {
         serial,
         usage: request.operations,
+        backup_allowed: request.backup_allowed,
         values,
         keeping,
     };

@@ -5,6 +5,13 @@
 //! on objects of a session show for each kind of key and operation whether the token does it alone, with the
 //! library's help, or not at all; [`KeyBackend::capabilities`] lists it.
 //!
+//! # Backups
+//!
+//! A key leaves its token only if it was made with `.backup_allowed()`, and only wrapped by the token under its
+//! *domain key* ([`Pkcs11Backend::create_domain_key`]). It is restored in a token that has the same domain key: the
+//! same one, or another that got it in a ceremony ([`provision_domain`]). Which domain key wrapped a key is compared
+//! before a token unwraps anything.
+//!
 //! # Examples
 //!
 //! ```no_run
@@ -12,7 +19,7 @@
 //! use strongroom::backend::pkcs11::{Pkcs11Backend, Pkcs11Options, PinSource, TokenSelector};
 //! use strongroom::{CreateKeyOptions, Curve, KeyName, MasterKey, Pin, Unlock, VaultOptions};
 //!
-//! let pin = Pin::from("1234-5678".to_owned());
+//! let pin = Pin::new("1234-5678")?;
 //! let token = Pkcs11Backend::new(Pkcs11Options::new(
 //!     "/usr/lib/softhsm/libsofthsm2.so",
 //!     TokenSelector::Label("signing".to_owned()),
@@ -29,8 +36,12 @@
 
 mod attributes;
 mod buffers;
+mod ceremony;
 mod connection;
+mod domain;
 mod error;
+mod export;
+mod fingerprint;
 mod gate;
 mod handles;
 mod holding;
@@ -54,6 +65,7 @@ mod self_test;
 mod template;
 mod token;
 mod token_info;
+mod transport;
 mod unwrapped;
 mod wrapped;
 
@@ -64,12 +76,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::connection::Connection;
+pub use self::domain::DomainKey;
+pub use self::fingerprint::TransportFingerprint;
 use self::key::TokenKeyHandle;
 pub use self::making::KeyKeeping;
 pub use self::options::Pkcs11Options;
 pub use self::pin::PinSource;
 pub use self::token::TokenSelector;
 use self::token::{Retry, Token};
+pub use self::transport::{DomainDestination, TransportKey, provision_domain};
 use super::{
     Abandoned, BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, HeldKey,
     KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
@@ -77,6 +92,7 @@ use super::{
 use crate::format::token_key::{Keeping, TokenKey};
 use crate::model::material::KeyMaterial;
 use crate::model::operation::KeyOperations;
+use crate::secret::Pin;
 
 /// Keys in a token.
 ///
@@ -107,6 +123,7 @@ impl Pkcs11Backend {
             fallbacks,
             verify_after_sign,
             unwrapped_keys,
+            domain,
         } = options;
         Self {
             id,
@@ -116,6 +133,7 @@ impl Pkcs11Backend {
                 Token::new(token),
                 fallbacks,
                 unwrapped_keys,
+                domain,
             )),
         }
     }
@@ -155,6 +173,48 @@ impl Pkcs11Backend {
     #[must_use]
     pub fn unwrapped_keys(&self) -> usize {
         self.connection.unwrapped().count()
+    }
+
+    /// The token's domain key, if it has one: what keys in backups are wrapped under.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Authentication`; `Rejected` when the token has several.
+    pub fn domain_key(&self) -> BackendResult<Option<DomainKey>> {
+        Ok(domain::describe(&self.connection)?)
+    }
+
+    /// Makes a domain key in the token, so that keys with `.backup_allowed()` can be backed up and restored. It
+    /// stays open, which means that [`provision_domain`] can bring it into other tokens, until that has
+    /// closed it.
+    ///
+    /// The key is AES-256 and does nothing but wrap and unwrap keys. The security officer trusts it (CKA_TRUSTED) where
+    /// the token permits that, and while it is open it leaves the token only under a transport key that the officer
+    /// trusts too. `security_officer` is tried once.
+    ///
+    /// What a domain key does not do: who has the user's PIN of a token with one can have it wrap a key with
+    /// `.backup_allowed()`, and unwrap that as an object that can be read. Keys without it never leave the token.
+    ///
+    /// **Blocking, and alone:** the security officer's login counts for the whole process, so meanwhile nobody else in
+    /// the process uses the module.
+    ///
+    /// # Errors
+    ///
+    /// `Rejected` when the token has a domain key already, `Authentication` when it refuses the PIN, `Unsupported` when it
+    /// cannot hold such a key, and what it says besides.
+    pub fn create_domain_key(&self, security_officer: &Pin) -> BackendResult<DomainKey> {
+        domain::create(&self.connection, security_officer)
+    }
+
+    /// The first step of bringing a domain key into this token: makes an RSA key whose private half never leaves it.
+    /// Its fingerprint is compared by another way, then [`provision_domain`] does the rest. A key that an earlier
+    /// call made is destroyed, so the last fingerprint is the one that counts.
+    ///
+    /// # Errors
+    ///
+    /// `Rejected` when the token has a domain key already, and what the token says.
+    pub fn begin_provisioning(&self) -> BackendResult<TransportKey> {
+        transport::begin(&self.connection)
     }
 
     fn blob(blob: &KeyBlob) -> BackendResult<TokenKey> {
@@ -265,6 +325,15 @@ impl KeyBackend for Pkcs11Backend {
                 ),
             )),
         }
+    }
+
+    fn export(&self, key: &KeyReference<'_>) -> BackendResult<KeyBlob> {
+        export::export(&self.connection, key, Self::blob(key.blob)?)
+    }
+
+    fn restore(&self, request: &KeyRequest<'_>, blob: &KeyBlob) -> BackendResult<NewKey> {
+        let (request, restored) = export::restore(&self.connection, self.keeping, request, blob)?;
+        self_test::run(self, &request, restored)
     }
 
     fn random(&self, bytes: &mut [u8]) -> BackendResult<()> {

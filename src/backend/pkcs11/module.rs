@@ -17,7 +17,7 @@ use cryptoki_sys::{
 };
 
 use super::error::{ErrorClass, TokenError, TokenResult};
-use super::gate::{Gate, Permit};
+use super::gate::{Exclusive, Gate, Permit};
 use super::mechanism::Ulong;
 use super::raw::Functions;
 use crate::secret::Pin;
@@ -140,6 +140,11 @@ impl Module {
     /// Keeps the module from being restarted.
     pub(super) fn enter(&self, timeout: Duration) -> TokenResult<Permit<'_>> {
         self.gate.enter(timeout)
+    }
+
+    /// Waits until nobody is in the module, and keeps everybody out.
+    pub(super) fn exclude(&self, timeout: Duration) -> TokenResult<Exclusive<'_>> {
+        self.gate.exclude(timeout)
     }
 
     /// Closes sessions, unless the module is stuck: then they are left to it.
@@ -333,16 +338,23 @@ impl ModuleSession {
         self.session = None;
     }
 
-    /// Logs the user in, which counts for all sessions with the token.
-    pub(super) fn login(&self, pin: &Pin) -> TokenResult<()> {
+    /// Logs the user or the security officer in, which counts for all sessions with the token.
+    pub(super) fn login(&self, who: UserType, pin: &Pin) -> TokenResult<()> {
         let pin = RawAuthPin::new(Box::new(pin.expose().to_vec()));
-        match self.raw().login_with_raw(UserType::User, &pin) {
+        match self.raw().login_with_raw(who, &pin) {
             Ok(()) => Ok(()),
             Err(error) => match TokenError::from_cryptoki(error, "C_Login") {
                 error if error.code == Some(CKR_USER_ALREADY_LOGGED_IN) => Ok(()),
                 error => Err(error),
             },
         }
+    }
+
+    /// Logs out, which counts for all sessions with the token and makes the handles of private objects void.
+    pub(super) fn logout(&self) -> TokenResult<()> {
+        self.raw()
+            .logout()
+            .map_err(|error| TokenError::from_cryptoki(error, "C_Logout"))
     }
 }
 

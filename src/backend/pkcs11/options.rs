@@ -8,6 +8,7 @@ use super::pin::PinSource;
 use super::profile::Fallbacks;
 use super::token::{TokenOptions, TokenSelector};
 use crate::backend::BackendId;
+use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
 
 /// How many wrapped keys stay unwrapped in the token by default.
 const DEFAULT_UNWRAPPED_KEYS: usize = 64;
@@ -27,6 +28,7 @@ pub struct Pkcs11Options {
     pub(super) fallbacks: Fallbacks,
     pub(super) verify_after_sign: bool,
     pub(super) unwrapped_keys: usize,
+    pub(super) domain: Option<[u8; CHECK_VALUE_LENGTH]>,
 }
 
 impl Pkcs11Options {
@@ -47,6 +49,7 @@ impl Pkcs11Options {
             fallbacks: Fallbacks::Allowed,
             verify_after_sign: false,
             unwrapped_keys: DEFAULT_UNWRAPPED_KEYS,
+            domain: None,
         }
     }
 
@@ -97,6 +100,19 @@ impl Pkcs11Options {
     #[must_use]
     pub fn session_patience(mut self, patience: Duration) -> Self {
         self.token.checkout_timeout = patience;
+        self
+    }
+
+    /// The check value of the one domain key ([`DomainKey::check_value`](super::DomainKey::check_value)) under which
+    /// keys are backed up and restored: with another one in the token both are refused. Without this call it is
+    /// whichever domain key the token has.
+    ///
+    /// It keeps somebody with the user's PIN from putting a domain key of their own in place of the right one, and
+    /// waiting for a backup of wrapped keys. Of resident ones the token itself sees to it, where the security
+    /// officer's trust counts.
+    #[must_use]
+    pub fn domain(mut self, check_value: [u8; CHECK_VALUE_LENGTH]) -> Self {
+        self.domain = Some(check_value);
         self
     }
 

@@ -455,6 +455,30 @@ impl Functions {
         Ok(ObjectHandle(handle))
     }
 
+    /// A copy with the attributes of `template` instead of the original's.
+    pub(super) fn copy_object(
+        &self,
+        session: &Session,
+        object: ObjectHandle,
+        template: &Template<'_>,
+    ) -> TokenResult<ObjectHandle> {
+        let copy = function!(self, C_CopyObject);
+        let mut attributes = template.structures();
+        let mut handle = 0;
+        // SAFETY: the template and what it points to live as long as the call and are only read.
+        let code = unsafe {
+            copy(
+                session.handle(),
+                object.0,
+                attributes.as_mut_ptr(),
+                ulong(attributes.len()),
+                &raw mut handle,
+            )
+        };
+        TokenError::check(code, "C_CopyObject")?;
+        Ok(ObjectHandle(handle))
+    }
+
     pub(super) fn destroy_object(
         &self,
         session: &Session,

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use cryptoki::session::UserType;
 use cryptoki_sys::CKS_RW_USER_FUNCTIONS;
 
+use super::ceremony::Ceremony;
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::handles::HandleCache;
 use super::lease::Lease;
@@ -16,6 +18,7 @@ use super::module::{Module, ModuleSession, lock};
 use super::pin::{Breaker, PinSource};
 use super::pool::{Attachment, Pool, Turn};
 use super::token_info::TokenInfo;
+use crate::secret::Pin;
 
 static OWNERS: AtomicU64 = AtomicU64::new(0);
 
@@ -59,6 +62,7 @@ pub(super) struct Token {
     module: OnceLock<Arc<Module>>,
     pool: Pool,
     breaker: Breaker,
+    officer_breaker: Breaker,
     /// The serial number that the selector led to first; another token with the same label is not taken later.
     serial: OnceLock<String>,
     handles: HandleCache,
@@ -79,6 +83,7 @@ impl Token {
             owner: OWNERS.fetch_add(1, Ordering::Relaxed),
             module: OnceLock::new(),
             breaker: Breaker::default(),
+            officer_breaker: Breaker::default(),
             serial: OnceLock::new(),
             handles: HandleCache::default(),
         })
@@ -114,6 +119,38 @@ impl Token {
                 .map_err(|failure| failure.error),
             Err(failure) => Err(failure.error),
         }
+    }
+
+    /// Does `work` in a session in which the user and the security officer take turns to be logged in.
+    ///
+    /// Both logins count for the whole process, so nobody else is in the module meanwhile. Afterwards all object
+    /// handles are void, and everybody connects anew.
+    pub(super) fn hold_ceremony<T>(
+        &self,
+        officer: &Pin,
+        work: impl FnOnce(&Ceremony<'_>) -> TokenResult<T>,
+    ) -> TokenResult<T> {
+        let (slot, serial, generation) = self.run(Retry::Safe, |lease| {
+            lease.health()?;
+            let generation = lease.attachment().generation;
+            Ok((lease.slot(), lease.info().serial.clone(), generation))
+        })?;
+        let module = self.module()?;
+        // Asked for first: a person may take a while to give the PIN.
+        self.options.pin.with(|user| {
+            let _alone = module.exclude(self.pool.timeout())?;
+            let there = module.generation() == generation
+                && module.functions().token_info(slot)?.serial == serial;
+            if !there {
+                return Err(TokenError::new(ErrorClass::SessionLost, "C_OpenSession"));
+            }
+            drop(self.pool.take_sessions());
+            let session = module.open_session(slot)?;
+            let user = (user, &self.breaker);
+            let officer = (officer, &self.officer_breaker);
+            let ceremony = Ceremony::new(module, session, slot, user, officer);
+            work(&ceremony)
+        })
     }
 
     /// Whether the token can be used now; it reconnects when it can.
@@ -290,7 +327,7 @@ impl Token {
                 return Err(TokenError::new(ErrorClass::SessionLost, "login"));
             }
             self.breaker.admit(pin, info.user_pin_final_try)?;
-            let result = anchor.login(pin);
+            let result = anchor.login(UserType::User, pin);
             if let Err(error) = &result
                 && error.class == ErrorClass::Authentication
             {

@@ -1,8 +1,9 @@
 //! What a token says about itself.
 
 use cryptoki_sys::{
-    CK_TOKEN_INFO, CKF_LOGIN_REQUIRED, CKF_TOKEN_INITIALIZED, CKF_USER_PIN_COUNT_LOW,
-    CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED, CKF_WRITE_PROTECTED,
+    CK_TOKEN_INFO, CKF_LOGIN_REQUIRED, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED,
+    CKF_TOKEN_INITIALIZED, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
+    CKF_WRITE_PROTECTED,
 };
 
 use super::mechanism::Ulong;
@@ -23,6 +24,8 @@ pub(super) struct TokenInfo {
     pub(super) user_pin_locked: bool,
     pub(super) user_pin_final_try: bool,
     pub(super) user_pin_count_low: bool,
+    pub(super) officer_pin_locked: bool,
+    pub(super) officer_pin_final_try: bool,
     /// `None` when there is no limit, or the token does not say.
     pub(super) max_rw_sessions: Option<usize>,
 }
@@ -42,6 +45,8 @@ impl TokenInfo {
             user_pin_locked: flag(CKF_USER_PIN_LOCKED),
             user_pin_final_try: flag(CKF_USER_PIN_FINAL_TRY),
             user_pin_count_low: flag(CKF_USER_PIN_COUNT_LOW),
+            officer_pin_locked: flag(CKF_SO_PIN_LOCKED),
+            officer_pin_final_try: flag(CKF_SO_PIN_FINAL_TRY),
             max_rw_sessions: match info.ulMaxRwSessionCount {
                 // CK_EFFECTIVELY_INFINITE and CK_UNAVAILABLE_INFORMATION
                 0 | Ulong::MAX => None,

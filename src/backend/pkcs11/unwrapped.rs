@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::attributes::{Custody, Permissions, aes_key, mac_key, private_key, private_key_type};
+use super::attributes::{Custody, Permissions, unwrapped};
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::kek;
 use super::lease::Lease;
@@ -142,13 +142,7 @@ impl UnwrappedKeys {
             limit_mechanisms: profile.limits_mechanisms,
             ..Custody::PROBE
         };
-        let template = match (public, place.1) {
-            (Some(public), _) => {
-                private_key(Some(private_key_type(public)), &custody, &permissions)
-            }
-            (None, false) => aes_key(None, &custody, &permissions),
-            (None, true) => mac_key(None, &custody, &permissions),
-        };
+        let template = unwrapped(public, place.1, &custody, &permissions);
         let kek = kek::find(lease, KeyTag::from_bytes(key.wrapped.kek))?;
 
         let mut state = lock(&self.state);
