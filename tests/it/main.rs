@@ -21,6 +21,7 @@ mod image;
 mod make;
 mod marker_scan;
 mod model;
+mod overtaken;
 mod rfc_vectors;
 mod rules;
 mod smoke;
