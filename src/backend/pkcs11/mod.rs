@@ -12,7 +12,7 @@
 //! use strongroom::backend::pkcs11::{Pkcs11Backend, Pkcs11Options, PinSource, TokenSelector};
 //! use strongroom::{CreateKeyOptions, Curve, KeyName, MasterKey, Pin, Unlock, VaultOptions};
 //!
-//! let pin = Pin::from("1234-5678".to_owned());
+//! let pin = Pin::new("1234-5678")?;
 //! let token = Pkcs11Backend::new(Pkcs11Options::new(
 //!     "/usr/lib/softhsm/libsofthsm2.so",
 //!     TokenSelector::Label("signing".to_owned()),
