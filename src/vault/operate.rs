@@ -7,11 +7,11 @@ use super::cache::OpenVersion;
 use super::perform::{self, Input, Output};
 use super::records::reference;
 use crate::crypto::limits::MAX_ENCRYPT_BYTES;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{
     AesMode, CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
-use crate::model::identifier::KeySelector;
+use crate::model::identifier::{KeyIdentifier, KeySelector};
 use crate::model::options::EncryptOptions;
 use crate::model::results::{EncryptResult, SignResult, WrapResult};
 use crate::policy;
@@ -40,10 +40,14 @@ impl Inner {
             Ok((key, version))
         })?;
         let body = version.body;
-        let handle = self.backend(&body.backend)?.open(&reference(&body))?;
+        let id = self.identifier(&key.object.name, version.version);
+        let handle = self
+            .backend(&body.backend)?
+            .open(&reference(&body))
+            .map_err(|error| self.gone_or(&id, error.into()))?;
         let is_newest = key.object.newest == version.version;
         let open = Arc::new(OpenVersion::new(
-            self.identifier(&key.object.name, version.version),
+            id,
             body.tag,
             body.spec,
             version.attributes,
@@ -64,8 +68,36 @@ impl Inner {
         let now_ms = self.now_ms();
         let open = self.open_version(selector, now_ms)?;
         let authorized = self.authorize(&open, operation, now_ms)?;
-        let output = perform::perform(authorized, &open, input)?;
+        let output = self.perform(authorized, &open, input)?;
         Ok((open, output))
+    }
+
+    fn perform(
+        &self,
+        authorized: policy::Authorized,
+        open: &OpenVersion,
+        input: Input<'_>,
+    ) -> Result<Output> {
+        perform::perform(authorized, open, input).map_err(|error| self.gone_or(&open.id, error))
+    }
+
+    /// The error of a backend, unless the reason is that the key was purged meanwhile: a device that holds keys
+    /// has lost it then, even while it is in use.
+    fn gone_or(&self, id: &KeyIdentifier, error: Error) -> Error {
+        if !matches!(
+            error.kind(),
+            ErrorKind::BackendUnavailable | ErrorKind::BackendRejected
+        ) {
+            return error;
+        }
+        let now = self.store.read(|view| {
+            let key = self.load_active(view, id.name())?;
+            self.load_selected(view, &key, id.into())
+        });
+        match now {
+            Err(gone) if gone.kind() == ErrorKind::KeyNotFound => gone,
+            _ => error,
+        }
     }
 
     fn authorize(
@@ -130,7 +162,7 @@ impl Inner {
             iv: iv.unwrap_or_default(),
             aad: options.aad,
         };
-        match perform::perform(authorized, &open, input)? {
+        match self.perform(authorized, &open, input)? {
             Output::Encrypted { ciphertext, tag } => Ok(EncryptResult {
                 key_id: open.id.clone(),
                 algorithm,

@@ -4,6 +4,7 @@ use super::Inner;
 use super::intents::Creation;
 use super::records::{Removal, StoredKey};
 use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
+use crate::crypto::limits::{MAX_RSA_EXPONENT, MIN_RSA_EXPONENT, is_rsa_exponent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
 use crate::model::key::{
@@ -42,11 +43,7 @@ impl Inner {
         public_exponent: Option<u64>,
         options: VersionOptions,
     ) -> Result<KeyBundle> {
-        if public_exponent.is_some() && spec.family() != KeyFamily::Rsa {
-            return Err(Error::bad_parameter(
-                "only an RSA key has a public exponent",
-            ));
-        }
+        check_public_exponent(spec, public_exponent)?;
         let backend = self.place(&options.placement)?;
         if !backend.capabilities().generates(spec) {
             // One that cannot be reached does nothing, and says why.
@@ -403,6 +400,19 @@ pub(super) fn name_is_deleted() -> Error {
         ErrorKind::KeyDeleted,
         "a deleted key holds this name: recover it with recover_deleted_key, or purge it first",
     )
+}
+
+/// Before any backend is asked: devices differ in what they take.
+fn check_public_exponent(spec: KeySpec, exponent: Option<u64>) -> Result<()> {
+    match exponent {
+        Some(_) if spec.family() != KeyFamily::Rsa => Err(Error::bad_parameter(
+            "only an RSA key has a public exponent",
+        )),
+        Some(e) if !is_rsa_exponent(e) => Err(Error::bad_parameter(format!(
+            "a public exponent is odd and between {MIN_RSA_EXPONENT} and {MAX_RSA_EXPONENT}, but {e} was given"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn public_exponent(public: &PublicParts) -> Option<u64> {

@@ -17,8 +17,11 @@ mod cross_check;
 mod golden;
 mod held_keys;
 mod image;
+#[allow(dead_code, reason = "the tests of tokens have one with more to say")]
+mod make;
 mod marker_scan;
 mod model;
+mod overtaken;
 mod rfc_vectors;
 mod rules;
 mod smoke;

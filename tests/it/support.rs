@@ -9,6 +9,8 @@ use strongroom::{
     Vault, VaultOptions,
 };
 
+use crate::make::{self, Home};
+
 /// A moment in 2026, in milliseconds since 1970.
 pub(crate) const START_MS: u64 = 1_780_000_000_000;
 
@@ -56,6 +58,7 @@ pub(crate) struct Place {
     _directory: Option<tempfile::TempDir>,
     pub(crate) path: PathBuf,
     pub(crate) clock: Arc<FakeClock>,
+    keys: Home,
 }
 
 impl Place {
@@ -65,6 +68,7 @@ impl Place {
             path: directory.path().join("vault"),
             _directory: Some(directory),
             clock: FakeClock::new(),
+            keys: Home::new(),
         }
     }
 
@@ -74,11 +78,14 @@ impl Place {
             _directory: None,
             path,
             clock: FakeClock::new(),
+            keys: Home::new(),
         }
     }
 
     pub(crate) fn options(&self) -> VaultOptions {
-        VaultOptions::new().clock(Arc::clone(&self.clock) as Arc<dyn Clock>)
+        self.keys
+            .vault_options()
+            .clock(Arc::clone(&self.clock) as Arc<dyn Clock>)
     }
 
     pub(crate) fn create(&self) -> Vault {
@@ -111,7 +118,7 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 /// A vault in memory with a clock that stands.
 pub(crate) fn memory_vault() -> (Vault, Arc<FakeClock>) {
     let clock = FakeClock::new();
-    let vault = VaultOptions::new()
+    let vault = make::vault_options()
         .clock(Arc::clone(&clock) as Arc<dyn Clock>)
         .create_in_memory()
         .unwrap();

@@ -5,14 +5,32 @@
     clippy::cast_possible_truncation,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a library may not ask its environment, a test may"
+)]
 
+mod attributes;
 mod backends;
 mod conformance;
 mod domain;
+#[path = "../../../tests/it/cross_check/mod.rs"]
+mod cross_check;
+mod fallbacks;
 mod fixture;
 mod foreign;
+mod hardware_keys;
+mod make;
 mod proxy;
-
+mod readme;
+#[path = "../../../tests/it/rfc_vectors/mod.rs"]
+mod rfc_vectors;
+#[path = "../../../tests/it/rules/mod.rs"]
+mod rules;
+#[path = "../../../tests/it/smoke.rs"]
+mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
 mod timing;
+#[path = "../../../tests/it/wycheproof/mod.rs"]
+mod wycheproof;

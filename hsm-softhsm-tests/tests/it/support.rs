@@ -1,4 +1,7 @@
-//! Plain PKCS#11, as several tests need it.
+//! Plain PKCS#11, as several tests need it, and what the tests of software keys share.
+
+#[path = "../../../tests/it/support.rs"]
+mod shared;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, Result, RvError};
@@ -8,6 +11,8 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use hsm_softhsm_tests::{Proxy, Token};
+
+pub(crate) use self::shared::*;
 
 /// The curve P-256 as CKA_EC_PARAMS.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];

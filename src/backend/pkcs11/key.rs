@@ -110,7 +110,16 @@ impl TokenKeyHandle {
             .iter()
             .find(|(of, route)| *of == operation && *route != Route::Public)
             .map(|(_, route)| *route)
-            .ok_or_else(|| BackendErrorKind::Unsupported.into())
+            .ok_or_else(|| {
+                BackendError::new(
+                    BackendErrorKind::Unsupported,
+                    format!(
+                        "the backend does not offer {operation} to keys of {}: its token lacks a mechanism for it, as the \
+                         backend's capabilities show",
+                        self.spec
+                    ),
+                )
+            })
     }
 
     fn with_value<T>(

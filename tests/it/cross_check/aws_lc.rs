@@ -12,17 +12,30 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use strongroom::{
-    Ciphertext, CreateKeyOptions, EncryptionAlgorithm, ErrorKind, ImportKeyOptions, ImportedKey,
-    KeyName, PublicKey, RsaKeySize, SignatureAlgorithm, Vault, WrapAlgorithm,
+    Ciphertext, CreateKeyOptions, EncryptionAlgorithm, ErrorKind, ImportedKey, KeyName, PublicKey,
+    RsaKeySize, SignatureAlgorithm, Vault, WrapAlgorithm,
 };
 
 use super::{Inputs, PER_DIRECTION, key_name, vault};
+use crate::make;
 
-/// Operations per direction with each size of RSA key: 500 together.
+/// Operations per direction with each size of RSA key: all together.
 const SIZES: [(KeySize, RsaKeySize, usize); 3] = [
-    (KeySize::Rsa2048, RsaKeySize::Bits2048, 400),
-    (KeySize::Rsa3072, RsaKeySize::Bits3072, 70),
-    (KeySize::Rsa4096, RsaKeySize::Bits4096, 30),
+    (
+        KeySize::Rsa2048,
+        RsaKeySize::Bits2048,
+        PER_DIRECTION / 100 * 80,
+    ),
+    (
+        KeySize::Rsa3072,
+        RsaKeySize::Bits3072,
+        PER_DIRECTION / 100 * 14,
+    ),
+    (
+        KeySize::Rsa4096,
+        RsaKeySize::Bits4096,
+        PER_DIRECTION / 100 * 6,
+    ),
 ];
 
 /// Every so many signatures are also changed in one bit, and must then be refused.
@@ -41,7 +54,7 @@ impl Shared {
         let vault = vault();
         let name = key_name(0);
         let key = ImportedKey::from_pkcs8_der(pkcs8).unwrap();
-        let key = vault.import_key(&name, ImportKeyOptions::new(key)).unwrap();
+        let key = vault.import_key(&name, make::import(key)).unwrap();
         Self {
             public: PublicKey::from_jwk(key.key()).unwrap(),
             pkcs8: pkcs8.to_vec(),
@@ -132,13 +145,7 @@ fn rsa_signatures(
     let mut total = 0;
     for (size, own, count) in SIZES {
         let shared = Shared::rsa(size);
-        verified_there(
-            &shared,
-            CreateKeyOptions::rsa(own),
-            algorithm,
-            verification,
-            count,
-        );
+        verified_there(&shared, make::rsa(own), algorithm, verification, count);
         let pair = RsaKeyPair::from_pkcs8(&shared.pkcs8).unwrap();
         let random = SystemRandom::new();
         verified_here(&shared, algorithm, count, |data| {
@@ -218,7 +225,7 @@ fn ecdsa(
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(signing, &random).unwrap();
         let shared = Shared::import(pkcs8.as_ref());
         let count = PER_DIRECTION / EC_KEYS;
-        let own = CreateKeyOptions::ec(algorithm.curve().unwrap());
+        let own = make::ec(algorithm.curve().unwrap());
         verified_there(&shared, own, algorithm, verification, count);
         let pair = EcdsaKeyPair::from_pkcs8(signing, &shared.pkcs8).unwrap();
         verified_here(&shared, algorithm, count, |data| {
@@ -318,7 +325,7 @@ fn rsa_encryption(
         let shared = Shared::rsa(size);
         let vault = &shared.vault;
         let private = PrivateDecryptingKey::from_pkcs8(&shared.pkcs8).unwrap();
-        let (own_name, own_public) = made_here(vault, CreateKeyOptions::rsa(own));
+        let (own_name, own_public) = made_here(vault, make::rsa(own));
         let spki = [&shared.public, &own_public].map(|key| key.to_spki_der().unwrap());
         let longest = own.modulus_length() - overhead;
         for index in 0..count {

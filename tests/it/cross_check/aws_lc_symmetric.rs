@@ -9,11 +9,12 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::key_wrap::{AES_128, AES_256, AesBlockCipher, AesKek, KeyWrap, KeyWrapPadded};
 use strongroom::{
-    Ciphertext, EncryptOptions, EncryptionAlgorithm, ErrorKind, ImportKeyOptions, ImportedKey,
-    KeyName, KeyOperation, SecretBytes, SignatureAlgorithm, Vault, WrapAlgorithm, hazmat,
+    Ciphertext, EncryptOptions, EncryptionAlgorithm, ErrorKind, ImportedKey, KeyName, KeyOperation,
+    SecretBytes, SignatureAlgorithm, Vault, WrapAlgorithm, hazmat,
 };
 
 use super::{Inputs, PER_DIRECTION, key_name, vault};
+use crate::make;
 
 /// Operations per direction with one key.
 const PER_KEY: usize = 25;
@@ -32,7 +33,7 @@ fn with_keys(
         let key = inputs.bytes(lengths[number % lengths.len()]);
         let name = key_name(number);
         let imported = ImportedKey::oct(SecretBytes::copied_from(&key));
-        let options = ImportKeyOptions::new(imported).operations(
+        let options = make::import(imported).operations(
             operations
                 .iter()
                 .copied()

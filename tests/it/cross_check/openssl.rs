@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use strongroom::{
-    AlgorithmRules, Ciphertext, CreateKeyOptions, Curve, EncryptionAlgorithm, ImportKeyOptions,
-    ImportedKey, KeyName, PublicKey, RsaKeySize, SecretBytes, SignatureAlgorithm, Vault,
-    WrapAlgorithm,
+    AlgorithmRules, Ciphertext, CreateKeyOptions, Curve, EncryptionAlgorithm, ImportedKey, KeyName,
+    PublicKey, RsaKeySize, SecretBytes, SignatureAlgorithm, Vault, WrapAlgorithm,
 };
 
 use super::{Inputs, key_name, vault};
+use crate::make;
 
 /// Operations per algorithm in each of the two directions.
 const PER_DIRECTION: usize = 50;
@@ -71,9 +71,7 @@ fn key_wrap_192(sized: WrapAlgorithm, general: WrapAlgorithm, cipher: &str, iv: 
         let key = inputs.bytes(24);
         let name = key_name(number);
         let imported = ImportedKey::oct(SecretBytes::copied_from(&key));
-        vault
-            .import_key(&name, ImportKeyOptions::new(imported))
-            .unwrap();
+        vault.import_key(&name, make::import(imported)).unwrap();
         let algorithm = [sized, general][number % 2];
         let key = hex_of(&key);
         let arguments = ["enc", cipher, "-K", &key, "-iv", iv];
@@ -140,7 +138,7 @@ impl Shared {
         let vault = vault();
         let name = key_name(0);
         let key = ImportedKey::from_pem(std::str::from_utf8(&pem).unwrap()).unwrap();
-        let key = vault.import_key(&name, ImportKeyOptions::new(key)).unwrap();
+        let key = vault.import_key(&name, make::import(key)).unwrap();
         let public = PublicKey::from_jwk(key.key()).unwrap();
         // The public key that the command derives is the one that the import derived.
         let derived = openssl(&["pkey", "-pubout"], &private_file);
@@ -304,7 +302,7 @@ fn rsa_with_other_public_exponents() {
         for _ in 0..3 {
             operations += every_rsa_operation(&shared, true, &mut inputs);
         }
-        let own = CreateKeyOptions::rsa(RsaKeySize::Bits2048).public_exponent(exponent);
+        let own = make::rsa(RsaKeySize::Bits2048).public_exponent(exponent);
         shared.switch_to_own(own);
         for _ in 0..3 {
             operations += every_rsa_operation(&shared, false, &mut inputs);
@@ -334,7 +332,7 @@ fn ecdsa_in_der() {
             imported.verify(algorithm, &digest, &signature).unwrap();
 
             if number == PER_DIRECTION / 2 {
-                shared.switch_to_own(CreateKeyOptions::ec(curve));
+                shared.switch_to_own(make::ec(curve));
             }
             let digest = inputs.bytes(length);
             let signed = shared.vault.sign(&shared.name, algorithm, &digest).unwrap();

@@ -3,12 +3,12 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde_json::Value;
 use strongroom::{
-    Ciphertext, EncryptionAlgorithm, ErrorKind, ImportKeyOptions, ImportedKey, JsonWebKey, KeyName,
-    KeyOperation, KeyOperations, KeySpec, PublicKey, SecretBytes, SignatureAlgorithm, Vault,
-    WrapAlgorithm,
+    Ciphertext, EncryptionAlgorithm, ErrorKind, ImportedKey, JsonWebKey, KeyName, KeyOperation,
+    KeyOperations, KeySpec, PublicKey, SecretBytes, SignatureAlgorithm, Vault, WrapAlgorithm,
 };
 
 use super::{import_oct, vault};
+use crate::make;
 use crate::support::name;
 
 fn jose() -> Value {
@@ -28,7 +28,7 @@ fn compact(example: &Value) -> (Vec<Vec<u8>>, &str) {
 /// Imports the JWK as it is in the RFC, for these operations.
 fn import_jwk(vault: &Vault, name: &KeyName, jwk: &Value, operations: &[KeyOperation]) {
     let key = ImportedKey::from_jwk(jwk.to_string().as_bytes()).unwrap();
-    let mut options = ImportKeyOptions::new(key);
+    let mut options = make::import(key);
     if !operations.is_empty() {
         options = options.operations(operations.iter().copied().collect::<KeyOperations>());
     }
@@ -114,7 +114,7 @@ fn rfc_7516_rsa1_5_and_a128kw() {
         let (mac_key, cipher_key) = content_key.expose().split_at(16);
         let mac_name = name("mac");
         let mac_key = ImportedKey::oct(SecretBytes::copied_from(mac_key));
-        let options = ImportKeyOptions::new(mac_key).operations([KeyOperation::Sign]);
+        let options = make::import(mac_key).operations([KeyOperation::Sign]);
         vault.import_key(&mac_name, options).unwrap();
         let header = example["compact"].as_str().unwrap();
         let header = header.split_once('.').unwrap().0.as_bytes();

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use strongroom::{
-    Clock, CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, KeyOperation, OctKeySize,
-    RsaKeySize, SignatureAlgorithm, UpdateKeyOptions, Vault, VaultOptions,
+    Clock, Curve, ErrorKind, KeyOperation, OctKeySize, RsaKeySize, SignatureAlgorithm,
+    UpdateKeyOptions, Vault,
 };
 
 use super::{Made, OCT_256, RSA, SIX, Suite};
+use crate::make;
 use crate::support::{FakeClock, fixed_rsa, memory_vault, name, refused, start_plus};
 
 /// Encrypt, decrypt, sign, verify, wrapKey, unwrapKey: `None` is allowed.
@@ -43,7 +44,7 @@ fn windowed(enabled: bool) -> UpdateKeyOptions {
 
 fn vault_with(leeway: u64, cache: usize) -> (Vault, Arc<FakeClock>) {
     let clock = FakeClock::new();
-    let vault = VaultOptions::new()
+    let vault = make::vault_options()
         .clock(Arc::clone(&clock) as Arc<dyn Clock>)
         .leeway_seconds(leeway)
         .key_cache(cache)
@@ -56,14 +57,11 @@ fn add_key(vault: &Vault, suite: Suite) -> Made {
     let key = name("k");
     if suite.encryption == RSA.encryption {
         vault
-            .import_key(&key, ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits2048)))
+            .import_key(&key, make::import(fixed_rsa(RsaKeySize::Bits2048)))
             .unwrap();
     } else {
         vault
-            .create_key(
-                &key,
-                CreateKeyOptions::oct(OctKeySize::Bits256).operations(SIX),
-            )
+            .create_key(&key, make::oct(OctKeySize::Bits256).operations(SIX))
             .unwrap();
     }
     Made::by(vault, &key, suite)
@@ -212,9 +210,7 @@ fn each_operation_is_allowed_only_when_key_ops_list_it() {
 fn key_ops_belong_to_a_version() {
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    let old = vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    let old = vault.create_key(&key, make::ec(Curve::P256)).unwrap();
     let new = vault.rotate_key(&key).unwrap();
     let verify_only = UpdateKeyOptions::new().operations([KeyOperation::Verify]);
     vault.update_key_properties(old.id(), verify_only).unwrap();
@@ -231,17 +227,12 @@ fn key_ops_belong_to_a_version() {
 fn dates_and_enabled_belong_to_a_version() {
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    let first = vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    let first = vault.create_key(&key, make::ec(Curve::P256)).unwrap();
     let second = vault
-        .create_key(
-            &key,
-            CreateKeyOptions::ec(Curve::P256).expires_on(start_plus(0)),
-        )
+        .create_key(&key, make::ec(Curve::P256).expires_on(start_plus(0)))
         .unwrap();
     let third = vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256).enabled(false))
+        .create_key(&key, make::ec(Curve::P256).enabled(false))
         .unwrap();
     let sign = |id| vault.sign(id, SignatureAlgorithm::Es256, &super::DIGEST);
     sign(first.id()).unwrap();
@@ -254,7 +245,7 @@ fn an_operation_that_a_key_cannot_do_is_a_mismatch_whatever_its_state() {
     let (vault, _clock) = memory_vault();
     let key = name("k");
     vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256).enabled(false))
+        .create_key(&key, make::ec(Curve::P256).enabled(false))
         .unwrap();
     assert_eq!(
         refused(vault.sign(&key, SignatureAlgorithm::Es384, &[0; 48])),
@@ -267,10 +258,7 @@ fn a_handle_on_a_key_asks_the_policy_at_each_call() {
     let (vault, clock) = memory_vault();
     let key = name("k");
     vault
-        .create_key(
-            &key,
-            CreateKeyOptions::ec(Curve::P256).expires_on(start_plus(100)),
-        )
+        .create_key(&key, make::ec(Curve::P256).expires_on(start_plus(100)))
         .unwrap();
     let bound = vault.key(&key).unwrap();
     let sign = || bound.sign(SignatureAlgorithm::Es256, &super::DIGEST);

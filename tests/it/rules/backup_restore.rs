@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use strongroom::{
-    Ciphertext, Clock, CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, ErrorKind,
-    ImportKeyOptions, KeyBackup, KeyOperation, KeyProperties, OctKeySize, RsaKeySize,
-    SignatureAlgorithm, SoftDelete, Unlock, UpdateKeyOptions, Vault, VaultOptions,
+    Ciphertext, Clock, Curve, EncryptOptions, EncryptionAlgorithm, ErrorKind, KeyBackup,
+    KeyOperation, KeyProperties, OctKeySize, RsaKeySize, SignatureAlgorithm, SoftDelete, Unlock,
+    UpdateKeyOptions, Vault,
 };
 
 use super::{DIGEST, Made, OCT_256, RSA, SIX};
+use crate::make;
 use crate::support::{
     FakeClock, Place, fixed_oct, fixed_rsa, master_key, memory_vault, name, refused, start_plus,
 };
@@ -39,16 +40,19 @@ fn sister(of: &Vault) -> (Place, Vault) {
 
 #[test]
 fn all_versions_attributes_tags_and_dates_come_back() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, clock) = memory_vault();
     let key = name("Mixed-Case");
     vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256).tag("a", "1"))
+        .create_key(&key, make::ec(Curve::P256).tag("a", "1"))
         .unwrap();
     clock.advance_seconds(1);
     vault
         .create_key(
             &key,
-            CreateKeyOptions::ec(Curve::P521)
+            make::ec(Curve::P521)
                 .enabled(false)
                 .not_before(start_plus(3))
                 .expires_on(start_plus(4))
@@ -60,7 +64,7 @@ fn all_versions_attributes_tags_and_dates_come_back() {
     vault
         .import_key(
             &key,
-            ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits2048)).allow_type_change(),
+            make::import(fixed_rsa(RsaKeySize::Bits2048)).allow_type_change(),
         )
         .unwrap();
     let rsa = Made::by(&vault, &key, RSA);
@@ -68,7 +72,7 @@ fn all_versions_attributes_tags_and_dates_come_back() {
     vault
         .create_key(
             &key,
-            CreateKeyOptions::oct(OctKeySize::Bits256)
+            make::oct(OctKeySize::Bits256)
                 .operations(SIX)
                 .allow_type_change(),
         )
@@ -106,13 +110,13 @@ fn all_versions_attributes_tags_and_dates_come_back() {
 
 #[test]
 fn a_backup_opens_in_another_vault_of_the_domain_with_that_vaults_retention() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
     vault
-        .create_key(
-            &key,
-            CreateKeyOptions::oct(OctKeySize::Bits256).operations(SIX),
-        )
+        .create_key(&key, make::oct(OctKeySize::Bits256).operations(SIX))
         .unwrap();
     let made = Made::by(&vault, &key, OCT_256);
     let backup = vault.backup_key(&key).unwrap();
@@ -145,11 +149,12 @@ fn a_backup_opens_in_another_vault_of_the_domain_with_that_vaults_retention() {
 
 #[test]
 fn another_domain_refuses() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let (stranger, _) = memory_vault();
-    vault
-        .create_key(&name("k"), CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&name("k"), make::ec(Curve::P256)).unwrap();
     let backup = vault.backup_key(&name("k")).unwrap();
     assert_eq!(
         refused(stranger.restore_key(&backup)),
@@ -164,11 +169,12 @@ fn another_domain_refuses() {
 
 #[test]
 fn a_taken_name_is_refused_live_or_deleted_and_whoever_holds_it() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&key, make::ec(Curve::P256)).unwrap();
     let backup = vault.backup_key(&key).unwrap();
     let live = vault.restore_key(&backup).unwrap_err();
     assert_eq!(live.kind(), ErrorKind::KeyExists);
@@ -178,7 +184,7 @@ fn a_taken_name_is_refused_live_or_deleted_and_whoever_holds_it() {
     vault.purge_deleted_key(&key).unwrap();
     // Another key has taken the name meanwhile.
     let other = vault
-        .create_key(&name("K"), CreateKeyOptions::oct(OctKeySize::Bits128))
+        .create_key(&name("K"), make::oct(OctKeySize::Bits128))
         .unwrap();
     assert_eq!(refused(vault.restore_key(&backup)), ErrorKind::KeyExists);
     assert_eq!(vault.get_key(&key).unwrap(), other);
@@ -186,11 +192,12 @@ fn a_taken_name_is_refused_live_or_deleted_and_whoever_holds_it() {
 
 #[test]
 fn a_stale_backup_restores_what_it_holds() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    let first = vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    let first = vault.create_key(&key, make::ec(Curve::P256)).unwrap();
     let backup = vault.backup_key(&key).unwrap();
     let second = vault.rotate_key(&key).unwrap();
     vault
@@ -206,11 +213,12 @@ fn a_stale_backup_restores_what_it_holds() {
 
 #[test]
 fn a_damaged_blob_is_refused_and_nothing_is_restored() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&key, make::ec(Curve::P256)).unwrap();
     vault.rotate_key(&key).unwrap();
     let blob = vault.backup_key(&key).unwrap().into_bytes();
     vault.delete_key(&key).unwrap();
@@ -261,10 +269,13 @@ fn a_damaged_blob_is_refused_and_nothing_is_restored() {
 
 #[test]
 fn the_newest_version_and_500_past_ones_are_backed_up_and_no_more() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
     vault
-        .create_key(&key, CreateKeyOptions::oct(OctKeySize::Bits128))
+        .create_key(&key, make::oct(OctKeySize::Bits128))
         .unwrap();
     for _ in 0..500 {
         vault.rotate_key(&key).unwrap();
@@ -287,25 +298,27 @@ fn the_newest_version_and_500_past_ones_are_backed_up_and_no_more() {
 
 #[test]
 fn a_missing_or_deleted_key_has_no_backup() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
     assert_eq!(refused(vault.backup_key(&key)), ErrorKind::KeyNotFound);
-    vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&key, make::ec(Curve::P256)).unwrap();
     vault.delete_key(&key).unwrap();
     assert_eq!(refused(vault.backup_key(&key)), ErrorKind::KeyNotFound);
 }
 
 #[test]
 fn a_purge_is_remembered_for_90_days() {
+    if !make::backs_up() {
+        return;
+    }
     for (days, remembered) in [(89, true), (90, false)] {
         let place = Place::new();
         let vault = place.create();
         let key = name("k");
-        vault
-            .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-            .unwrap();
+        vault.create_key(&key, make::ec(Curve::P256)).unwrap();
         let backup = vault.backup_key(&key).unwrap();
         vault.delete_key(&key).unwrap();
         vault.purge_deleted_key(&key).unwrap();
@@ -320,9 +333,12 @@ fn a_purge_is_remembered_for_90_days() {
 
 #[test]
 fn another_key_of_the_name_was_not_purged_before() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    let ec = || CreateKeyOptions::ec(Curve::P256);
+    let ec = || make::ec(Curve::P256);
     vault.create_key(&key, ec()).unwrap();
     vault.delete_key(&key).unwrap();
     vault.purge_deleted_key(&key).unwrap();
@@ -334,11 +350,12 @@ fn another_key_of_the_name_was_not_purged_before() {
 
 #[test]
 fn two_backups_of_a_key_differ_and_both_restore() {
+    if !make::backs_up() {
+        return;
+    }
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    vault
-        .import_key(&key, ImportKeyOptions::new(fixed_oct(32)))
-        .unwrap();
+    vault.import_key(&key, make::import(fixed_oct(32))).unwrap();
     let (one, two) = (
         vault.backup_key(&key).unwrap(),
         vault.backup_key(&key).unwrap(),
@@ -375,15 +392,18 @@ fn two_backups_of_a_key_differ_and_both_restore() {
 
 #[test]
 fn dates_in_the_future_of_the_target_are_kept() {
+    if !make::backs_up() {
+        return;
+    }
     // The vault that restores may have a clock that is behind.
     let ahead = FakeClock::new();
     ahead.advance_days(10);
-    let source = VaultOptions::new()
+    let source = make::vault_options()
         .clock(Arc::clone(&ahead) as Arc<dyn Clock>)
         .create_in_memory()
         .unwrap();
     let made = source
-        .create_key(&name("k"), CreateKeyOptions::ec(Curve::P256))
+        .create_key(&name("k"), make::ec(Curve::P256))
         .unwrap();
     let backup = source.backup_key(&name("k")).unwrap();
     let (_place, sister) = sister(&source);

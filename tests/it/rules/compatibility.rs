@@ -3,12 +3,12 @@
 //! vault against both.
 
 use strongroom::{
-    AlgorithmRules, Ciphertext, CreateKeyOptions, CryptoOperation, Curve, EncryptOptions,
-    ErrorKind, ImportKeyOptions, KeyName, KeyOperation, KeyOperations, KeySpec, OctKeyLength,
-    RsaKeySize, SignatureAlgorithm, Vault,
+    AlgorithmRules, Ciphertext, CryptoOperation, Curve, EncryptOptions, ErrorKind, KeyName,
+    KeyOperation, KeyOperations, KeySpec, OctKeyLength, RsaKeySize, SignatureAlgorithm, Vault,
 };
 
 use super::SIX;
+use crate::make;
 use crate::support::{fixed_oct, fixed_rsa, memory_vault, name, refused};
 
 const RSA_ENCRYPTION: &[&str] = &["RSA-OAEP", "RSA-OAEP-256", "RSA1_5"];
@@ -178,13 +178,13 @@ fn the_vault_refuses_exactly_what_does_not_fit() {
     for size in RsaKeySize::ALL {
         let key = name(&format!("rsa-{}", size.bits()));
         vault
-            .import_key(&key, ImportKeyOptions::new(fixed_rsa(size)))
+            .import_key(&key, make::import(fixed_rsa(size)))
             .unwrap();
         keys.push((key, KeySpec::Rsa(size)));
     }
     for curve in Curve::ALL {
         let key = name(&format!("ec-{curve}"));
-        vault.create_key(&key, CreateKeyOptions::ec(curve)).unwrap();
+        vault.create_key(&key, make::ec(curve)).unwrap();
         keys.push((key, KeySpec::Ec(curve)));
     }
     for length in 16..=64 {
@@ -196,10 +196,7 @@ fn the_vault_refuses_exactly_what_does_not_fit() {
             .filter(|operation| SIX.contains(operation))
             .collect();
         vault
-            .import_key(
-                &key,
-                ImportKeyOptions::new(fixed_oct(length)).operations(operations),
-            )
+            .import_key(&key, make::import(fixed_oct(length)).operations(operations))
             .unwrap();
         keys.push((key, spec));
     }
@@ -269,7 +266,7 @@ fn refused_algorithms_are_refused_for_every_operation_and_permitted_again() {
     let (vault, _clock) = memory_vault();
     let key = name("k");
     vault
-        .import_key(&key, ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits2048)))
+        .import_key(&key, make::import(fixed_rsa(RsaKeySize::Bits2048)))
         .unwrap();
     let sign_anything = || vault.sign(&key, SignatureAlgorithm::RsNull, b"anything");
     assert_eq!(

@@ -8,11 +8,11 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
 use strongroom::{
-    CreateKeyOptions, Curve, ErrorKind, KeyVersion, SignatureAlgorithm, SoftDelete,
-    UpdateKeyOptions, Vault, VaultOptions,
+    Curve, ErrorKind, KeyVersion, SignatureAlgorithm, SoftDelete, UpdateKeyOptions, Vault,
 };
 
 use super::DIGEST;
+use crate::make;
 use crate::support::{Place, name};
 
 const THREADS: usize = 32;
@@ -230,7 +230,7 @@ fn perform(vault: &Vault, key: &str, call: &Call) -> Answer {
     let es256 = SignatureAlgorithm::Es256;
     let outcome = match call {
         Call::Create => vault
-            .create_key(&key, CreateKeyOptions::ec(Curve::P256))
+            .create_key(&key, make::ec(Curve::P256))
             .map(|made| Answer::Version(made.id().version())),
         Call::Rotate => vault
             .rotate_key(&key)
@@ -401,7 +401,7 @@ fn the_search_tells_histories_apart() {
 #[test]
 fn calls_on_overlapping_names_take_effect_one_after_the_other() {
     for seed in 1..=6 {
-        let vault = VaultOptions::new().create_in_memory().unwrap();
+        let vault = make::vault_options().create_in_memory().unwrap();
         check(&vault, 20, seed, true);
     }
 }
@@ -409,7 +409,7 @@ fn calls_on_overlapping_names_take_effect_one_after_the_other() {
 #[test]
 fn the_same_holds_without_soft_delete() {
     for seed in 11..=16 {
-        let vault = VaultOptions::new()
+        let vault = make::vault_options()
             .soft_delete(SoftDelete::OFF)
             .create_in_memory()
             .unwrap();
@@ -440,11 +440,9 @@ fn the_same_holds_on_disk_and_after_reopening() {
 
 #[test]
 fn rotations_of_one_key_do_not_lose_each_other() {
-    let vault = VaultOptions::new().create_in_memory().unwrap();
+    let vault = make::vault_options().create_in_memory().unwrap();
     let key = name("k");
-    vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&key, make::ec(Curve::P256)).unwrap();
     let made: HashSet<KeyVersion> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
@@ -470,13 +468,13 @@ fn rotations_of_one_key_do_not_lose_each_other() {
 #[test]
 fn a_rotation_keeps_the_key_ops_of_an_update_that_came_before_it() {
     use strongroom::{KeyOperation, KeyOperations};
-    let vault = VaultOptions::new().create_in_memory().unwrap();
+    let vault = make::vault_options().create_in_memory().unwrap();
     let key = name("k");
     let both = KeyOperations::from([KeyOperation::Sign, KeyOperation::Verify]);
     let verify = KeyOperations::from([KeyOperation::Verify]);
     for _ in 0..50 {
         vault
-            .create_key(&key, CreateKeyOptions::ec(Curve::P256).operations(both))
+            .create_key(&key, make::ec(Curve::P256).operations(both))
             .unwrap();
         let start = Barrier::new(2);
         let (updated, rotated) = std::thread::scope(|scope| {

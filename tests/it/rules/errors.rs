@@ -4,13 +4,14 @@
 use std::error::Error as StdError;
 
 use strongroom::{
-    Ciphertext, CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, Entropy, Error,
-    ErrorKind, ImportKeyOptions, ImportedKey, KeyName, KeyOperation, MaintenanceOptions, MasterKey,
-    OctKeySize, Passphrase, PassphraseParameters, RsaKeySize, SecretBytes, SignatureAlgorithm,
-    SoftDelete, Unlock, UpdateKeyOptions, Vault, VaultOptions, WrapAlgorithm,
+    Ciphertext, Curve, EncryptOptions, EncryptionAlgorithm, Entropy, Error, ErrorKind, ImportedKey,
+    KeyName, KeyOperation, MaintenanceOptions, MasterKey, OctKeySize, Passphrase,
+    PassphraseParameters, RsaKeySize, SecretBytes, SignatureAlgorithm, SoftDelete, Unlock,
+    UpdateKeyOptions, Vault, WrapAlgorithm,
 };
 
 use super::DIGEST;
+use crate::make;
 use crate::support::{Place, fixed_oct, fixed_rsa, master_key, memory_vault, name, start_plus};
 
 #[test]
@@ -73,9 +74,7 @@ fn what_the_caller_asked_for() {
     let (vault, _clock) = memory_vault();
     let k = name("k");
     let es256 = SignatureAlgorithm::Es256;
-    vault
-        .create_key(&k, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&k, make::ec(Curve::P256)).unwrap();
     expect(
         &"".parse::<KeyName>().unwrap_err(),
         ErrorKind::BadParameter,
@@ -98,7 +97,7 @@ fn what_the_caller_asked_for() {
     expect_of(
         vault.import_key(
             &name("bad"),
-            ImportKeyOptions::new(ImportedKey::oct(SecretBytes::from(vec![1; 5]))),
+            make::import(ImportedKey::oct(SecretBytes::from(vec![1; 5]))),
         ),
         ErrorKind::InvalidKeyMaterial,
         BAD,
@@ -106,7 +105,7 @@ fn what_the_caller_asked_for() {
         Some("bad"),
     );
     vault
-        .create_key(&name("oct"), CreateKeyOptions::oct(OctKeySize::Bits256))
+        .create_key(&name("oct"), make::oct(OctKeySize::Bits256))
         .unwrap();
     expect_of(
         vault.wrap_key(&name("oct"), WrapAlgorithm::A256KwPad, &vec![0; 65_537]),
@@ -116,10 +115,7 @@ fn what_the_caller_asked_for() {
         Some("oct"),
     );
     vault
-        .import_key(
-            &name("rsa"),
-            ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits2048)),
-        )
+        .import_key(&name("rsa"), make::import(fixed_rsa(RsaKeySize::Bits2048)))
         .unwrap();
     expect_of(
         vault.sign(&name("rsa"), SignatureAlgorithm::RsNull, b"x"),
@@ -128,13 +124,15 @@ fn what_the_caller_asked_for() {
         "sign",
         Some("rsa"),
     );
-    expect_of(
-        vault.create_key(&name("hsm"), CreateKeyOptions::ec(Curve::P256).hsm()),
-        ErrorKind::BackendUnavailable,
-        Some((503, "ServiceUnavailable", None)),
-        "create_key",
-        Some("hsm"),
-    );
+    if make::in_software("with a hardware backend there is no error of missing it") {
+        expect_of(
+            vault.create_key(&name("hsm"), make::ec(Curve::P256).hsm()),
+            ErrorKind::BackendUnavailable,
+            Some((503, "ServiceUnavailable", None)),
+            "create_key",
+            Some("hsm"),
+        );
+    }
     expect_of(
         strongroom::hazmat::sign_deterministic(
             &vault,
@@ -153,7 +151,7 @@ fn what_the_caller_asked_for() {
 fn the_state_of_a_key() {
     let (vault, _clock) = memory_vault();
     let k = name("k");
-    let ec = || CreateKeyOptions::ec(Curve::P256);
+    let ec = || make::ec(Curve::P256);
     let sign = |key: &KeyName| vault.sign(key, SignatureAlgorithm::Es256, &DIGEST);
     expect_of(
         vault.get_key(&k),
@@ -187,14 +185,16 @@ fn the_state_of_a_key() {
     }
     let made = vault.create_key(&k, ec()).unwrap();
     let exact = format!("k/{}", made.id().version());
-    let backup = vault.backup_key(&k).unwrap();
-    expect_of(
-        vault.restore_key(&backup),
-        ErrorKind::KeyExists,
-        CONFLICT,
-        "restore_key",
-        Some("k"),
-    );
+    let backup = make::backup(&vault, &k);
+    if let Some(backup) = backup {
+        expect_of(
+            vault.restore_key(&backup),
+            ErrorKind::KeyExists,
+            CONFLICT,
+            "restore_key",
+            Some("k"),
+        );
+    }
     let update = |options| vault.update_key_properties(&k, options).unwrap();
     update(UpdateKeyOptions::new().operations([KeyOperation::Verify]));
     expect_of(
@@ -258,9 +258,7 @@ fn the_state_of_a_key() {
 fn the_outcome_of_an_operation() {
     let (vault, _clock) = memory_vault();
     let (ec, oct) = (name("ec"), name("oct"));
-    vault
-        .create_key(&ec, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&ec, make::ec(Curve::P256)).unwrap();
     expect_of(
         vault.verify_data(&ec, SignatureAlgorithm::Es256, b"x", &[1; 64]),
         ErrorKind::InvalidSignature,
@@ -268,9 +266,7 @@ fn the_outcome_of_an_operation() {
         "verify_data",
         Some("ec"),
     );
-    vault
-        .import_key(&oct, ImportKeyOptions::new(fixed_oct(32)))
-        .unwrap();
+    vault.import_key(&oct, make::import(fixed_oct(32))).unwrap();
     let gcm = EncryptionAlgorithm::A256Gcm;
     let ciphertext = Ciphertext::new(b"x").iv(&[0; 12]).tag(&[0; 16]);
     expect_of(
@@ -295,14 +291,15 @@ fn the_outcome_of_an_operation() {
         None,
     );
     let (stranger, _) = memory_vault();
-    let backup = vault.backup_key(&oct).unwrap();
-    expect_of(
-        stranger.restore_key(&backup),
-        ErrorKind::WrongDomain,
-        BAD,
-        "restore_key",
-        None,
-    );
+    if let Some(backup) = make::backup(&vault, &oct) {
+        expect_of(
+            stranger.restore_key(&backup),
+            ErrorKind::WrongDomain,
+            BAD,
+            "restore_key",
+            None,
+        );
+    }
 }
 
 /// A generator that is broken.
@@ -318,7 +315,7 @@ impl Entropy for NoEntropy {
 
 #[test]
 fn a_broken_generator_is_an_error_and_nothing_is_made() {
-    let outcome = VaultOptions::new()
+    let outcome = make::vault_options()
         .entropy(std::sync::Arc::new(NoEntropy))
         .create_in_memory();
     assert!(outcome.is_err());
@@ -392,14 +389,12 @@ fn the_vault_as_a_whole() {
 #[test]
 fn a_clock_that_jumped() {
     let clock = crate::support::FakeClock::new();
-    let vault = VaultOptions::new()
+    let vault = make::vault_options()
         .clock(clock.clone())
         .soft_delete(SoftDelete::days(7).unwrap())
         .create_in_memory()
         .unwrap();
-    vault
-        .create_key(&name("k"), CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&name("k"), make::ec(Curve::P256)).unwrap();
     vault.delete_key(&name("k")).unwrap();
     clock.advance_days(40);
     expect_of(
@@ -410,7 +405,7 @@ fn a_clock_that_jumped() {
         None,
     );
     expect_of(
-        vault.create_key(&name("k"), CreateKeyOptions::ec(Curve::P256)),
+        vault.create_key(&name("k"), make::ec(Curve::P256)),
         ErrorKind::ClockJump,
         None,
         "create_key",
@@ -443,14 +438,11 @@ fn no_error_tells_key_bytes_plaintext_tag_values_or_passphrases() {
     vault
         .import_key(
             &oct,
-            ImportKeyOptions::new(ImportedKey::oct(SecretBytes::copied_from(marker)))
-                .operations(super::SIX),
+            make::import(ImportedKey::oct(SecretBytes::copied_from(marker))).operations(super::SIX),
         )
         .unwrap();
     let ec = name("ec");
-    vault
-        .create_key(&ec, CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    vault.create_key(&ec, make::ec(Curve::P256)).unwrap();
     let long = MARKER.repeat(3);
     quiet(vault.wrap_key(&oct, WrapAlgorithm::A256Kw, &marker[..17]));
     quiet(vault.encrypt(
@@ -469,14 +461,14 @@ fn no_error_tells_key_bytes_plaintext_tag_values_or_passphrases() {
     quiet(vault.sign(&oct, SignatureAlgorithm::Es256, marker));
     quiet(vault.import_key(
         &name("x"),
-        ImportKeyOptions::new(ImportedKey::oct(SecretBytes::copied_from(long.as_bytes()))),
+        make::import(ImportedKey::oct(SecretBytes::copied_from(long.as_bytes()))),
     ));
     quiet(ImportedKey::from_jwk(
         format!(r#"{{"kty":"oct","k":"{MARKER}!"}}"#).as_bytes(),
     ));
     quiet(
         ImportedKey::from_jwk(format!(r#"{{"kty":"EC","crv":"P-256","d":"{MARKER}"}}"#).as_bytes())
-            .and_then(|key| vault.import_key(&name("x"), ImportKeyOptions::new(key))),
+            .and_then(|key| vault.import_key(&name("x"), make::import(key))),
     );
     quiet(ImportedKey::from_jwk(MARKER.as_bytes()));
     quiet(ImportedKey::from_jwk(
@@ -488,7 +480,7 @@ fn no_error_tells_key_bytes_plaintext_tag_values_or_passphrases() {
     quiet(ImportedKey::from_pem(MARKER));
     quiet(vault.create_key(
         &name("x"),
-        CreateKeyOptions::ec(Curve::P256).tag("t", MARKER.repeat(20)),
+        make::ec(Curve::P256).tag("t", MARKER.repeat(20)),
     ));
     quiet(MasterKey::from_bytes(&marker[..31]));
     quiet(Passphrase::new(&MARKER.repeat(1_000)));

@@ -1,11 +1,11 @@
 //! Every limit from both sides: the last value that is accepted and the first that is not.
 
 use strongroom::{
-    AlgorithmRules, Ciphertext, CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm,
-    ErrorKind, ImportKeyOptions, KeyOperation, OctKeySize, RsaKeySize, SignatureAlgorithm, Tags,
-    Vault, WrapAlgorithm,
+    AlgorithmRules, Ciphertext, Curve, EncryptOptions, EncryptionAlgorithm, ErrorKind,
+    KeyOperation, OctKeySize, RsaKeySize, SignatureAlgorithm, Tags, Vault, WrapAlgorithm,
 };
 
+use crate::make;
 use crate::support::{fixed_oct, fixed_rsa, memory_vault, name, refused};
 
 const MIB_16: usize = 16 * 1024 * 1024;
@@ -14,10 +14,7 @@ const KIB_64: usize = 64 * 1024;
 fn vault_with_oct(size: OctKeySize) -> Vault {
     let (vault, _clock) = memory_vault();
     vault
-        .create_key(
-            &name("k"),
-            CreateKeyOptions::oct(size).operations(super::SIX),
-        )
+        .create_key(&name("k"), make::oct(size).operations(super::SIX))
         .unwrap();
     vault
 }
@@ -51,15 +48,17 @@ fn tags_are_15_of_256_characters_each() {
     // The largest tags there are can be stored, found and backed up.
     let key = name("k");
     let made = vault
-        .create_key(&key, CreateKeyOptions::ec(Curve::P256).tags(tags.clone()))
+        .create_key(&key, make::ec(Curve::P256).tags(tags.clone()))
         .unwrap();
     assert_eq!(made.properties().tags(), &tags);
-    let backup = vault.backup_key(&key).unwrap();
+    let backup = make::backup(&vault, &key);
     vault.delete_key(&key).unwrap();
     vault.purge_deleted_key(&key).unwrap();
-    assert_eq!(vault.restore_key(&backup).unwrap().key(), &made);
+    if let Some(backup) = backup {
+        assert_eq!(vault.restore_key(&backup).unwrap().key(), &made);
+    }
     // What a builder was given too much of is refused when the key is made.
-    let mut options = CreateKeyOptions::ec(Curve::P256);
+    let mut options = make::ec(Curve::P256);
     for number in 0..16 {
         options = options.tag(format!("{number}"), "");
     }
@@ -67,7 +66,7 @@ fn tags_are_15_of_256_characters_each() {
         refused(vault.create_key(&name("l"), options)),
         ErrorKind::BadParameter
     );
-    let options = ImportKeyOptions::new(fixed_oct(16)).tag("a", "b".repeat(257));
+    let options = make::import(fixed_oct(16)).tag("a", "b".repeat(257));
     assert_eq!(
         refused(vault.import_key(&name("l"), options)),
         ErrorKind::BadParameter
@@ -256,7 +255,7 @@ fn rsa_encrypts_what_its_padding_leaves() {
     for size in RsaKeySize::ALL {
         let key = name(&format!("rsa-{}", size.bits()));
         vault
-            .import_key(&key, ImportKeyOptions::new(fixed_rsa(size)))
+            .import_key(&key, make::import(fixed_rsa(size)))
             .unwrap();
         let k = size.modulus_length();
         for (name, overhead) in [("RSA-OAEP", 42), ("RSA-OAEP-256", 66), ("RSA1_5", 11)] {
@@ -306,14 +305,11 @@ fn digests_have_the_length_of_their_hash() {
     let (vault, _clock) = memory_vault();
     for curve in Curve::ALL {
         vault
-            .create_key(&name(&format!("ec-{curve}")), CreateKeyOptions::ec(curve))
+            .create_key(&name(&format!("ec-{curve}")), make::ec(curve))
             .unwrap();
     }
     vault
-        .import_key(
-            &name("rsa"),
-            ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits2048)),
-        )
+        .import_key(&name("rsa"), make::import(fixed_rsa(RsaKeySize::Bits2048)))
         .unwrap();
     let bytes = [0x77; 80];
     for (algorithm, key, length) in [
@@ -348,9 +344,7 @@ fn digests_have_the_length_of_their_hash() {
 fn hmac_takes_up_to_64_kib_and_only_whole_macs() {
     let (vault, _clock) = memory_vault();
     let key = name("mac");
-    vault
-        .import_key(&key, ImportKeyOptions::new(fixed_oct(64)))
-        .unwrap();
+    vault.import_key(&key, make::import(fixed_oct(64))).unwrap();
     let data = vec![1; KIB_64 + 1];
     for (algorithm, length) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
         let algorithm: SignatureAlgorithm = algorithm.parse().unwrap();
@@ -403,7 +397,7 @@ fn rsnull_takes_up_to_11_bytes_less_than_the_modulus() {
         .unwrap();
     let key = name("rsa");
     vault
-        .import_key(&key, ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits2048)))
+        .import_key(&key, make::import(fixed_rsa(RsaKeySize::Bits2048)))
         .unwrap();
     let null = SignatureAlgorithm::RsNull;
     let value = [6; 246];
@@ -439,7 +433,9 @@ fn aes_key_wrap_takes_8_byte_steps_from_16_and_padded_from_1() {
         ] {
             let (plain, padded): (WrapAlgorithm, WrapAlgorithm) =
                 (plain.parse().unwrap(), padded.parse().unwrap());
-            for length in (0..=80).chain([KIB_64 - 8, KIB_64]) {
+            // A token may make each block by a call of its own.
+            let longest = make::at_most(KIB_64, 2_048);
+            for length in (0..=80).chain([longest - 8, longest]) {
                 for (algorithm, legal) in [
                     (plain, length >= 16 && length % 8 == 0),
                     (padded, length >= 1),
@@ -518,13 +514,14 @@ fn data_keys_have_1_to_64_bytes_and_random_bytes_come_1_to_128_at_a_time() {
 fn a_key_has_more_versions_than_a_backup_may() {
     let (vault, _clock) = memory_vault();
     let key = name("k");
-    let options = || CreateKeyOptions::oct(OctKeySize::Bits128).operations([KeyOperation::WrapKey]);
-    for _ in 0..1_100 {
+    let options = || make::oct(OctKeySize::Bits128).operations([KeyOperation::WrapKey]);
+    let count = make::at_most(1_100, 510);
+    for _ in 0..count {
         vault.create_key(&key, options()).unwrap();
     }
     assert_eq!(
         vault.list_key_properties_versions(&key).unwrap().count(),
-        1_100
+        count
     );
     vault.delete_key(&key).unwrap();
     vault.purge_deleted_key(&key).unwrap();

@@ -1,10 +1,9 @@
 //! Vaults behind passphrases: any spelling of the same characters opens, nothing else does, and a vault
 //! cannot demand more work than the caller allows.
 
-use strongroom::{
-    CreateKeyOptions, Curve, ErrorKind, Passphrase, PassphraseParameters, Unlock, Vault,
-};
+use strongroom::{Curve, ErrorKind, Passphrase, PassphraseParameters, Unlock, Vault};
 
+use crate::make;
 use crate::support::{Place, master_key, name, refused};
 
 /// The cheapest that is allowed.
@@ -32,9 +31,7 @@ fn open(place: &Place, text: &str) -> strongroom::Result<Vault> {
 fn a_vault_opens_with_its_passphrase_and_nothing_else() {
     let place = Place::new();
     let vault = create(&place, "correct horse battery staple");
-    let made = vault
-        .create_key(&name("k"), CreateKeyOptions::ec(Curve::P256))
-        .unwrap();
+    let made = vault.create_key(&name("k"), make::ec(Curve::P256)).unwrap();
     drop(vault);
     for wrong in [
         "correct horse battery stapl",

@@ -2,16 +2,16 @@
 
 use strongroom::{
     CreateKeyOptions, Curve, ErrorKind, MaintenanceOptions, SignatureAlgorithm, SoftDelete,
-    VaultOptions,
 };
 
 use super::DIGEST;
+use crate::make;
 use crate::support::{Place, START_MS, memory_vault, name, refused, start_plus};
 
 const DAY_MS: u64 = 86_400_000;
 
 fn ec() -> CreateKeyOptions {
-    CreateKeyOptions::ec(Curve::P256)
+    make::ec(Curve::P256)
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn confirming_the_clock_sets_the_time_back_too() {
 #[test]
 fn what_is_due_is_due_by_the_clock_that_was_confirmed() {
     let clock = crate::support::FakeClock::new();
-    let vault = VaultOptions::new()
+    let vault = make::vault_options()
         .clock(clock.clone())
         .soft_delete(SoftDelete::days(7).unwrap())
         .create_in_memory()

@@ -5,10 +5,11 @@ use strongroom::{
     UpdateKeyOptions,
 };
 
+use crate::make;
 use crate::support::{memory_vault, name, refused, start_plus};
 
 fn full() -> CreateKeyOptions {
-    CreateKeyOptions::ec(Curve::P256)
+    make::ec(Curve::P256)
         .not_before(start_plus(10))
         .expires_on(start_plus(20))
         .tag("a", "1")

