@@ -8,6 +8,7 @@
 
 mod backends;
 mod conformance;
+mod faults;
 mod fixture;
 mod foreign;
 mod proxy;
