@@ -2,9 +2,12 @@
 //! is destroyed that belongs to somebody, no call hangs, and every error tells what happened.
 
 mod away;
+mod behind;
 mod death;
+mod kill;
 mod pin;
 mod read_only;
+mod shared;
 
 use std::path::PathBuf;
 use std::sync::Arc;
