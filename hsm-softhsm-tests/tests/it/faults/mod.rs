@@ -3,6 +3,7 @@
 
 mod away;
 mod behind;
+mod codes;
 mod death;
 mod kill;
 mod pin;
