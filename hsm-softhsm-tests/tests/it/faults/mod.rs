@@ -5,10 +5,12 @@ mod away;
 mod behind;
 mod codes;
 mod death;
+mod fork;
 mod kill;
 mod pin;
 mod read_only;
 mod shared;
+mod soak;
 
 use std::path::PathBuf;
 use std::sync::Arc;
