@@ -72,6 +72,8 @@ impl Inner {
         tags: Vec<KeyTag>,
     ) -> Result<Creation<'a>> {
         let tags = if backend.holds_keys(None) {
+            // While the device is away each attempt would leave an intent that only the device can settle.
+            backend.check()?;
             tags
         } else {
             Vec::new()

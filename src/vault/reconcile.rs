@@ -226,6 +226,7 @@ impl Inner {
         let before = before.get(backend.id()).unwrap_or(&none);
         let after = after.get(backend.id()).unwrap_or(&none);
         let mut to_confirm = Vec::new();
+        let mut suspects = BTreeSet::new();
         for key in &held {
             match key.tag() {
                 Some(tag) if before.contains_key(&tag) || after.contains_key(&tag) => {
@@ -234,17 +235,13 @@ impl Inner {
                     }
                 }
                 Some(tag) if excused.contains(&tag) || elsewhere_known.contains(&tag) => {}
-                Some(tag) => findings.push(unknown(backend.id(), key).with_tag(tag)),
-                None => findings.push(BackendFinding::new(
-                    backend.id(),
-                    BackendFindingKind::NamelessObject,
-                    format!(
-                        "an object without an id, perhaps of an interrupted generation, of which vault nobody \
-                         can tell: {}",
-                        key.description()
-                    ),
-                )),
+                tag => {
+                    suspects.insert(tag);
+                }
             }
+        }
+        if !suspects.is_empty() {
+            self.report_strangers(backend, &suspects, findings)?;
         }
         if settle && !to_confirm.is_empty() {
             // Their records are durable; an error leaves them for the next time.
@@ -265,6 +262,37 @@ impl Inner {
                     )
                     .with_tag(*tag)
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports the suspects that the backend still holds: a key may have been made and purged, or an object have got
+    /// its name, while the records were looked at.
+    fn report_strangers(
+        &self,
+        backend: &dyn KeyBackend,
+        suspects: &BTreeSet<Option<KeyTag>>,
+        findings: &mut Vec<BackendFinding>,
+    ) -> Result<()> {
+        // Read before the backend is asked again: a purge whose intent has ended by then has destroyed its key.
+        let pending: BTreeSet<_> = self
+            .pending_intents()?
+            .iter()
+            .map(|intent| intent.tag)
+            .collect();
+        let held = match backend.inventory(&self.label()) {
+            Ok(held) => held,
+            Err(error) => {
+                findings.push(unavailable(backend.id(), &error));
+                return Ok(());
+            }
+        };
+        for key in held.iter().filter(|key| suspects.contains(&key.tag())) {
+            match key.tag() {
+                Some(tag) if pending.contains(&tag) => {}
+                Some(tag) => findings.push(unknown(backend.id(), key).with_tag(tag)),
+                None => findings.push(nameless(backend.id(), key)),
             }
         }
         Ok(())
@@ -361,6 +389,17 @@ fn unavailable(id: &BackendId, error: &BackendError) -> BackendFinding {
         id,
         BackendFindingKind::Unavailable,
         format!("the backend cannot be asked about its keys: {error}"),
+    )
+}
+
+fn nameless(id: &BackendId, key: &HeldKey) -> BackendFinding {
+    BackendFinding::new(
+        id,
+        BackendFindingKind::NamelessObject,
+        format!(
+            "an object without an id, perhaps of an interrupted generation, of which vault nobody can tell: {}",
+            key.description()
+        ),
     )
 }
 

@@ -13,10 +13,11 @@
 mod attributes;
 mod backends;
 mod conformance;
-mod domain;
 #[path = "../../../tests/it/cross_check/mod.rs"]
 mod cross_check;
+mod domain;
 mod fallbacks;
+mod faults;
 mod fixture;
 mod foreign;
 mod hardware_keys;

@@ -160,3 +160,12 @@ pub(crate) fn code<T>(result: Result<T>) -> RvError {
         Err(other) => panic!("{other}"),
     }
 }
+
+/// A variable of the environment: tests may read it, the library may not.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how a test run is told what to do"
+)]
+pub(crate) fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}

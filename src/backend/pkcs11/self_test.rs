@@ -37,7 +37,11 @@ pub(super) fn run(
             continue;
         }
         tested.push(kind);
-        test(&*handle, request, operation)?;
+        test(&*handle, request, operation).map_err(|error| match error.kind() {
+            // Nobody gave a ciphertext: it is the new key that fails.
+            BackendErrorKind::DecryptFailed | BackendErrorKind::InvalidSignature => does_not_open(),
+            _ => error,
+        })?;
     }
     Ok(NewKey::new(blob, public))
 }
@@ -101,8 +105,12 @@ fn same(opened: &SecretBytes) -> BackendResult<()> {
     if opened.expose() == KNOWN {
         return Ok(());
     }
-    Err(BackendError::new(
+    Err(does_not_open())
+}
+
+fn does_not_open() -> BackendError {
+    BackendError::new(
         BackendErrorKind::Device,
         "a new key of the token does not open what was encrypted with it",
-    ))
+    )
 }

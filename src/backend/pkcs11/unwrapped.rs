@@ -172,6 +172,16 @@ impl UnwrappedKeys {
                         super::handles::ObjectClass::Secret,
                     );
                 }
+            })
+            .map_err(|error| match error.class {
+                // It is the vault's record that does not open, not what the caller gave.
+                ErrorClass::DecryptFailed => TokenError::with_detail(
+                    ErrorClass::Device,
+                    "C_UnwrapKey",
+                    "the token does not unwrap the key that the vault keeps for it; see the token's own log, and \
+                     check that it is not initialised anew",
+                ),
+                _ => error,
             })?;
         state.clock += 1;
         let used = state.clock;

@@ -1,0 +1,218 @@
+//! kill -9 at any moment of making, rotating and purging keys: afterwards every acknowledged key works, every purged
+//! one is gone, and the token holds exactly the keys of the records, but for objects without a name that SoftHSM2 leaves.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hsm_softhsm_tests::{Token, child};
+use strongroom::backend::KeyBackend;
+use strongroom::backend::pkcs11::Pkcs11Backend;
+use strongroom::{
+    BackendFinding, BackendFindingKind, CreateKeyOptions, EncryptionAlgorithm, KeyName, KeyType,
+    MaintenanceOptions, OctKeySize, Unlock, Vault, VaultOptions,
+};
+
+use super::{labels, master_key, name, place_of, signer, within};
+use crate::backends::own_options;
+
+const ROUNDS: u64 = 100;
+
+#[test]
+fn after_a_kill_at_any_moment_token_and_records_agree() {
+    let test = "faults::kill::after_a_kill_at_any_moment_token_and_records_agree";
+    if child::job().is_some() {
+        work();
+    }
+    within(Duration::from_secs(600), || {
+        let start = Instant::now();
+        let token = Token::alone();
+        let backend = Arc::new(Pkcs11Backend::new(own_options(&token)));
+        let mut seen = Seen::default();
+        for round in 0..ROUNDS {
+            let acknowledgements = acknowledgements(&token);
+            drop(fs::remove_file(&acknowledgements));
+            let mut command = child::command(test, "work");
+            token.lend(&mut command);
+            command
+                .env("STRONGROOM_TEST_ROUND", round.to_string())
+                .stdout(Stdio::null());
+            let mut working = command.spawn().unwrap();
+            while !told(&acknowledgements).contains("start\n") {
+                assert!(working.try_wait().unwrap().is_none(), "the child ended");
+                thread::sleep(Duration::from_millis(1));
+            }
+            // The numbers 0 to 60 in an order without a pattern that the work could share.
+            thread::sleep(Duration::from_micros(round * 37_747 % 60_000));
+            working.kill().unwrap();
+            working.wait().unwrap();
+            look(&token, &backend, &told(&acknowledgements), &mut seen);
+        }
+        println!(
+            "{ROUNDS} kills in {:.0} s: {} keys acknowledged, {} purged, {} cut short, {} objects without a name",
+            start.elapsed().as_secs_f32(),
+            seen.made,
+            seen.purged,
+            seen.cut,
+            seen.nameless
+        );
+        assert!(seen.made > ROUNDS as usize && seen.purged > 0 && seen.cut > 0);
+    });
+}
+
+#[derive(Default)]
+struct Seen {
+    made: usize,
+    purged: usize,
+    /// Rounds in which something was under way.
+    cut: usize,
+    nameless: usize,
+}
+
+fn acknowledgements(token: &Token) -> PathBuf {
+    place_of(token.softhsm()).with_file_name("acknowledgements")
+}
+
+/// Whole lines only.
+fn told(path: &Path) -> String {
+    let mut text = fs::read_to_string(path).unwrap_or_default();
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+    text
+}
+
+fn open(token: &Token, backend: &Arc<Pkcs11Backend>) -> Vault {
+    let master = master_key();
+    VaultOptions::new()
+        .backend(Arc::clone(backend) as Arc<dyn KeyBackend>)
+        .open_or_create(place_of(token.softhsm()), Unlock::raw_key(&master))
+        .unwrap()
+}
+
+/// The child: makes, rotates and purges keys until it is killed.
+fn work() -> ! {
+    let token = Token::lent().unwrap();
+    let vault = open(&token, &Arc::new(Pkcs11Backend::new(own_options(&token))));
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(acknowledgements(&token))
+        .unwrap();
+    let round = std::process::id();
+    tell(&mut file, "start");
+    for count in 0.. {
+        let key = name(&format!("key-{round}-{count}"));
+        tell(&mut file, &format!("making {key}"));
+        let options = match count % 4 {
+            3 => CreateKeyOptions::oct(OctKeySize::Bits256).hsm(),
+            _ => signer(),
+        };
+        vault.create_key(&key, options).unwrap();
+        tell(&mut file, &format!("made {key}"));
+        if count % 3 == 1 {
+            vault.rotate_key(&key).unwrap();
+        }
+        if count % 2 == 0 {
+            tell(&mut file, &format!("dropping {key}"));
+            vault.delete_key(&key).unwrap();
+            vault.purge_deleted_key(&key).unwrap();
+            tell(&mut file, &format!("purged {key}"));
+        }
+    }
+    unreachable!("it is killed");
+}
+
+fn tell(file: &mut File, line: &str) {
+    file.write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+fn named<'a>(told: &'a str, what: &'a str) -> impl Iterator<Item = KeyName> {
+    told.lines()
+        .filter_map(move |line| line.strip_prefix(what)?.strip_prefix(' '))
+        .map(name)
+}
+
+fn look(token: &Token, backend: &Arc<Pkcs11Backend>, told: &str, seen: &mut Seen) {
+    let vault = open(token, backend);
+    let report = only_nameless(vault.open_report().backend_findings());
+    assert_eq!(only_nameless(&vault.reconcile_backends().unwrap()), report);
+    seen.nameless = report;
+    let settled = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((settled.settled(), settled.unsettled()), (0, 0));
+    assert!(vault.check().unwrap().is_sound());
+
+    let purged: BTreeSet<_> = named(told, "purged").collect();
+    let dropping: BTreeSet<_> = named(told, "dropping").collect();
+    let made: BTreeSet<_> = named(told, "made").collect();
+    seen.made += made.len();
+    seen.purged += purged.len();
+    let last = told.lines().last().unwrap_or_default();
+    seen.cut += usize::from(last.starts_with("making") || last.starts_with("dropping"));
+    for key in vault.list_deleted_key_properties() {
+        let key = key.unwrap().properties().name().clone();
+        assert!(dropping.contains(&key) && !purged.contains(&key), "{key}");
+        vault.recover_deleted_key(&key).unwrap();
+    }
+    let mut records = BTreeSet::new();
+    for key in vault.list_key_properties() {
+        records.insert(key.unwrap().name().clone());
+    }
+    for key in &made {
+        assert!(records.contains(key) || dropping.contains(key), "{key}");
+    }
+    for key in &purged {
+        assert!(!records.contains(key), "{key} was purged");
+    }
+    for key in &records {
+        every_version_works(&vault, key);
+    }
+    let expected: usize = records
+        .iter()
+        .map(|key| vault.list_key_properties_versions(key).unwrap().count())
+        .sum();
+    let objects = labels(token);
+    let held = objects.iter().filter(|label| !label.is_empty()).count();
+    assert_eq!(held, expected, "{objects:?}");
+    assert!(objects.iter().all(|label| !label.ends_with("/new")));
+    // The token stays small, and purging is tried here too.
+    for key in records.iter().skip(2) {
+        vault.delete_key(key).unwrap();
+        vault.purge_deleted_key(key).unwrap();
+    }
+    vault.close().unwrap();
+}
+
+fn every_version_works(vault: &Vault, key: &KeyName) {
+    for version in vault.list_key_properties_versions(key).unwrap() {
+        let id = version.id().clone();
+        if vault.get_key(&id).unwrap().properties().key_type() == KeyType::OctHsm {
+            let gcm = EncryptionAlgorithm::A256Gcm;
+            let sealed = vault.encrypt(&id, gcm, b"text", Default::default());
+            let sealed = sealed.unwrap();
+            let opened = vault.decrypt(&id, gcm, (&sealed).into()).unwrap();
+            assert_eq!(opened.expose(), b"text");
+            continue;
+        }
+        let es256 = strongroom::SignatureAlgorithm::Es256;
+        let signature = vault.sign_data(&id, es256, b"text").unwrap();
+        vault
+            .verify_data(&id, es256, b"text", signature.signature())
+            .unwrap();
+    }
+}
+
+/// How many objects have no name; anything else is a defect.
+fn only_nameless(findings: &[BackendFinding]) -> usize {
+    for finding in findings {
+        assert_eq!(
+            finding.kind(),
+            BackendFindingKind::NamelessObject,
+            "{finding:?}"
+        );
+    }
+    findings.len()
+}
