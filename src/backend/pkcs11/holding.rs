@@ -3,12 +3,12 @@
 use cryptoki_sys::{CKA_CLASS, CKA_ID, CKA_LABEL};
 
 use super::attributes::{confirmed_label, key_classes, mac_tag, tag_in_label, with_id};
-use super::error::TokenResult;
+use super::error::{ErrorClass, TokenResult};
 use super::handles::ObjectClass;
 use super::lease::Lease;
 use super::raw::ObjectHandle;
 use super::template::Template;
-use super::token::{Retry, Token};
+use super::token::Token;
 use crate::backend::{Abandoned, HeldKey};
 use crate::model::key::{KeyTag, VaultLabel};
 
@@ -85,13 +85,19 @@ fn objects_of(lease: &Lease<'_>, tag: KeyTag) -> TokenResult<Vec<ObjectHandle>> 
 }
 
 pub(super) fn inventory(token: &Token, vault: &VaultLabel) -> TokenResult<Vec<HeldKey>> {
-    token.run(Retry::Safe, |lease| {
+    // Alone with the token: what is being made has no name yet, and what is being destroyed no attributes.
+    token.mutate(|lease| {
         let mut held: Vec<HeldKey> = Vec::new();
         let mut seen = 0;
         for class in key_classes() {
             for object in lease.find_objects(&class, MOST_LISTED)? {
                 seen += 1;
-                held.extend(described(lease, object, vault)?);
+                match described(lease, object, vault) {
+                    Ok(key) => held.extend(key),
+                    // Destroyed by another process since it was found.
+                    Err(error) if error.class == ErrorClass::StaleHandle => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         if seen == 0 {

@@ -66,6 +66,28 @@ struct State {
 struct Object {
     handle: ObjectHandle,
     used: u64,
+    /// Shared with everyone who works with the object; who has the state's lock can tell.
+    pin: Arc<()>,
+}
+
+/// An object that is not destroyed while this lives: a module may answer anything about one that is being destroyed,
+/// and may give its number to another key's.
+struct Pinned {
+    handle: ObjectHandle,
+    _pin: Arc<()>,
+}
+
+impl Object {
+    fn pinned(&self) -> Pinned {
+        Pinned {
+            handle: self.handle,
+            _pin: Arc::clone(&self.pin),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.pin) == 1
+    }
 }
 
 impl UnwrappedKeys {
@@ -89,11 +111,12 @@ impl UnwrappedKeys {
         let place = (key.tag, value == Value::Mac);
         let mut attempt = || {
             token.run(Retry::Safe, |lease| {
-                let handle = match self.known(lease.epoch(), place) {
-                    Some(handle) => handle,
+                let known = lock(&self.state).known(lease.epoch(), place);
+                let object = match known {
+                    Some(object) => object,
                     None => self.unwrap(profile, lease, key, public, place)?,
                 };
-                work(lease, handle)
+                work(lease, object.handle)
             })
         };
         match attempt() {
@@ -106,18 +129,6 @@ impl UnwrappedKeys {
         }
     }
 
-    fn known(&self, epoch: u64, place: (KeyTag, bool)) -> Option<ObjectHandle> {
-        let mut state = lock(&self.state);
-        if state.keeper.as_ref().map(|(of, ..)| *of) != Some(epoch) {
-            return None;
-        }
-        state.clock += 1;
-        let now = state.clock;
-        let object = state.objects.get_mut(&place)?;
-        object.used = now;
-        Some(object.handle)
-    }
-
     fn unwrap(
         &self,
         profile: &Profile,
@@ -125,7 +136,7 @@ impl UnwrappedKeys {
         key: &UnwrappedKey,
         public: Option<&PublicParts>,
         place: (KeyTag, bool),
-    ) -> TokenResult<ObjectHandle> {
+    ) -> TokenResult<Pinned> {
         let wrapping = KeyWrapping::from_number(key.wrapped.mechanism)
             .ok_or_else(|| TokenError::new(ErrorClass::Unsupported, "C_UnwrapKey"))?;
         let wrapped = match place.1 {
@@ -146,6 +157,10 @@ impl UnwrappedKeys {
         let kek = kek::find(lease, KeyTag::from_bytes(key.wrapped.kek))?;
 
         let mut state = lock(&self.state);
+        // Somebody may have done it since.
+        if let Some(object) = state.known(lease.epoch(), place) {
+            return Ok(object);
+        }
         if state.keeper.as_ref().map(|(of, ..)| *of) != Some(lease.epoch()) {
             // Objects of an earlier epoch are gone with their session; the lease is the permit to close it.
             state.objects.clear();
@@ -156,54 +171,75 @@ impl UnwrappedKeys {
         let Some((_, session, _)) = &state.keeper else {
             return Err(TokenError::new(ErrorClass::SessionLost, "C_UnwrapKey"));
         };
-        let handle = lease
-            .functions()
-            .unwrap_key(
-                session.raw(),
-                &wrapping.mechanism(),
-                kek,
-                wrapped,
-                &template,
-            )
-            .inspect_err(|error| {
-                if error.class == ErrorClass::StaleHandle {
-                    lease.handles().remove(
-                        KeyTag::from_bytes(key.wrapped.kek),
-                        super::handles::ObjectClass::Secret,
-                    );
-                }
-            })
-            .map_err(|error| match error.class {
-                // It is the vault's record that does not open, not what the caller gave.
-                ErrorClass::DecryptFailed => TokenError::with_detail(
-                    ErrorClass::Device,
-                    "C_UnwrapKey",
-                    "the token does not unwrap the key that the vault keeps for it; see the token's own log, and \
-                     check that it is not initialised anew",
-                ),
-                _ => error,
-            })?;
+        let unwrapped = lease.functions().unwrap_key(
+            session.raw(),
+            &wrapping.mechanism(),
+            kek,
+            wrapped,
+            &template,
+        );
+        let handle = unwrapped.map_err(|error| match error.class {
+            ErrorClass::StaleHandle => {
+                lease.handles().remove(
+                    KeyTag::from_bytes(key.wrapped.kek),
+                    super::handles::ObjectClass::Secret,
+                );
+                error
+            }
+            ErrorClass::SessionLost => {
+                // The objects have gone with it; the session of the lease may be well.
+                state.objects.clear();
+                state.keeper = None;
+                error
+            }
+            // It is the vault's record that does not open, not what the caller gave.
+            ErrorClass::DecryptFailed => TokenError::with_detail(
+                ErrorClass::Device,
+                "C_UnwrapKey",
+                "the token does not unwrap the key that the vault keeps for it; see the token's own log, and check \
+                 that it is not initialised anew",
+            ),
+            _ => error,
+        })?;
         state.clock += 1;
-        let used = state.clock;
-        state.objects.insert(place, Object { handle, used });
+        let object = Object {
+            handle,
+            used: state.clock,
+            pin: Arc::default(),
+        };
+        let pinned = object.pinned();
+        state.objects.insert(place, object);
         while state.objects.len() > self.limit {
             let least = state
                 .objects
                 .iter()
+                .filter(|(_, object)| object.is_idle())
                 .min_by_key(|(_, object)| object.used)
                 .map(|(place, _)| *place);
             let Some(object) = least.and_then(|least| state.objects.remove(&least)) else {
                 break;
             };
-            // Whoever uses it now unwraps it again. An object that cannot be destroyed ends with its session.
+            // An object that cannot be destroyed ends with its session.
             let _ = lease.destroy_object(object.handle);
         }
-        Ok(handle)
+        Ok(pinned)
     }
 
     /// How many objects there are now.
     pub(super) fn count(&self) -> usize {
         lock(&self.state).objects.len()
+    }
+}
+
+impl State {
+    fn known(&mut self, epoch: u64, place: (KeyTag, bool)) -> Option<Pinned> {
+        if self.keeper.as_ref().map(|(of, ..)| *of) != Some(epoch) {
+            return None;
+        }
+        self.clock += 1;
+        let object = self.objects.get_mut(&place)?;
+        object.used = self.clock;
+        Some(object.pinned())
     }
 }
 
