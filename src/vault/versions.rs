@@ -3,7 +3,7 @@
 use super::Inner;
 use super::intents::Creation;
 use super::records::{Removal, StoredKey};
-use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
+use crate::backend::{BackendResult, Capabilities, KeyBackend, KeyRequest, NewKey};
 use crate::crypto::limits::{MAX_RSA_EXPONENT, MIN_RSA_EXPONENT, is_rsa_exponent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
@@ -35,6 +35,16 @@ struct NewVersion {
     tags: Tags,
 }
 
+/// Whether a backend can do something. One that cannot be reached does nothing, and says why; one that can be reached
+/// after all is asked again.
+fn is_able(backend: &dyn KeyBackend, able: impl Fn(&Capabilities) -> bool) -> Result<bool> {
+    if able(&backend.capabilities()) {
+        return Ok(true);
+    }
+    backend.check()?;
+    Ok(able(&backend.capabilities()))
+}
+
 impl Inner {
     pub(super) fn create(
         &self,
@@ -45,9 +55,7 @@ impl Inner {
     ) -> Result<KeyBundle> {
         check_public_exponent(spec, public_exponent)?;
         let backend = self.place(&options.placement)?;
-        if !backend.capabilities().generates(spec) {
-            // One that cannot be reached does nothing, and says why.
-            backend.check()?;
+        if !is_able(backend.as_ref(), |able| able.generates(spec))? {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("the backend {} does not make keys of {spec}", backend.id()),
@@ -77,8 +85,7 @@ impl Inner {
     ) -> Result<KeyBundle> {
         let spec = material.spec();
         let backend = self.place(&options.placement)?;
-        if !backend.capabilities().imports(spec) {
-            backend.check()?;
+        if !is_able(backend.as_ref(), |able| able.imports(spec))? {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
@@ -182,8 +189,7 @@ impl Inner {
             ));
         }
         let backend = self.backend(&body.backend)?;
-        if !backend.capabilities().generates(body.spec) {
-            backend.check()?;
+        if !is_able(backend.as_ref(), |able| able.generates(body.spec))? {
             return Err(Error::bad_parameter(format!(
                 "a key of {} is not generated here; rotate it by importing its successor",
                 body.spec

@@ -4,7 +4,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use cryptoki_sys::{CKR_CRYPTOKI_NOT_INITIALIZED, CKR_DEVICE_ERROR, CKR_DEVICE_REMOVED};
+use cryptoki_sys::{
+    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_DEVICE_ERROR, CKR_DEVICE_REMOVED, CKR_HOST_MEMORY,
+};
 use hsm_softhsm_tests::proxy::{Fault, Function};
 use strongroom::{ErrorKind, Vault};
 
@@ -173,4 +175,19 @@ fn a_key_whose_confirmation_fails_is_there_and_confirmed_later() {
         settled(&vault, &bench.token);
         works(&vault, &other);
     });
+}
+
+/// What a token cannot do for lack of memory while it is measured, it can do afterwards.
+#[test]
+fn a_token_that_could_not_be_measured_for_a_moment_makes_keys() {
+    let bench = Bench::new();
+    let strikes = bench
+        .proxy
+        .inject(Fault::answer(Function::GetMechanismList, CKR_HOST_MEMORY).times(2));
+    // The first strikes when the vault is opened, the second when the backend is asked what it can do.
+    let vault = bench.vault();
+    vault.create_key(&name("key"), signer()).unwrap();
+    assert_eq!(strikes.count(), 2);
+    works(&vault, &name("key"));
+    settled(&vault, &bench.token);
 }
