@@ -6,7 +6,7 @@ use cryptoki_sys::{
     CKA_ID, CKA_KEY_TYPE, CKA_LABEL, CKA_MODULUS, CKA_MODULUS_BITS, CKA_PRIME_1, CKA_PRIME_2,
     CKA_PRIVATE, CKA_PRIVATE_EXPONENT, CKA_PUBLIC_EXPONENT, CKA_SENSITIVE, CKA_SIGN,
     CKA_SIGN_RECOVER, CKA_TOKEN, CKA_UNWRAP, CKA_VALUE, CKA_VALUE_LEN, CKA_VERIFY, CKA_WRAP,
-    CKA_WRAP_WITH_TRUSTED, CKK_AES, CKK_EC, CKK_GENERIC_SECRET, CKK_RSA, CKO_PRIVATE_KEY,
+    CKA_WRAP_WITH_TRUSTED, CKK_AES, CKK_EC, CKK_GENERIC_SECRET, CKK_RSA, CKO_DATA, CKO_PRIVATE_KEY,
     CKO_SECRET_KEY,
 };
 
@@ -27,28 +27,49 @@ use crate::secret::SecretBytes;
 /// The longest MAC that a token makes: its HMAC keys are padded with zeros to this length, which changes no MAC.
 pub(super) const MAC_KEY_LENGTH: usize = 64;
 
-/// The end of the label of a key that is not confirmed.
-const PROVISIONAL: &str = "/new";
+/// How the labels of markers begin; the tag follows. A marker stands beside a key that is not confirmed. It is an
+/// object of its own, because changing an attribute of the key would write the key anew, and a crash in the middle
+/// of that can lose it: SoftHSM2 overwrites its file in place.
+const MARKER: &str = "strongroom/new/";
 
 /// The id of the MAC value of a symmetric key.
 pub(super) fn mac_tag(tag: KeyTag) -> KeyTag {
     KeyTag::from_bytes(tag.as_bytes().map(|byte| !byte))
 }
 
-pub(super) fn provisional_label(label: &VaultLabel, tag: KeyTag) -> String {
-    format!("{}{PROVISIONAL}", label.of_key(tag))
+/// The marker of a key that is not confirmed.
+pub(super) fn marker(tag: KeyTag) -> Template<'static> {
+    with_marker(tag)
+        .bool(CKA_TOKEN, true)
+        .bool(CKA_PRIVATE, true)
+        .bytes(CKA_VALUE, b"new")
 }
 
-/// The label of a confirmed key, if this is the label of a provisional one.
-pub(super) fn confirmed_label(label: &str) -> Option<&str> {
-    label.strip_suffix(PROVISIONAL)
+/// To find it.
+pub(super) fn with_marker(tag: KeyTag) -> Template<'static> {
+    Template::new()
+        .ulong(CKA_CLASS, CKO_DATA)
+        .owned(CKA_LABEL, format!("{MARKER}{tag}").into_bytes())
 }
 
-/// The tag of a key of this vault, and whether it is provisional.
-pub(super) fn tag_in_label(vault: &VaultLabel, label: &str) -> Option<(KeyTag, bool)> {
-    let rest = label.strip_prefix(&vault.to_string())?.strip_prefix('/')?;
-    let confirmed = confirmed_label(rest);
-    let digits = confirmed.unwrap_or(rest);
+/// All data objects, markers among them.
+pub(super) fn data_objects() -> Template<'static> {
+    Template::new()
+        .ulong(CKA_CLASS, CKO_DATA)
+        .bool(CKA_TOKEN, true)
+}
+
+/// The tag of a marker's key.
+pub(super) fn tag_of_marker(label: &str) -> Option<KeyTag> {
+    tag_from_digits(label.strip_prefix(MARKER)?)
+}
+
+/// The tag of a key of this vault.
+pub(super) fn tag_in_label(vault: &VaultLabel, label: &str) -> Option<KeyTag> {
+    tag_from_digits(label.strip_prefix(&vault.to_string())?.strip_prefix('/')?)
+}
+
+fn tag_from_digits(digits: &str) -> Option<KeyTag> {
     if digits.len() != 32 || !digits.is_ascii() {
         return None;
     }
@@ -56,7 +77,7 @@ pub(super) fn tag_in_label(vault: &VaultLabel, label: &str) -> Option<(KeyTag, b
     for (place, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).ok()?;
     }
-    Some((KeyTag::from_bytes(bytes), confirmed.is_some()))
+    Some(KeyTag::from_bytes(bytes))
 }
 
 /// What a private or secret key may do in the token: exactly what the routes of its operations need.
@@ -387,18 +408,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_give_back_the_tag_and_whether_it_is_confirmed() {
+    fn labels_of_keys_and_markers_give_back_the_tag() {
         let vault = VaultLabel::from_bytes([0xab; 8]);
         let other = VaultLabel::from_bytes([0xac; 8]);
         let tag = KeyTag::from_bytes(*b"0123456789abcdef");
-        let provisional = provisional_label(&vault, tag);
-        assert_eq!(tag_in_label(&vault, &provisional), Some((tag, true)));
-        let confirmed = confirmed_label(&provisional).unwrap();
-        assert_eq!(tag_in_label(&vault, confirmed), Some((tag, false)));
-        assert_eq!(confirmed, vault.of_key(tag));
-        assert_eq!(tag_in_label(&other, confirmed), None);
+        let label = vault.of_key(tag);
+        assert_eq!(tag_in_label(&vault, &label), Some(tag));
+        assert_eq!(tag_in_label(&other, &label), None);
+        assert_eq!(tag_of_marker(&format!("{MARKER}{tag}")), Some(tag));
+        assert_eq!(tag_of_marker(&label), None);
         for foreign in ["", "strongroom/", "strongroom/abababababababab/", "a/b/new"] {
             assert_eq!(tag_in_label(&vault, foreign), None);
+            assert_eq!(tag_of_marker(foreign), None);
         }
         assert_eq!(
             tag_in_label(&vault, &format!("{vault}/{}", "é".repeat(16))),

@@ -2,11 +2,12 @@
 
 use cryptoki_sys::{CKR_KEY_NOT_WRAPPABLE, CKR_KEY_UNEXTRACTABLE};
 
-use super::attributes::{Custody, Permissions, mac_tag, provisional_label, unwrapped};
+use super::attributes::{Custody, Permissions, mac_tag, unwrapped};
 use super::connection::{Connection, Domain};
 use super::domain::{self, with_fresh_handles};
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::handles::ObjectClass;
+use super::holding;
 use super::kek;
 use super::lease::Lease;
 use super::making::{KeyKeeping, values_for};
@@ -306,7 +307,8 @@ impl Restorer<'_> {
     fn resident(&self) -> TokenResult<Keeping> {
         let token = self.connection.token();
         let tag = self.request.tag;
-        let label = provisional_label(self.request.label, tag);
+        let label = self.request.label.of_key(tag);
+        holding::begin(token, tag)?;
         let routes = self.profile.routes.of(self.request.spec);
         for (mac, value) in self.values() {
             let id = id_of(tag, mac);

@@ -1,13 +1,16 @@
 //! The objects that a token holds for vaults: confirmed, listed, destroyed.
 
+use std::collections::BTreeSet;
+
 use cryptoki_sys::{CKA_CLASS, CKA_ID, CKA_LABEL};
 
-use super::attributes::{confirmed_label, key_classes, mac_tag, tag_in_label, with_id};
+use super::attributes::{
+    data_objects, key_classes, mac_tag, marker, tag_in_label, tag_of_marker, with_id, with_marker,
+};
 use super::error::{ErrorClass, TokenResult};
 use super::handles::ObjectClass;
 use super::lease::Lease;
 use super::raw::ObjectHandle;
-use super::template::Template;
 use super::token::Token;
 use crate::backend::{Abandoned, HeldKey};
 use crate::model::key::{KeyTag, VaultLabel};
@@ -17,15 +20,16 @@ const MOST_WITH_ONE_ID: usize = 16;
 /// How many objects of a token are listed.
 const MOST_LISTED: usize = 65_536;
 
+/// Marks the key of this tag as new, before it is made.
+pub(super) fn begin(token: &Token, tag: KeyTag) -> TokenResult<()> {
+    token.mutate(|lease| lease.create_object(&marker(tag)).map(drop))
+}
+
 pub(super) fn confirm(token: &Token, tags: &[KeyTag]) -> TokenResult<()> {
     token.mutate(|lease| {
         for tag in tags {
-            for object in objects_of(lease, *tag)? {
-                let label = label_of(lease, object)?;
-                if let Some(confirmed) = confirmed_label(&label) {
-                    let change = Template::new().bytes(CKA_LABEL, confirmed.as_bytes());
-                    lease.set_attributes(object, &change)?;
-                }
+            for object in markers_of(lease, *tag)? {
+                lease.destroy_object(object)?;
             }
         }
         Ok(())
@@ -34,24 +38,34 @@ pub(super) fn confirm(token: &Token, tags: &[KeyTag]) -> TokenResult<()> {
 
 pub(super) fn abandon(token: &Token, tag: KeyTag) -> TokenResult<Abandoned> {
     token.mutate(|lease| {
+        let markers = markers_of(lease, tag)?;
         let objects = objects_of(lease, tag)?;
-        for object in &objects {
-            let label = label_of(lease, *object)?;
-            // An object whose making was cut short may have no label yet.
-            if !label.is_empty() && confirmed_label(&label).is_none() {
-                return Ok(Abandoned::Confirmed);
-            }
+        if markers.is_empty() && !objects.is_empty() {
+            return Ok(Abandoned::Confirmed);
         }
+        // The marker last: as long as it is there, this can be done again.
         destroy_all(token, lease, tag, &objects)?;
+        for marker in markers {
+            lease.destroy_object(marker)?;
+        }
         Ok(Abandoned::NothingLeft)
     })
 }
 
 pub(super) fn destroy(token: &Token, tag: KeyTag) -> TokenResult<()> {
     token.mutate(|lease| {
+        let markers = markers_of(lease, tag)?;
         let objects = objects_of(lease, tag)?;
-        destroy_all(token, lease, tag, &objects)
+        destroy_all(token, lease, tag, &objects)?;
+        for marker in markers {
+            lease.destroy_object(marker)?;
+        }
+        Ok(())
     })
+}
+
+fn markers_of(lease: &Lease<'_>, tag: KeyTag) -> TokenResult<Vec<ObjectHandle>> {
+    lease.find_objects(&with_marker(tag), MOST_WITH_ONE_ID)
 }
 
 fn destroy_all(
@@ -89,10 +103,11 @@ pub(super) fn inventory(token: &Token, vault: &VaultLabel) -> TokenResult<Vec<He
     token.mutate(|lease| {
         let mut held: Vec<HeldKey> = Vec::new();
         let mut seen = 0;
+        let new = marked(lease)?;
         for class in key_classes() {
             for object in lease.find_objects(&class, MOST_LISTED)? {
                 seen += 1;
-                match described(lease, object, vault) {
+                match described(lease, object, vault, &new) {
                     Ok(key) => held.extend(key),
                     // Destroyed by another process since it was found.
                     Err(error) if error.class == ErrorClass::StaleHandle => {}
@@ -104,7 +119,7 @@ pub(super) fn inventory(token: &Token, vault: &VaultLabel) -> TokenResult<Vec<He
             lease.health()?;
         }
         // A symmetric key may have two objects.
-        held.sort_by_key(|key| (key.tag(), !key.is_provisional()));
+        held.sort_by_key(HeldKey::tag);
         held.dedup_by(|second, first| first.tag().is_some() && first.tag() == second.tag());
         Ok(held)
     })
@@ -114,12 +129,13 @@ fn described(
     lease: &Lease<'_>,
     object: ObjectHandle,
     vault: &VaultLabel,
+    new: &BTreeSet<KeyTag>,
 ) -> TokenResult<Option<HeldKey>> {
     let label = label_of(lease, object)?;
-    if let Some((tag, provisional)) = tag_in_label(vault, &label) {
+    if let Some(tag) = tag_in_label(vault, &label) {
         return Ok(Some(HeldKey::new(
             Some(tag),
-            provisional,
+            new.contains(&tag),
             format!("label {label}"),
         )));
     }
@@ -134,6 +150,19 @@ fn described(
     }
     // Of another vault, or another application.
     Ok(None)
+}
+
+/// The tags of keys that are not confirmed.
+fn marked(lease: &Lease<'_>) -> TokenResult<BTreeSet<KeyTag>> {
+    let mut tags = BTreeSet::new();
+    for object in lease.find_objects(&data_objects(), MOST_LISTED)? {
+        match label_of(lease, object) {
+            Ok(label) => tags.extend(tag_of_marker(&label)),
+            Err(error) if error.class == ErrorClass::StaleHandle => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tags)
 }
 
 fn label_of(lease: &Lease<'_>, object: ObjectHandle) -> TokenResult<String> {

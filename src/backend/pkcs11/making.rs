@@ -2,11 +2,12 @@
 
 use super::attributes::{
     Custody, MAC_KEY_LENGTH, Permissions, aes_key, ec_public, imported, mac_key, mac_tag,
-    private_key, provisional_label, public_parts, rsa_public,
+    private_key, public_parts, rsa_public,
 };
 use super::connection::Connection;
 use super::error::TokenResult;
 use super::handles::ObjectClass;
+use super::holding;
 use super::kek;
 use super::lease::Lease;
 use super::mechanism::Mechanism;
@@ -159,7 +160,8 @@ impl Maker<'_> {
     fn resident(&self, values: Values) -> TokenResult<(Keeping, Option<PublicParts>)> {
         let token = self.connection.token();
         let tag = self.request.tag;
-        let label = provisional_label(self.request.label, tag);
+        let label = self.request.label.of_key(tag);
+        holding::begin(token, tag)?;
         let mut public = None;
         for (wanted, mac, id) in [(values.main, false, tag), (values.mac, true, mac_tag(tag))] {
             if !wanted {
