@@ -5,19 +5,24 @@
 //! then in the system's cache.
 
 use super::files::{Files, VaultFile};
-use super::sled_log::{SEGMENT_SIZE, newest_snapshot, segment_headers};
+use super::sled_log::{SEGMENT_SIZE, SegmentHeader, newest_snapshot, segment_headers};
 use crate::error::Result;
 
-/// Reads the header of every segment, and all of those segments that the newest snapshot does not cover.
+/// Reads the header of every segment, and all of those segments that the newest snapshot does not cover. Gives the
+/// headers.
 ///
 /// Errors: `Io`.
-pub(super) fn read_before_sled(files: &dyn Files, data: &dyn VaultFile) -> Result<()> {
+pub(super) fn read_before_sled(
+    files: &dyn Files,
+    data: &dyn VaultFile,
+) -> Result<Vec<SegmentHeader>> {
     let newest = newest_snapshot(files)?;
     let mut segment = vec![0; SEGMENT_SIZE];
-    for header in segment_headers(data)? {
+    let headers = segment_headers(data)?;
+    for header in &headers {
         if header.position.saturating_add(SEGMENT_SIZE as u64) >= newest {
             data.read_at(&mut segment, header.offset)?;
         }
     }
-    Ok(())
+    Ok(headers)
 }

@@ -88,8 +88,8 @@ impl SledEngine {
                 data.forget_cached()?;
             }
             spare_segments::restore(files.as_ref(), data.as_ref())?;
-            read_before_sled(files.as_ref(), data.as_ref())?;
-            spare_segments::save(files.as_ref(), data.as_ref())?;
+            let headers = read_before_sled(files.as_ref(), data.as_ref())?;
+            spare_segments::save(files.as_ref(), data.as_ref(), &headers)?;
         }
         let open = open_sled(&options)?;
         let data = match existing {

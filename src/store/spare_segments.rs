@@ -27,9 +27,13 @@ const MAX_SEGMENTS: usize = 4;
 /// Copies the segments that an unfinished recovery could lack, durably.
 ///
 /// Errors: `StorageFull`, `ReadOnly`, `Io`.
-pub(super) fn save(files: &dyn Files, data: &dyn VaultFile) -> Result<()> {
+pub(super) fn save(
+    files: &dyn Files,
+    data: &dyn VaultFile,
+    headers: &[SegmentHeader],
+) -> Result<()> {
     files.remove(SPARE_FILE)?;
-    let endangered = endangered(&segment_headers(data)?);
+    let endangered = endangered(headers);
     if endangered.is_empty() {
         return Ok(());
     }

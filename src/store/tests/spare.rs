@@ -46,7 +46,8 @@ fn files(place: &Place) -> (VaultDir, Box<dyn VaultFile>) {
 
 fn save_spare(place: &Place) {
     let (dir, data) = files(place);
-    save(dir.files().as_ref(), data.as_ref()).unwrap();
+    let headers = sled_log::segment_headers(data.as_ref()).unwrap();
+    save(dir.files().as_ref(), data.as_ref(), &headers).unwrap();
 }
 
 /// What sled does to a segment in which no page lives.
