@@ -32,6 +32,8 @@ pub use model::options::{
     Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
+pub use model::permission::{NamePattern, Permission, Permissions};
+pub use model::principal::Principal;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,

@@ -169,6 +169,13 @@ impl IndexKey {
         n
     }
 
+    /// The number of a nameless record: of a setting, a piece, or the first audit entry.
+    pub(crate) fn number(&self) -> u64 {
+        self.n()[8..]
+            .iter()
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    }
+
     pub(crate) fn class(&self) -> Class {
         // Every constructor takes the byte from a `Class`.
         Class::from_byte(self.bytes[17]).unwrap_or(Class::State)

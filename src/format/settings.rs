@@ -6,6 +6,8 @@ use zeroize::Zeroizing;
 use super::layout;
 use crate::error::Result;
 use crate::model::attributes::SoftDelete;
+use crate::model::permission::{NamePattern, Permissions};
+use crate::model::principal::Principal;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::model::time::Timestamp;
 
@@ -14,6 +16,11 @@ pub(crate) const DELETION_SETTINGS: u64 = 1;
 pub(crate) const ALGORITHM_RULES: u64 = 2;
 /// The tombstone records follow each other from here.
 pub(crate) const FIRST_TOMBSTONES: u64 = 256;
+
+/// The records of access policies, one for each principal, begin here.
+pub(crate) const ACCESS_POLICIES: u64 = 1_024;
+/// How many principals there are at most, as Azure's.
+pub(crate) const MAX_ACCESS_POLICIES: u64 = 1_024;
 
 /// How many tombstone records there are at most, and how many tombstones each holds.
 pub(crate) const TOMBSTONE_RECORDS: u64 = 40;
@@ -103,6 +110,53 @@ pub(crate) fn decode_tombstones(bytes: &[u8]) -> Result<Tombstones> {
             .map(|(id, time)| (id, Timestamp::from_unix_seconds(time)))
             .collect(),
     })
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccessPolicy1<'a> {
+    principal: &'a str,
+    permissions: u32,
+    names: Option<Vec<String>>,
+}
+
+pub(crate) fn encode_access_policy(
+    principal: &Principal,
+    permissions: &Permissions,
+) -> Result<Zeroizing<Vec<u8>>> {
+    let parts = AccessPolicy1 {
+        principal: principal.as_str(),
+        permissions: permissions.to_bits(),
+        names: permissions
+            .names()
+            .map(|names| names.iter().map(NamePattern::to_string).collect()),
+    };
+    layout::encode_record(LAYOUT_1, &[], &parts)
+}
+
+/// Errors: `NewerFormat` for a permission that this build does not know, `Corrupt`.
+pub(crate) fn decode_access_policy(bytes: &[u8]) -> Result<(Principal, Permissions)> {
+    let AccessPolicy1 {
+        principal,
+        permissions,
+        names,
+    } = decode_1(bytes)?;
+    let corrupt = |_| layout::corrupt("an access policy of the vault is impossible");
+    let principal = principal.parse().map_err(corrupt)?;
+    let permissions = Permissions::from_bits(permissions).ok_or_else(|| {
+        layout::newer("an access policy gives a permission that this build does not know")
+    })?;
+    let permissions = match names {
+        None => permissions,
+        Some(names) => {
+            let patterns = names
+                .iter()
+                .map(|name| name.parse::<NamePattern>())
+                .collect::<Result<Vec<_>>>()
+                .map_err(corrupt)?;
+            permissions.for_names(patterns).map_err(corrupt)?
+        }
+    };
+    Ok((principal, permissions))
 }
 
 fn decode_1<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T> {

@@ -50,6 +50,27 @@ impl<'s> View<'s> {
         self.record(&IndexKey::settings(number))
     }
 
+    /// Up to `count` settings records from the number `first` on, with their numbers.
+    pub(crate) fn settings_between(
+        &self,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<(u64, SealedRecord)>> {
+        let scan = Scan {
+            from: lowest(&IndexKey::settings(first).as_bytes()[..17]),
+            until: Some(lowest(
+                &IndexKey::settings(first.saturating_add(count)).as_bytes()[..17],
+            )),
+            class: None,
+            limit: PAGE,
+        };
+        let records = self.all(scan)?;
+        Ok(records
+            .into_iter()
+            .map(|(index, record)| (index.number(), record))
+            .collect())
+    }
+
     /// The intents, in the order of their tags.
     pub(crate) fn intents(&self) -> Result<Records> {
         let first = IndexKey::intent([0; 16]);

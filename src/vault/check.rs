@@ -1,6 +1,6 @@
 //! Looking everything over.
 
-use super::{BackendFindingKind, Inner, OpenFinding, Vault};
+use super::{BackendFindingKind, Inner, OpenFinding, Operation, Subject, Vault};
 use crate::error::{ErrorKind, Result};
 
 /// How many key objects one step opens.
@@ -90,9 +90,7 @@ impl Vault {
     /// Only what ends the check, as [`VaultFailed`](ErrorKind::VaultFailed); what is wrong with the contents
     /// stands in the report.
     pub fn check(&self) -> Result<CheckReport> {
-        self.inner
-            .check()
-            .map_err(|error| error.with_operation("check"))
+        self.act(Operation::Check, Subject::Vault, |act| act.inner().check())
     }
 }
 

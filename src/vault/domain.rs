@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Vault;
+use super::{Operation, Subject, Vault};
 use crate::env::Entropy;
 use crate::error::Result;
 use crate::format::ring::SdkRing;
@@ -77,11 +77,16 @@ impl fmt::Debug for SecurityDomain {
 
 impl Vault {
     /// The security domain of this vault, to create a sister vault in it.
-    #[must_use]
-    pub fn security_domain(&self) -> SecurityDomain {
-        SecurityDomain {
-            id: self.inner.domain_id,
-            ring: Arc::clone(&self.inner.sdk),
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) for a restricted handle.
+    pub fn security_domain(&self) -> Result<SecurityDomain> {
+        self.act(Operation::SecurityDomain, Subject::Vault, |act| {
+            Ok(SecurityDomain {
+                id: act.inner().domain_id,
+                ring: Arc::clone(&act.inner().sdk),
+            })
+        })
     }
 }

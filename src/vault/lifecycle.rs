@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::records::{Removal, StoredKey};
 use super::versions::name_is_deleted;
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};
 use crate::model::name::KeyName;
@@ -78,9 +78,9 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), also when it is deleted already; and the errors of storage.
     pub fn delete_key(&self, name: &KeyName) -> Result<DeletedKey> {
-        self.inner
-            .delete(name)
-            .map_err(|error| error.with_key(name).with_operation("delete_key"))
+        self.act(Operation::DeleteKey, name, |act| {
+            act.inner().delete(act, name)
+        })
     }
 
     /// A deleted key: Azure's
@@ -90,15 +90,15 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn get_deleted_key(&self, name: &KeyName) -> Result<DeletedKey> {
-        let get = || {
-            let (key, newest) = self.inner.store.read(|view| {
-                let key = self.inner.load_deleted(view, name)?;
-                let newest = self.inner.load_newest(view, &key)?;
+        self.act(Operation::GetDeletedKey, name, |act| {
+            let inner = act.inner();
+            let (key, newest) = inner.store.read(|view| {
+                let key = inner.load_deleted(view, name)?;
+                let newest = inner.load_newest(view, &key)?;
                 Ok((key, newest))
             })?;
-            Ok(self.inner.deleted_key(&key, newest))
-        };
-        get().map_err(|error: Error| error.with_key(name).with_operation("get_deleted_key"))
+            Ok(inner.deleted_key(&key, newest))
+        })
     }
 
     /// Brings a deleted key back, with all versions, properties and tags: Azure's
@@ -109,9 +109,9 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn recover_deleted_key(&self, name: &KeyName) -> Result<KeyBundle> {
-        self.inner
-            .recover(name)
-            .map_err(|error| error.with_key(name).with_operation("recover_deleted_key"))
+        self.act(Operation::RecoverDeletedKey, name, |act| {
+            act.inner().recover(act, name)
+        })
     }
 
     /// Removes a deleted key for ever: Azure's
@@ -126,9 +126,9 @@ impl Vault {
     /// [`PurgeRefused`](ErrorKind::PurgeRefused) under purge protection, and in a vault without soft delete,
     /// where deletion was final; and the errors of storage.
     pub fn purge_deleted_key(&self, name: &KeyName) -> Result<()> {
-        self.inner
-            .purge(name)
-            .map_err(|error| error.with_key(name).with_operation("purge_deleted_key"))
+        self.act(Operation::PurgeDeletedKey, name, |act| {
+            act.inner().purge(act, name)
+        })
     }
 
     /// Does what time has made due: purges deleted keys whose scheduled purge date has come. It also settles
@@ -142,9 +142,9 @@ impl Vault {
     /// on by more than 32 days at once: a wrong clock must not destroy keys; see
     /// [`MaintenanceOptions::confirm_clock`]. And the errors of storage.
     pub fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
-        self.inner
-            .maintain(options)
-            .map_err(|error| error.with_operation("maintain"))
+        self.act(Operation::Maintain, Subject::Vault, |act| {
+            act.inner().maintain(act, options)
+        })
     }
 
     /// Whether [`Vault::maintain`] would have something to do at `now`.
@@ -153,9 +153,15 @@ impl Vault {
     ///
     /// The errors of storage.
     pub fn due(&self, now: Timestamp) -> Result<bool> {
+        self.act(Operation::Due, Subject::Vault, |act| act.inner().due(now))
+    }
+}
+
+impl Inner {
+    fn due(&self, now: Timestamp) -> Result<bool> {
         let mut after = None;
         loop {
-            let (step, last) = self.inner.gone_keys(after, now)?;
+            let (step, last) = self.gone_keys(after, now)?;
             if !step.is_empty() {
                 return Ok(true);
             }
@@ -165,10 +171,8 @@ impl Vault {
             }
         }
     }
-}
 
-impl Inner {
-    fn delete(&self, name: &KeyName) -> Result<DeletedKey> {
+    fn delete(&self, act: &Act<'_>, name: &KeyName) -> Result<DeletedKey> {
         let _guard = self.locks.lock(name);
         let now = self.now();
         let soft_delete = self.deletion_settings().soft_delete();
@@ -182,7 +186,7 @@ impl Inner {
             Ok((key, newest, removal))
         })?;
         if let Some(removal) = removal {
-            self.commit_purge(name, removal, now)?;
+            self.commit_purge(act, name, removal, now)?;
             return Ok(DeletedKey {
                 bundle: self.bundle(&key.object, newest),
                 deletion: DeletionDates {
@@ -195,11 +199,11 @@ impl Inner {
             deleted: now,
             scheduled_purge: now.plus_days(soft_delete.recoverable_days().into()),
         });
-        self.commit(name, vec![self.put_key(&key)?])?;
+        self.commit(act, name, vec![self.put_key(&key)?])?;
         Ok(self.deleted_key(&key, newest))
     }
 
-    fn recover(&self, name: &KeyName) -> Result<KeyBundle> {
+    fn recover(&self, act: &Act<'_>, name: &KeyName) -> Result<KeyBundle> {
         let _guard = self.locks.lock(name);
         let (mut key, newest) = self.store.read(|view| {
             let key = self.load_deleted(view, name)?;
@@ -207,11 +211,11 @@ impl Inner {
             Ok((key, newest))
         })?;
         key.object.deletion = None;
-        self.commit(name, vec![self.put_key(&key)?])?;
+        self.commit(act, name, vec![self.put_key(&key)?])?;
         Ok(self.bundle(&key.object, newest))
     }
 
-    fn purge(&self, name: &KeyName) -> Result<()> {
+    fn purge(&self, act: &Act<'_>, name: &KeyName) -> Result<()> {
         let settings = self.deletion_settings();
         if settings.soft_delete().is_off() {
             return Err(Error::new(
@@ -231,12 +235,13 @@ impl Inner {
                  goes at its scheduled purge date",
             ));
         }
-        self.commit_purge(name, removal, self.now())
+        self.commit_purge(act, name, removal, self.now())
     }
 
     /// Removes the records and leaves a tombstone, in one group; then backends destroy what they hold.
     pub(super) fn commit_purge(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         removal: Removal,
         now: Timestamp,
@@ -247,13 +252,14 @@ impl Inner {
             destruction,
         } = removal;
         changes.extend(self.begin_destruction(&destruction)?);
-        self.commit_removal(name, changes, &object_id, now)?;
+        self.commit_removal(act, name, changes, &object_id, now)?;
         self.finish_destruction(&destruction);
         Ok(())
     }
 
     fn commit_removal(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         mut removal: Vec<Change>,
         object_id: &[u8; 16],
@@ -269,7 +275,7 @@ impl Inner {
             ..CommitOptions::default()
         };
         let change = self.cache.change(name);
-        let committed = self.store.commit_with(removal, options);
+        let committed = act.commit(removal, options);
         drop(change);
         self.gcm.forget(name);
         self.note_time();
@@ -278,10 +284,10 @@ impl Inner {
         Ok(())
     }
 
-    fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
+    fn maintain(&self, act: &Act<'_>, options: MaintenanceOptions) -> Result<MaintenanceReport> {
         if options.clock_confirmed {
             // First of all: what is due is due by the clock that was confirmed, not by an earlier, later one.
-            self.store.commit_with(
+            act.commit(
                 Vec::new(),
                 CommitOptions {
                     reset_time_floor: true,
@@ -300,7 +306,7 @@ impl Inner {
                 self.require_plausible_clock()?;
             }
             for name in due {
-                if self.purge_gone(&name, now)? {
+                if self.purge_gone(act, &name, now)? {
                     report.purged.push(name);
                 }
             }
@@ -314,7 +320,7 @@ impl Inner {
     }
 
     /// Purges one key if it is still gone.
-    fn purge_gone(&self, name: &KeyName, now: Timestamp) -> Result<bool> {
+    fn purge_gone(&self, act: &Act<'_>, name: &KeyName, now: Timestamp) -> Result<bool> {
         let _guard = self.locks.lock(name);
         let found = self.store.read(|view| {
             let Some(key) = self
@@ -328,7 +334,8 @@ impl Inner {
         let Some(removal) = found else {
             return Ok(false);
         };
-        self.commit_purge(name, removal, now)?;
+        let purge = act.beside(Operation::PurgeDeletedKey, Subject::from(name));
+        self.commit_purge(&purge, name, removal, now)?;
         Ok(true)
     }
 

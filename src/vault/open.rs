@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
+use super::grant::Grant;
 use super::intents::UnderWay;
+use super::policies::AccessPolicies;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
@@ -449,7 +451,7 @@ impl VaultOptions {
         domain_id: [u8; 16],
         open_report: OpenReport,
     ) -> Result<Vault> {
-        let (deletion, rules, tombstones) = store.read(|view| {
+        let (deletion, rules, tombstones, access) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
             let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
             let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
@@ -462,6 +464,7 @@ impl VaultOptions {
                 settings::decode_deletion(&deletion)?,
                 settings::decode_algorithms(&rules)?,
                 tombstones,
+                AccessPolicies::load(&hierarchy, view)?,
             ))
         })?;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
@@ -482,6 +485,7 @@ impl VaultOptions {
             deletion: RwLock::new(deletion),
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
+            access,
             cache: KeyCache::new(self.key_cache),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
@@ -492,6 +496,7 @@ impl VaultOptions {
         inner.open_report.backend_findings = inner.reconcile(true)?;
         Ok(Vault {
             inner: Arc::new(inner),
+            grant: Grant::default(),
         })
     }
 }

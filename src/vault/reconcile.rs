@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::intents::{Settled, by_backend};
-use super::{Inner, OpenFinding, Vault};
+use super::{Inner, OpenFinding, Operation, Subject, Vault};
 use crate::backend::{BackendError, HeldKey, KeyBackend};
 use crate::error::Result;
 use crate::format::intent::Intent;
@@ -105,9 +105,9 @@ impl Vault {
     ///
     /// The errors of storage; a backend that fails is a finding.
     pub fn reconcile_backends(&self) -> Result<Vec<BackendFinding>> {
-        self.inner
-            .reconcile(true)
-            .map_err(|error| error.with_operation("reconcile_backends"))
+        self.act(Operation::ReconcileBackends, Subject::Vault, |act| {
+            act.inner().reconcile(true)
+        })
     }
 }
 

@@ -36,7 +36,7 @@ fn signer() -> CreateKeyOptions {
 }
 
 fn kinds(vault: &Vault) -> Vec<BackendFindingKind> {
-    let findings = vault.open_report().backend_findings().iter();
+    let findings = vault.open_report().unwrap().backend_findings().iter();
     findings.map(|finding| finding.kind()).collect()
 }
 
@@ -191,7 +191,7 @@ fn unknown_and_missing_keys_are_reported_and_nothing_is_deleted_for_them() {
     vault.close().unwrap();
 
     let vault = open_with(&place, device.clone());
-    let findings = vault.open_report().backend_findings();
+    let findings = vault.open_report().unwrap().backend_findings();
     assert_eq!(
         kinds(&vault),
         [
@@ -210,7 +210,7 @@ fn unknown_and_missing_keys_are_reported_and_nothing_is_deleted_for_them() {
 
 fn label_of(vault: &Vault) -> VaultLabel {
     let mut first = [0; 8];
-    first.copy_from_slice(&vault.status().vault_id()[..8]);
+    first.copy_from_slice(&vault.status().unwrap().vault_id()[..8]);
     VaultLabel::from_bytes(first)
 }
 

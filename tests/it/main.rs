@@ -22,6 +22,7 @@ mod make;
 mod marker_scan;
 mod model;
 mod overtaken;
+mod permissions;
 mod rfc_vectors;
 mod rules;
 mod smoke;

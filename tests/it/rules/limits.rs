@@ -525,6 +525,6 @@ fn a_key_has_more_versions_than_a_backup_may() {
     );
     vault.delete_key(&key).unwrap();
     vault.purge_deleted_key(&key).unwrap();
-    assert_eq!(vault.status().record_count(), 0);
+    assert_eq!(vault.status().unwrap().record_count(), 0);
     assert!(vault.check().unwrap().is_clean());
 }

@@ -208,13 +208,13 @@ fn a_vault_with_open_keys_prints_nothing_of_them() {
     let bound = vault.key(&key).unwrap();
     quiet(&bound);
     quiet(&vault);
-    quiet(&vault.status());
-    quiet(&vault.security_domain());
+    quiet(&vault.status().unwrap());
+    quiet(&vault.security_domain().unwrap());
     quiet(&vault.check().unwrap());
     quiet(&vault.deletion_settings());
     quiet(&vault.algorithm_rules());
     quiet(&place.options());
-    for backend in vault.backends() {
+    for backend in vault.backends().unwrap() {
         quiet(&backend);
         quiet(&backend.capabilities());
     }

@@ -138,7 +138,7 @@ fn named<'a>(told: &'a str, what: &'a str) -> impl Iterator<Item = KeyName> {
 
 fn look(token: &Token, backend: &Arc<Pkcs11Backend>, told: &str, seen: &mut Seen) {
     let vault = open(token, backend);
-    let report = only_nameless(vault.open_report().backend_findings());
+    let report = only_nameless(vault.open_report().unwrap().backend_findings());
     assert_eq!(only_nameless(&vault.reconcile_backends().unwrap()), report);
     seen.nameless = report;
     let settled = vault.maintain(MaintenanceOptions::new()).unwrap();

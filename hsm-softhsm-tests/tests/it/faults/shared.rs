@@ -50,7 +50,7 @@ fn two_vaults_on_one_token_see_their_own_keys_only() {
     fails(foreign, ErrorKind::InvalidSignature, "");
     one.close().unwrap();
     let one = bench.vault();
-    assert_eq!(one.open_report().backend_findings(), []);
+    assert_eq!(one.open_report().unwrap().backend_findings(), []);
     one.delete_key(&name("key")).unwrap();
     one.purge_deleted_key(&name("key")).unwrap();
     assert_eq!(labels(&bench.token).len(), 2);
@@ -94,7 +94,7 @@ fn a_vault_with_another_token_of_the_module_says_so_and_destroys_nothing() {
     vault.close().unwrap();
 
     let vault = bench.vault_with(Pkcs11Backend::new(own_options(&stranger)));
-    let findings = vault.open_report().backend_findings();
+    let findings = vault.open_report().unwrap().backend_findings();
     assert_eq!(kinds(findings), [BackendFindingKind::MissingKey; 3]);
     for result in [
         sign(&vault, &name("key")).map(drop),
@@ -125,7 +125,7 @@ fn a_vault_with_another_token_of_the_module_says_so_and_destroys_nothing() {
     vault.close().unwrap();
 
     let vault = bench.vault();
-    assert_eq!(vault.open_report().backend_findings(), []);
+    assert_eq!(vault.open_report().unwrap().backend_findings(), []);
     assert_eq!(labels(&bench.token).len(), 2);
     works(&vault, &name("key"));
     works(&vault, &name("other"));
@@ -146,10 +146,10 @@ fn what_an_unfinished_creation_left_in_another_token_is_reported_and_not_destroy
     vault.create_key(&name("key"), signer()).unwrap();
     vault.close().unwrap();
     let vault = open(copy.clone(), Pkcs11Backend::new(own_options(&stranger)));
-    assert_eq!(vault.open_report().backend_findings(), []);
+    assert_eq!(vault.open_report().unwrap().backend_findings(), []);
     vault.close().unwrap();
     let vault = open(copy, bench.resident());
-    let findings = vault.open_report().backend_findings();
+    let findings = vault.open_report().unwrap().backend_findings();
     assert_eq!(kinds(findings), [BackendFindingKind::UnknownKey]);
     assert_eq!(labels(&bench.token).len(), 1);
 }
@@ -251,7 +251,7 @@ fn an_older_copy_of_a_vault_destroys_nothing_that_the_newer_one_uses() {
 
     let older = open(copy, bench.resident());
     assert_eq!(
-        kinds(older.open_report().backend_findings()),
+        kinds(older.open_report().unwrap().backend_findings()),
         [
             BackendFindingKind::UsedByAnotherCopy,
             BackendFindingKind::UnknownKey
@@ -273,7 +273,7 @@ fn an_older_copy_of_a_vault_destroys_nothing_that_the_newer_one_uses() {
     newer.purge_deleted_key(&name("key")).unwrap();
     let older = open(older, bench.resident());
     assert_eq!(
-        kinds(older.open_report().backend_findings()),
+        kinds(older.open_report().unwrap().backend_findings()),
         [
             BackendFindingKind::UnknownKey,
             BackendFindingKind::MissingKey
