@@ -23,6 +23,7 @@ pub use model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
 pub use model::attributes::{RecoveryLevel, SoftDelete};
+pub use model::audit::{AuditEntry, AuditOptions, AuditReads};
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
@@ -49,8 +50,9 @@ pub use seal::slot::Unlock;
 pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
-    BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
-    DeletedKeyIterator, KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions,
-    MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain, Vault, VaultOptions,
-    VaultStatus, hazmat,
+    AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupSummary,
+    BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, OpenFinding, OpenReport,
+    OperationMetrics, RestoreResult, SecurityDomain, Vault, VaultOptions, VaultStatus, hazmat,
+    verify_audit_checkpoint,
 };

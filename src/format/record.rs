@@ -111,6 +111,11 @@ impl IndexKey {
         Self::nameless(Class::Settings, number, [0; 16])
     }
 
+    /// The audit record whose first entry has this number.
+    pub(crate) fn audit(first: u64) -> Self {
+        Self::nameless(Class::Audit, first, [0; 16])
+    }
+
     /// The intent about the key with this tag.
     pub(crate) fn intent(tag: [u8; 16]) -> Self {
         Self::nameless(Class::Intent, 0, tag)

@@ -71,6 +71,20 @@ impl<'s> View<'s> {
             .collect())
     }
 
+    /// Up to `limit` audit records, beginning with the first whose number is not below `first`, and where the next
+    /// ones begin.
+    pub(crate) fn audit_records(&self, first: u64, limit: usize) -> Result<(Records, Option<u64>)> {
+        let (mut records, next) = self.page(&super::audit::scan_from(first, limit))?;
+        records.truncate(limit);
+        let next = match records.last() {
+            Some((last, _)) if next.is_some() || records.len() == limit => {
+                last.number().checked_add(1)
+            }
+            _ => None,
+        };
+        Ok((records, next))
+    }
+
     /// The intents, in the order of their tags.
     pub(crate) fn intents(&self) -> Result<Records> {
         let first = IndexKey::intent([0; 16]);

@@ -5,7 +5,9 @@ use std::cell::{Cell, OnceCell};
 use super::acts::Operation;
 use super::grant::{Grant, Need};
 use super::{Inner, Vault};
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
+use crate::format::audit::{Event, EventFields, EventSubject};
 use crate::model::identifier::KeySelector;
 use crate::model::name::KeyName;
 use crate::model::principal::Principal;
@@ -35,6 +37,8 @@ pub(super) struct Act<'a> {
     /// The key, where only the work itself tells which it is.
     late_name: OnceCell<KeyName>,
     version: Cell<Option<KeyVersion>>,
+    /// Whether the audit log has an entry of this act already.
+    recorded: Cell<bool>,
 }
 
 impl Vault {
@@ -58,6 +62,7 @@ impl Vault {
             subject,
             late_name: OnceCell::new(),
             version: Cell::new(version),
+            recorded: Cell::new(false),
         };
         let outcome = match self.grant.require(&self.inner, operation.need(), name) {
             Ok(()) => run(&act),
@@ -115,6 +120,7 @@ impl<'a> Act<'a> {
             subject,
             late_name: OnceCell::new(),
             version: Cell::new(None),
+            recorded: Cell::new(false),
         }
     }
 
@@ -122,11 +128,98 @@ impl<'a> Act<'a> {
     ///
     /// Errors: those of the store.
     pub(super) fn commit(&self, changes: Vec<Change>, options: CommitOptions) -> Result<()> {
-        self.inner.store.commit_with(changes, options)
+        self.commit_of(changes, options, 1)
+    }
+
+    /// As [`Act::commit`]; the entry says that it stands for `count` operations.
+    pub(super) fn commit_of(
+        &self,
+        changes: Vec<Change>,
+        mut options: CommitOptions,
+        count: u32,
+    ) -> Result<()> {
+        let records = self.inner.recorder.is_on() && !self.recorded.get();
+        if records {
+            options.events.push(self.event(None, count)?);
+        }
+        self.inner.store.commit_with(changes, options)?;
+        if records {
+            self.recorded.set(true);
+        }
+        Ok(())
+    }
+
+    /// Records success before the end: after it there is nowhere to record it.
+    pub(super) fn record_now(&self) {
+        if self.inner.recorder.is_on() && !self.recorded.replace(true) {
+            self.note(None, 1);
+        }
+    }
+
+    fn event(&self, error: Option<ErrorKind>, count: u32) -> Result<Event> {
+        let subject = match (self.subject, self.late_name.get()) {
+            (Subject::Key(selector), _) => EventSubject::Key(selector.name()),
+            (_, Some(name)) => EventSubject::Key(name),
+            (Subject::Principal(principal), None) => EventSubject::Principal(principal),
+            (Subject::Vault, None) => EventSubject::Vault,
+        };
+        let error = error.map(|kind| format!("{kind:?}"));
+        Event::new(&EventFields {
+            time_ms: self.inner.now_ms(),
+            count,
+            operation: self.operation.audit_name(),
+            error: error.as_deref().unwrap_or_default(),
+            subject,
+            version: self.version.get(),
+            actor: self.grant.principal(),
+        })
+    }
+
+    fn note(&self, error: Option<ErrorKind>, count: u32) {
+        // No act has a name that is too long for an entry.
+        if let Ok(event) = self.event(error, count) {
+            self.inner.store.note_event(event);
+        }
+    }
+
+    /// Tells the audit log, unless a commit did.
+    fn record(&self, error: Option<ErrorKind>) {
+        if self.recorded.get() || !self.inner.recorder.is_on() {
+            return;
+        }
+        let always = self.operation.always_recorded() || error == Some(ErrorKind::Forbidden);
+        let count = if always {
+            Some(1)
+        } else {
+            self.inner.recorder.sample()
+        };
+        if let Some(count) = count {
+            self.note(error, count);
+        }
     }
 
     fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        let error = outcome.as_ref().err().map(Error::kind);
+        self.inner.counters.count(self.operation, error.is_some());
+        self.record(error);
+        #[cfg(feature = "tracing")]
+        self.trace(error);
         outcome.map_err(|error| self.named(error))
+    }
+
+    #[cfg(feature = "tracing")]
+    fn trace(&self, error: Option<ErrorKind>) {
+        let key = match (self.subject, self.late_name.get()) {
+            (Subject::Key(selector), _) => Some(selector.name()),
+            (_, name) => name,
+        };
+        super::trace::emit(&super::trace::Outcome {
+            operation: self.operation,
+            key: key.map(KeyName::as_str),
+            version: self.version.get(),
+            actor: self.grant.principal().map(Principal::as_str),
+            error,
+        });
     }
 
     fn named(&self, error: Error) -> Error {

@@ -48,7 +48,7 @@ macro_rules! need {
     };
 }
 
-// The first part of the audit names is Azure's, `Vault...` and `RandomBytesGet` are our own.
+// The audit names of the first part are Azure's but for `KeyRewrap` and `RandomBytesGet`; `Vault...` is our own.
 operations! {
     CreateKey: "create_key", "KeyCreate", need!(Create), ALWAYS;
     ImportKey: "import_key", "KeyImport", need!(Import), ALWAYS;
@@ -83,6 +83,7 @@ operations! {
     GetRandomBytes: "get_random_bytes", "RandomBytesGet", need!(Rng), BY_CHOICE;
     GetRandomBytesFrom: "get_random_bytes_from", "RandomBytesGet", need!(Rng), BY_CHOICE;
 
+    Open: "open", "VaultOpen", FULL, ALWAYS;
     Close: "close", "VaultClose", FULL, ALWAYS;
     Status: "status", "VaultStatusGet", FULL, BY_CHOICE;
     OpenReport: "open_report", "VaultOpenReportGet", FULL, BY_CHOICE;
@@ -98,6 +99,17 @@ operations! {
     SetAccessPolicy: "set_access_policy", "VaultAccessPolicySet", FULL, ALWAYS;
     RemoveAccessPolicy: "remove_access_policy", "VaultAccessPolicyRemove", FULL, ALWAYS;
     AccessPolicies: "access_policies", "VaultAccessPoliciesGet", FULL, BY_CHOICE;
+    CutAudit: "cut_audit", "VaultAuditCut", FULL, ALWAYS;
+    AuditOptions: "audit_options", "VaultAuditOptionsGet", FULL, BY_CHOICE;
+    SetAuditOptions: "set_audit_options", "VaultAuditOptionsSet", FULL, ALWAYS;
+    AuditEntries: "audit_entries", "VaultAuditEntriesGet", FULL, BY_CHOICE;
+    ExportAudit: "export_audit", "VaultAuditExport", FULL, ALWAYS;
+    VerifyAudit: "verify_audit", "VaultAuditVerify", FULL, BY_CHOICE;
+    VerifyAuditSince: "verify_audit_since", "VaultAuditVerify", FULL, BY_CHOICE;
+    FlushAudit: "flush_audit", "VaultAuditFlush", FULL, BY_CHOICE;
+    AuditCheckpoint: "audit_checkpoint", "VaultAuditCheckpoint", FULL, ALWAYS;
+    IdentityPublicKey: "identity_public_key", "VaultIdentityGet", FULL, BY_CHOICE;
+    Metrics: "metrics", "VaultMetricsGet", FULL, BY_CHOICE;
     AsPrincipal: "as_principal", "VaultAsPrincipal", FULL, BY_CHOICE;
 }
 

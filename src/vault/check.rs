@@ -2,6 +2,7 @@
 
 use super::{BackendFindingKind, Inner, OpenFinding, Operation, Subject, Vault};
 use crate::error::{ErrorKind, Result};
+use crate::store::Finding;
 
 /// How many key objects one step opens.
 const CHECK_STEP: usize = 64;
@@ -81,9 +82,36 @@ impl CheckFinding {
     }
 }
 
+impl CheckFinding {
+    pub(super) fn new(
+        kind: ErrorKind,
+        place: String,
+        message: impl Into<String>,
+        harmless: bool,
+    ) -> Self {
+        Self {
+            kind,
+            place,
+            message: message.into(),
+            harmless,
+        }
+    }
+}
+
+impl From<Finding> for CheckFinding {
+    fn from(finding: Finding) -> Self {
+        Self::new(
+            finding.kind,
+            finding.place,
+            finding.message,
+            finding.harmless,
+        )
+    }
+}
+
 impl Vault {
-    /// Verifies everything that is stored: files, header copies, anchor, digests, every record, and that every
-    /// key version opens. Changes wait meanwhile for as long as it takes to read the files once.
+    /// Verifies everything that is stored: files, header copies, anchor, digests, every record, the audit log, and
+    /// that every key version opens. Changes wait meanwhile for as long as it takes to read the files once.
     ///
     /// # Errors
     ///
@@ -100,12 +128,7 @@ impl Inner {
         let mut report = CheckReport::default();
         report
             .findings
-            .extend(store.findings.into_iter().map(|finding| CheckFinding {
-                kind: finding.kind,
-                place: finding.place,
-                message: finding.message,
-                harmless: finding.harmless,
-            }));
+            .extend(store.findings.into_iter().map(CheckFinding::from));
         if self.open_report.contains(OpenFinding::HeaderHealed) {
             report.findings.push(CheckFinding {
                 kind: ErrorKind::Corrupt,

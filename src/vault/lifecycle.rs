@@ -45,6 +45,7 @@ pub struct MaintenanceReport {
     purged: Vec<KeyName>,
     settled: usize,
     unsettled: usize,
+    audit_entries_cut: u64,
 }
 
 impl MaintenanceReport {
@@ -58,6 +59,12 @@ impl MaintenanceReport {
     #[must_use]
     pub fn settled(&self) -> usize {
         self.settled
+    }
+
+    /// How many entries were cut off the beginning of the audit log.
+    #[must_use]
+    pub fn audit_entries_cut(&self) -> u64 {
+        self.audit_entries_cut
     }
 
     /// How many of them still wait, for a backend that is not attached or does not answer.
@@ -132,7 +139,7 @@ impl Vault {
     }
 
     /// Does what time has made due: purges deleted keys whose scheduled purge date has come. It also settles
-    /// what was cut short in backends.
+    /// what was cut short in backends, and cuts the audit log where its retention ends.
     ///
     /// A vault has no thread for this: call it now and then, for example daily.
     ///
@@ -316,6 +323,8 @@ impl Inner {
             }
         }
         (report.settled, report.unsettled) = self.settle_everywhere()?;
+        report.audit_entries_cut = self.cut_audit(act)?;
+        self.flush_audit()?;
         Ok(report)
     }
 

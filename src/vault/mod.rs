@@ -1,9 +1,8 @@
 //! Orchestration: the vault and its operations.
 
-#[allow(dead_code, reason = "what is recorded of acts comes next")]
 mod act;
-#[allow(dead_code, reason = "what is recorded of acts comes next")]
 mod acts;
+mod audit;
 mod backup;
 mod bound;
 mod cache;
@@ -11,23 +10,27 @@ mod check;
 mod crypto_ops;
 mod domain;
 mod gcm;
-#[allow(dead_code, reason = "what is recorded of acts comes next")]
 mod grant;
 pub mod hazmat;
+mod identity;
 mod intents;
 mod keys;
 mod lifecycle;
 mod listing;
+mod metrics;
 mod open;
 mod open_report;
 mod operate;
 mod perform;
 mod policies;
 mod reconcile;
+mod recorder;
 mod records;
 mod settings;
 mod status;
 mod tombstones;
+#[cfg(feature = "tracing")]
+mod trace;
 mod versions;
 
 use std::fmt;
@@ -36,6 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
+pub use self::audit::{AuditCheckpoint, AuditEntries, AuditReport, verify_audit_checkpoint};
 pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
@@ -46,10 +50,13 @@ use self::grant::Grant;
 use self::intents::UnderWay;
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
+use self::metrics::Counters;
+pub use self::metrics::{Metrics, OperationMetrics};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
 use self::policies::AccessPolicies;
 pub use self::reconcile::{BackendFinding, BackendFindingKind};
+use self::recorder::Recorder;
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
@@ -119,6 +126,10 @@ pub(crate) struct Inner {
     rules: RwLock<Arc<AlgorithmRules>>,
     tombstones: Mutex<TombstoneList>,
     access: AccessPolicies,
+    recorder: Recorder,
+    /// Held while the identity key is made.
+    identity_making: Mutex<()>,
+    counters: Counters,
     cache: KeyCache,
     locks: KeyLocks,
     gcm: GcmCounters,
@@ -139,7 +150,10 @@ impl Vault {
     /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle. The [`ErrorKind`] of a last write that failed;
     /// the vault is closed all the same.
     pub fn close(&self) -> Result<()> {
-        self.act(Operation::Close, Subject::Vault, |act| act.inner().close())
+        self.act(Operation::Close, Subject::Vault, |act| {
+            act.record_now();
+            act.inner().close()
+        })
     }
 
     /// The base URL in identifiers.

@@ -9,7 +9,9 @@ use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
 use super::grant::Grant;
 use super::intents::UnderWay;
+use super::metrics::Counters;
 use super::policies::AccessPolicies;
+use super::recorder::Recorder;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
@@ -19,8 +21,9 @@ use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
 use crate::format::ring::{KekRing, SdkRing};
-use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
+use crate::format::settings::{self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS};
 use crate::model::attributes::SoftDelete;
+use crate::model::audit::AuditOptions;
 use crate::model::identifier::VaultUrl;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::seal::header::{OpenedHeader, open_first, seal_header};
@@ -70,6 +73,7 @@ pub struct VaultOptions {
     key_cache: usize,
     storage_cache: u64,
     rebuild_anchor: bool,
+    audit: Option<AuditOptions>,
 }
 
 impl Default for VaultOptions {
@@ -96,6 +100,7 @@ impl VaultOptions {
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
             rebuild_anchor: false,
+            audit: None,
         }
     }
 
@@ -195,6 +200,14 @@ impl VaultOptions {
     #[must_use]
     pub fn rebuild_anchor(mut self) -> Self {
         self.rebuild_anchor = true;
+        self
+    }
+
+    /// What is recorded in the audit log from now on. It is stored in the vault and holds until it is changed; a
+    /// vault that was never told anything records nothing.
+    #[must_use]
+    pub fn audit(mut self, options: AuditOptions) -> Self {
+        self.audit = Some(options);
         self
     }
 
@@ -451,7 +464,7 @@ impl VaultOptions {
         domain_id: [u8; 16],
         open_report: OpenReport,
     ) -> Result<Vault> {
-        let (deletion, rules, tombstones, access) = store.read(|view| {
+        let (deletion, rules, tombstones, access, audit) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
             let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
             let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
@@ -465,6 +478,10 @@ impl VaultOptions {
                 settings::decode_algorithms(&rules)?,
                 tombstones,
                 AccessPolicies::load(&hierarchy, view)?,
+                setting(AUDIT_OPTIONS)?
+                    .map(|plaintext| settings::decode_audit_options(&plaintext))
+                    .transpose()?
+                    .unwrap_or_else(AuditOptions::off),
             ))
         })?;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
@@ -486,6 +503,9 @@ impl VaultOptions {
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
             access,
+            recorder: Recorder::new(audit),
+            identity_making: Mutex::default(),
+            counters: Counters::default(),
             cache: KeyCache::new(self.key_cache),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
@@ -494,10 +514,12 @@ impl VaultOptions {
             open_report,
         };
         inner.open_report.backend_findings = inner.reconcile(true)?;
-        Ok(Vault {
+        let vault = Vault {
             inner: Arc::new(inner),
             grant: Grant::default(),
-        })
+        };
+        vault.begin_recording(self.audit)?;
+        Ok(vault)
     }
 }
 

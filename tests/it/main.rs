@@ -10,6 +10,7 @@
     reason = "what a library may not ask its environment, a test may"
 )]
 
+mod audit;
 mod bad_input;
 mod conformance;
 mod crash;

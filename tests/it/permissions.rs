@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use strongroom::{
-    BoundKey, Ciphertext, CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, Error,
-    ErrorKind, ImportKeyOptions, KeyName, MaintenanceOptions, NamePattern, OctKeySize, PageSize,
-    Permission, Permissions, Principal, SignatureAlgorithm, Timestamp, UpdateKeyOptions, Vault,
-    WrapAlgorithm, hazmat,
+    AuditCheckpoint, AuditOptions, BoundKey, Ciphertext, CreateKeyOptions, Curve, EncryptOptions,
+    EncryptionAlgorithm, Error, ErrorKind, ImportKeyOptions, KeyName, MaintenanceOptions,
+    NamePattern, OctKeySize, PageSize, Permission, Permissions, Principal, SignatureAlgorithm,
+    Timestamp, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
 };
 
 use crate::support::{Place, fixed_oct, memory_vault, name, refused};
@@ -257,6 +257,40 @@ fn calls() -> Vec<(&'static str, Needs, Call)> {
             FullHandle,
             call(move |v, _| v.remove_access_policy(&who())),
         ),
+        ("audit_options", FullHandle, call(|v, _| v.audit_options())),
+        (
+            "set_audit_options",
+            FullHandle,
+            call(|v, _| v.set_audit_options(AuditOptions::on())),
+        ),
+        ("audit_entries", FullHandle, call(|v, _| v.audit_entries(0))),
+        (
+            "export_audit",
+            FullHandle,
+            call(|v, _| v.export_audit(std::io::sink())),
+        ),
+        ("verify_audit", FullHandle, call(|v, _| v.verify_audit())),
+        (
+            "verify_audit_since",
+            FullHandle,
+            call(|v, _| {
+                let mut checkpoint = [0; AuditCheckpoint::LENGTH];
+                checkpoint[..8].copy_from_slice(b"SRMACP01");
+                v.verify_audit_since(&AuditCheckpoint::from_bytes(&checkpoint)?)
+            }),
+        ),
+        ("flush_audit", FullHandle, call(|v, _| v.flush_audit())),
+        (
+            "audit_checkpoint",
+            FullHandle,
+            call(|v, _| v.audit_checkpoint()),
+        ),
+        (
+            "identity_public_key",
+            FullHandle,
+            call(|v, _| v.identity_public_key()),
+        ),
+        ("metrics", FullHandle, call(|v, _| v.metrics())),
         // The last one: nothing works after it.
         ("close", FullHandle, call(|v, _| v.close())),
     ]
