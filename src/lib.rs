@@ -28,12 +28,13 @@ pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
+pub use model::name_pattern::NamePattern;
 pub use model::operation::{KeyOperation, KeyOperations};
 pub use model::options::{
     Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
-pub use model::permission::{NamePattern, Permission, Permissions};
+pub use model::permission::{Permission, Permissions};
 pub use model::principal::Principal;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,

@@ -10,6 +10,7 @@ pub(crate) mod jwk;
 pub(crate) mod key;
 pub(crate) mod material;
 pub(crate) mod name;
+pub(crate) mod name_pattern;
 pub(crate) mod operation;
 pub(crate) mod options;
 pub(crate) mod paging;

@@ -74,14 +74,14 @@ impl<'s> View<'s> {
     /// Up to `limit` audit records, beginning with the first whose number is not below `first`, and where the next
     /// ones begin.
     pub(crate) fn audit_records(&self, first: u64, limit: usize) -> Result<(Records, Option<u64>)> {
-        let (mut records, next) = self.page(&super::audit::scan_from(first, limit))?;
+        let (mut records, following) = self.page(&super::audit::scan_from(first, limit))?;
+        let more = following.is_some() || records.len() > limit;
         records.truncate(limit);
         let next = match records.last() {
-            Some((last, _)) if next.is_some() || records.len() == limit => {
-                last.number().checked_add(1)
-            }
-            _ => None,
+            Some((last, _)) => last.number().checked_add(1),
+            None => following.and_then(|bound| index_of(bound).ok().map(|index| index.number())),
         };
+        let next = next.filter(|_| more);
         Ok((records, next))
     }
 

@@ -3,6 +3,7 @@
 mod act;
 mod acts;
 mod audit;
+mod audit_checkpoint;
 mod backup;
 mod bound;
 mod cache;
@@ -39,7 +40,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
-pub use self::audit::{AuditCheckpoint, AuditEntries, AuditReport, verify_audit_checkpoint};
+pub use self::audit::{AuditEntries, AuditReport};
+pub use self::audit_checkpoint::{AuditCheckpoint, verify_audit_checkpoint};
 pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
