@@ -48,7 +48,7 @@ pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
-    DeletedKeyIterator, KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions,
-    MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain, Vault, VaultOptions,
-    VaultStatus, hazmat,
+    DeletedKeyIterator, KekRotation, KeyBackup, KeyIterator, KeyVersionIterator,
+    MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain,
+    Shredding, Vault, VaultOptions, VaultStatus, hazmat,
 };

@@ -29,7 +29,7 @@ fn cheap() -> PassphraseParameters {
 fn sdk_ring() -> SdkRing {
     SdkRing {
         current_epoch: 3,
-        epochs: vec![(1, key(0x51)), (3, key(0x53))],
+        epochs: vec![(1, key(0x51).into()), (3, key(0x53).into())],
     }
 }
 
@@ -41,8 +41,8 @@ fn header(seq: u64, slots: Vec<Slot>, entropy: &dyn Entropy) -> StoredHeader {
     let hierarchy = Hierarchy::derive(&key(1), VAULT, SUITE);
     let kek_ring = KekRing {
         current_term: 2,
-        current_key: key(0x42),
-        previous: Some((1, key(0x41))),
+        current_key: key(0x42).into(),
+        previous: Some((1, key(0x41).into())),
     };
     seal_header(
         &hierarchy,
@@ -297,7 +297,7 @@ fn a_header_has_one_to_eight_slots() {
     let hierarchy = Hierarchy::derive(&key(1), VAULT, SUITE);
     let kek_ring = KekRing {
         current_term: 1,
-        current_key: key(1),
+        current_key: key(1).into(),
         previous: None,
     };
     for count in [0, 9] {

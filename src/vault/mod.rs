@@ -8,7 +8,9 @@ mod crypto_ops;
 mod domain;
 mod gcm;
 pub mod hazmat;
+mod header;
 mod intents;
+mod kek_rotation;
 mod keys;
 mod lifecycle;
 mod listing;
@@ -19,6 +21,9 @@ mod perform;
 mod reconcile;
 mod records;
 mod settings;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests read files")]
+mod shred_tests;
 mod status;
 mod tombstones;
 mod versions;
@@ -33,7 +38,9 @@ use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
 pub use self::domain::SecurityDomain;
 use self::gcm::GcmCounters;
+use self::header::HeaderKeeper;
 use self::intents::UnderWay;
+pub use self::kek_rotation::{KekRotation, Shredding};
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
@@ -44,7 +51,6 @@ use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ring::{KekRing, SdkRing};
 use crate::model::identifier::{KeyIdentifier, VaultUrl};
 use crate::model::key::BackendId;
 use crate::model::name::KeyName;
@@ -94,9 +100,7 @@ pub struct Vault {
 pub(crate) struct Inner {
     store: Store,
     hierarchy: Arc<Hierarchy>,
-    kek: KekRing,
-    sdk: Arc<SdkRing>,
-    domain_id: [u8; 16],
+    header: HeaderKeeper,
     url: VaultUrl,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,

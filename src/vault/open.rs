@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
+use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
@@ -16,7 +17,7 @@ use crate::backend::software::SoftwareBackend;
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
-use crate::format::ring::{KekRing, SdkRing};
+use crate::format::ring::KekRing;
 use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
 use crate::model::attributes::SoftDelete;
 use crate::model::identifier::VaultUrl;
@@ -228,9 +229,7 @@ impl VaultOptions {
         unlock: Unlock<'_>,
         domain: &SecurityDomain,
     ) -> Result<Vault> {
-        domain
-            .copy()
-            .and_then(|domain| self.create_at(path.as_ref(), unlock, domain))
+        self.create_at(path.as_ref(), unlock, domain.shared())
             .map_err(|error| error.with_operation("create_in_domain"))
     }
 
@@ -246,23 +245,20 @@ impl VaultOptions {
             self.check()?;
             let domain = NewDomain::random(&*self.entropy)?;
             let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
-            let config = self.store_config(
-                &fresh.hierarchy,
-                HeaderFacts {
-                    seq: 1,
-                    mac: [0; 32],
-                    kek_term: fresh.kek.current_term,
-                },
-            );
+            let facts = HeaderFacts {
+                seq: 1,
+                mac: [0; 32],
+                kek_term: fresh.kek.current_term,
+            };
+            let config = self.store_config(&fresh.hierarchy, facts.clone());
             let store = Store::in_memory(config, self.initial_records(&fresh.hierarchy)?)?;
-            self.start(
-                store,
-                fresh.hierarchy,
-                fresh.kek,
-                Arc::new(domain.ring),
-                domain.id,
-                OpenReport::default(),
-            )
+            let rings = Rings {
+                kek: fresh.kek,
+                sdk: domain.ring,
+                domain_id: domain.id,
+            };
+            let header = HeaderKeeper::new(None, facts, rings);
+            self.start(store, fresh.hierarchy, header, OpenReport::default())
         };
         create().map_err(|error: Error| error.with_operation("create_in_memory"))
     }
@@ -294,12 +290,12 @@ impl VaultOptions {
                 sdk_ring,
                 ..
             } = open_first(candidates, unlock, self.max_kdf_work_kib)?;
-            let keys = VaultKeys {
-                hierarchy: Arc::new(hierarchy),
-                kek: kek_ring,
-                sdk: sdk_ring,
+            let rings = Rings {
+                kek: Arc::new(kek_ring),
+                sdk: Arc::new(sdk_ring),
+                domain_id: stored.header.domain_id,
             };
-            self.open_store(dir, &stored, keys)
+            self.open_store(dir, stored, Arc::new(hierarchy), rings)
         };
         open().map_err(|error: Error| error.with_operation("open"))
     }
@@ -375,12 +371,12 @@ impl VaultOptions {
             let _ = std::fs::remove_dir_all(&temporary);
             return Err(error);
         }
-        let keys = VaultKeys {
-            hierarchy: fresh.hierarchy,
+        let rings = Rings {
             kek: fresh.kek,
             sdk: domain.ring,
+            domain_id: domain.id,
         };
-        self.open_store(VaultDir::open(path)?, &stored, keys)
+        self.open_store(VaultDir::open(path)?, stored, fresh.hierarchy, rings)
     }
 
     fn build(&self, dir: &VaultDir, fresh: &FreshKeys, stored: &StoredHeader) -> Result<()> {
@@ -421,13 +417,15 @@ impl VaultOptions {
         }
     }
 
-    fn open_store(self, dir: VaultDir, stored: &StoredHeader, keys: VaultKeys) -> Result<Vault> {
-        let VaultKeys {
-            hierarchy,
-            kek,
-            sdk,
-        } = keys;
-        let config = self.store_config(&hierarchy, header_facts(stored, kek.current_term));
+    fn open_store(
+        self,
+        dir: VaultDir,
+        stored: StoredHeader,
+        hierarchy: Arc<Hierarchy>,
+        rings: Rings,
+    ) -> Result<Vault> {
+        let facts = header_facts(&stored, rings.kek.current_term);
+        let config = self.store_config(&hierarchy, facts.clone());
         let mode = OpenMode {
             rebuild_anchor: self.rebuild_anchor,
             ..OpenMode::default()
@@ -436,17 +434,15 @@ impl VaultOptions {
         // Only now is it certain that this header is the newest.
         let healed = store.heal_header(&stored.encode(hash32))?;
         let report = OpenReport::new(report, healed);
-        let domain_id = stored.header.domain_id;
-        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id, report)
+        let header = HeaderKeeper::new(Some(stored), facts, rings);
+        self.start(store, hierarchy, header, report)
     }
 
     fn start(
         self,
         store: Store,
         hierarchy: Arc<Hierarchy>,
-        kek: KekRing,
-        sdk: Arc<SdkRing>,
-        domain_id: [u8; 16],
+        header: HeaderKeeper,
         open_report: OpenReport,
     ) -> Result<Vault> {
         let (deletion, rules, tombstones) = store.read(|view| {
@@ -471,9 +467,7 @@ impl VaultOptions {
         let mut inner = Inner {
             store,
             hierarchy,
-            kek,
-            sdk,
-            domain_id,
+            header,
             url: self.url,
             clock: self.clock,
             entropy: self.entropy,
@@ -496,29 +490,11 @@ impl VaultOptions {
     }
 }
 
-/// What STATE holds of a header.
-fn header_facts(stored: &StoredHeader, kek_term: u32) -> HeaderFacts {
-    let mut mac = [0; 32];
-    mac.copy_from_slice(&stored.mac[..32]);
-    HeaderFacts {
-        seq: stored.header.seq,
-        mac,
-        kek_term,
-    }
-}
-
-/// What the header of a vault holds in keys.
-struct VaultKeys {
-    hierarchy: Arc<Hierarchy>,
-    kek: KekRing,
-    sdk: SdkRing,
-}
-
 /// The keys of a vault that is being created.
 struct FreshKeys {
     root: Key32,
     hierarchy: Arc<Hierarchy>,
-    kek: KekRing,
+    kek: Arc<KekRing>,
 }
 
 impl FreshKeys {
@@ -529,11 +505,11 @@ impl FreshKeys {
         Ok(Self {
             hierarchy: Arc::new(Hierarchy::derive(&root, vault_id, suite)),
             root,
-            kek: KekRing {
+            kek: Arc::new(KekRing {
                 current_term: 1,
-                current_key: Key32::random(entropy)?,
+                current_key: Arc::new(Key32::random(entropy)?),
                 previous: None,
-            },
+            }),
         })
     }
 }

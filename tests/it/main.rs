@@ -23,6 +23,7 @@ mod marker_scan;
 mod model;
 mod overtaken;
 mod rfc_vectors;
+mod rotation;
 mod rules;
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
