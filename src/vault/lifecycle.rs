@@ -234,7 +234,7 @@ impl Inner {
         Ok(self.bundle(&key.object, newest))
     }
 
-    fn purge(&self, name: &KeyName) -> Result<()> {
+    pub(super) fn purge(&self, name: &KeyName) -> Result<()> {
         let settings = self.deletion_settings();
         if settings.soft_delete().is_off() {
             return Err(Error::new(
