@@ -39,6 +39,7 @@ impl KekRotation {
 
 /// Whether what a purge removed can still be opened by whoever has the vault's files and its master key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Shredding {
     /// The key that sealed the purged keys exists nowhere in the vault's files any more.
     Done,

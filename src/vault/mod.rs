@@ -24,6 +24,7 @@ mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
 mod shred_tests;
+mod slots;
 mod status;
 mod tombstones;
 mod versions;
@@ -46,6 +47,7 @@ pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
 pub use self::reconcile::{BackendFinding, BackendFindingKind};
+pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
@@ -59,7 +61,9 @@ use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::Now;
+use crate::seal::header::OpenLimits;
 use crate::seal::hierarchy::Hierarchy;
+use crate::seal::slot::PassphraseCost;
 use crate::store::{Change, Store};
 
 /// A key store in a directory.
@@ -101,6 +105,9 @@ pub(crate) struct Inner {
     store: Store,
     hierarchy: Arc<Hierarchy>,
     header: HeaderKeeper,
+    passphrase_cost: PassphraseCost,
+    limits: OpenLimits,
+    allow_sole_device_slot: bool,
     url: VaultUrl,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,

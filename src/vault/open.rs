@@ -10,6 +10,7 @@ use super::gcm::GcmCounters;
 use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
 use super::settings::{algorithms_change, deletion_change};
+use super::slots;
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
 use crate::backend::KeyBackend;
@@ -22,10 +23,10 @@ use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
 use crate::model::attributes::SoftDelete;
 use crate::model::identifier::VaultUrl;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
-use crate::seal::header::{OpenedHeader, open_first, seal_header};
+use crate::seal::header::{OpenLimits, OpenedHeader, open_first, seal_header};
 use crate::seal::hierarchy::Hierarchy;
-use crate::seal::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
-use crate::seal::slot::{Unlock, seal_slot};
+use crate::seal::passphrase::PassphraseParameters;
+use crate::seal::slot::{PassphraseCost, SlotId, Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
 use crate::secret::Key32;
 use crate::store::{Change, HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
@@ -63,8 +64,9 @@ pub struct VaultOptions {
     backends: Vec<Arc<dyn KeyBackend>>,
     deletion: DeletionSettings,
     suite: Suite,
-    passphrase_parameters: PassphraseParameters,
-    max_kdf_work_kib: u64,
+    passphrase_cost: PassphraseCost,
+    limits: OpenLimits,
+    allow_sole_device_slot: bool,
     leeway_seconds: u64,
     key_cache: usize,
     storage_cache: u64,
@@ -89,8 +91,9 @@ impl VaultOptions {
             backends: Vec::new(),
             deletion: DeletionSettings::default(),
             suite: Suite::Aes256Gcm,
-            passphrase_parameters: PassphraseParameters::default(),
-            max_kdf_work_kib: DEFAULT_MAX_KDF_WORK_KIB,
+            passphrase_cost: PassphraseCost::Default,
+            limits: OpenLimits::default(),
+            allow_sole_device_slot: false,
             leeway_seconds: 0,
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
@@ -149,10 +152,15 @@ impl VaultOptions {
         self
     }
 
-    /// When creating with a passphrase: what a guess costs.
+    /// What a guess of a passphrase costs, in slots that are made: when creating, and by
+    /// [`Vault::add_unlock_slot`].
+    ///
+    /// When a vault is opened with a passphrase whose slot costs less, the slot is sealed anew with these
+    /// parameters. Without this option the library's default holds, and a later, higher default raises the slots
+    /// that were made with an earlier one.
     #[must_use]
     pub fn passphrase_parameters(mut self, parameters: PassphraseParameters) -> Self {
-        self.passphrase_parameters = parameters;
+        self.passphrase_cost = PassphraseCost::Chosen(parameters);
         self
     }
 
@@ -160,7 +168,26 @@ impl VaultOptions {
     /// default; dearer slots give [`KdfCostRefused`](ErrorKind::KdfCostRefused).
     #[must_use]
     pub fn max_kdf_work_kib(mut self, kib: u64) -> Self {
-        self.max_kdf_work_kib = kib;
+        self.limits.max_kdf_work_kib = kib;
+        self
+    }
+
+    /// When opening: the vault must have the root key with this fingerprint, which
+    /// [`VaultStatus::fingerprint`](crate::VaultStatus::fingerprint) showed before; another gives
+    /// [`WrongRoot`](ErrorKind::WrongRoot).
+    ///
+    /// It stops a directory that was exchanged for another one under the same key, and is required for slots that
+    /// a public key opens, which anybody can make.
+    #[must_use]
+    pub fn expect_root(mut self, fingerprint: [u8; 32]) -> Self {
+        self.limits.expected_root = Some(fingerprint);
+        self
+    }
+
+    /// Allows a vault whose only slots are those of tokens and keyrings: it is lost with them.
+    #[must_use]
+    pub fn allow_sole_device_slot(mut self) -> Self {
+        self.allow_sole_device_slot = true;
         self
     }
 
@@ -285,17 +312,20 @@ impl VaultOptions {
             let candidates = choose(&copy_a, &copy_b, hash32)?;
             let OpenedHeader {
                 stored,
+                root,
                 hierarchy,
                 kek_ring,
                 sdk_ring,
-                ..
-            } = open_first(candidates, unlock, self.max_kdf_work_kib)?;
+                slot,
+            } = open_first(candidates, unlock, self.limits)?;
             let rings = Rings {
                 kek: Arc::new(kek_ring),
                 sdk: Arc::new(sdk_ring),
                 domain_id: stored.header.domain_id,
             };
-            self.open_store(dir, stored, Arc::new(hierarchy), rings)
+            let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
+            vault.inner.raise_cost(unlock, slot, &root)?;
+            Ok(vault)
         };
         open().map_err(|error: Error| error.with_operation("open"))
     }
@@ -346,12 +376,14 @@ impl VaultOptions {
         let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
         let slot = seal_slot(
             unlock,
-            self.passphrase_parameters,
+            SlotId::random(&*self.entropy)?,
+            self.passphrase_cost,
             fresh.hierarchy.vault_id(),
             self.suite,
             &fresh.root,
             &*self.entropy,
         )?;
+        slots::require_lasting([&slot], self.allow_sole_device_slot)?;
         let stored = seal_header(
             &fresh.hierarchy,
             domain.id,
@@ -469,6 +501,9 @@ impl VaultOptions {
             hierarchy,
             header,
             url: self.url,
+            passphrase_cost: self.passphrase_cost,
+            limits: self.limits,
+            allow_sole_device_slot: self.allow_sole_device_slot,
             clock: self.clock,
             entropy: self.entropy,
             backends,

@@ -46,7 +46,10 @@ fn readable(vault: &Vault, records: &[SealedRecord], name: &KeyName) -> usize {
     let inner = &vault.inner;
     let ring = inner.header.rings().kek;
     let index = IndexKey::key_object(inner.hierarchy.name_prf(name));
-    let keys = [Some(&ring.current_key), ring.previous.as_ref().map(|(_, key)| key)];
+    let keys = [
+        Some(&ring.current_key),
+        ring.previous.as_ref().map(|(_, key)| key),
+    ];
     let mut readable = 0;
     for record in records {
         for key in keys.into_iter().flatten() {
@@ -93,7 +96,10 @@ fn t5_no_file_of_the_vault_holds_a_readable_copy_of_a_shredded_key() {
             .map(|name| readable(&vault, records, name))
             .sum()
     };
-    assert!(found(&before) >= purged.len(), "the search finds too little");
+    assert!(
+        found(&before) >= purged.len(),
+        "the search finds too little"
+    );
 
     vault.rotate_kek().unwrap();
     assert!(!vault.status().shred_pending());

@@ -6,8 +6,7 @@ use super::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::choose;
 use crate::seal::hash32;
-use crate::seal::header::open_first;
-use crate::seal::passphrase::DEFAULT_MAX_KDF_WORK_KIB;
+use crate::seal::header::{OpenLimits, open_first};
 use crate::seal::slot::Unlock;
 use crate::store::vault_dir::HEADER_FILE;
 use crate::store::{VaultDir, header_file};
@@ -111,7 +110,7 @@ impl Vault {
             let dir = VaultDir::open(path)?;
             let [copy_a, copy_b] = header_file::read(&dir)?;
             let candidates = choose(&copy_a, &copy_b, hash32)?;
-            open_first(candidates, unlock, DEFAULT_MAX_KDF_WORK_KIB)?;
+            open_first(candidates, unlock, OpenLimits::default())?;
             header_file::erase(&dir)?;
             let io = |error: std::io::Error| {
                 Error::new(
