@@ -35,6 +35,7 @@ pub use model::options::{
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
 pub use model::permission::{Permission, Permissions};
+pub use model::pin::VaultPin;
 pub use model::principal::Principal;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
@@ -45,15 +46,16 @@ pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySi
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
+pub use seal::hpke::{Recipient, RecipientKey};
 pub use seal::passphrase::PassphraseParameters;
-pub use seal::slot::Unlock;
+pub use seal::slot::{NewSlot, SlotId, Unlock};
 #[cfg(feature = "pkcs11")]
 pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupSummary,
-    BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, KeyBackup, KeyIterator,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, OpenFinding, OpenReport,
-    OperationMetrics, RestoreResult, SecurityDomain, Vault, VaultOptions, VaultStatus, hazmat,
-    verify_audit_checkpoint,
+    BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, FileRollbackGuard, KekRotation,
+    KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
+    OpenFinding, OpenReport, OperationMetrics, RestoreResult, SecurityDomain, Shredding,
+    UnlockKind, UnlockSlot, Vault, VaultOptions, VaultStatus, hazmat, verify_audit_checkpoint,
 };

@@ -15,6 +15,7 @@ pub(crate) mod operation;
 pub(crate) mod options;
 pub(crate) mod paging;
 pub(crate) mod permission;
+pub(crate) mod pin;
 pub(crate) mod principal;
 mod private_jwk;
 pub(crate) mod results;

@@ -92,6 +92,14 @@ operations! {
     Check: "check", "VaultCheck", FULL, BY_CHOICE;
     Maintain: "maintain", "VaultMaintain", FULL, ALWAYS;
     Due: "due", "VaultDueGet", FULL, BY_CHOICE;
+    RotateKek: "rotate_kek", "VaultKekRotate", FULL, ALWAYS;
+    UnlockSlots: "unlock_slots", "VaultUnlockSlotsGet", FULL, BY_CHOICE;
+    AddUnlockSlot: "add_unlock_slot", "VaultUnlockSlotAdd", FULL, ALWAYS;
+    ReplaceUnlockSlot: "replace_unlock_slot", "VaultUnlockSlotReplace", FULL, ALWAYS;
+    RemoveUnlockSlot: "remove_unlock_slot", "VaultUnlockSlotRemove", FULL, ALWAYS;
+    Pin: "pin", "VaultPinGet", FULL, BY_CHOICE;
+    SyncRollbackGuard: "sync_rollback_guard", "VaultRollbackGuardSync", FULL, BY_CHOICE;
+    ResetTimeFloor: "reset_time_floor", "VaultTimeFloorReset", FULL, ALWAYS;
     SecurityDomain: "security_domain", "VaultSecurityDomainGet", FULL, ALWAYS;
     EnablePurgeProtection:
         "enable_purge_protection", "VaultPurgeProtectionEnable", FULL, ALWAYS;

@@ -13,8 +13,10 @@ mod domain;
 mod gcm;
 mod grant;
 pub mod hazmat;
+mod header;
 mod identity;
 mod intents;
+mod kek_rotation;
 mod keys;
 mod lifecycle;
 mod listing;
@@ -27,7 +29,12 @@ mod policies;
 mod reconcile;
 mod recorder;
 mod records;
+mod rollback;
 mod settings;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests read files")]
+mod shred_tests;
+mod slots;
 mod status;
 mod tombstones;
 #[cfg(feature = "tracing")]
@@ -49,7 +56,9 @@ pub use self::check::{CheckFinding, CheckReport};
 pub use self::domain::SecurityDomain;
 use self::gcm::GcmCounters;
 use self::grant::Grant;
+use self::header::HeaderKeeper;
 use self::intents::UnderWay;
+pub use self::kek_rotation::{KekRotation, Shredding};
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 use self::metrics::Counters;
@@ -59,12 +68,14 @@ pub use self::open_report::{OpenFinding, OpenReport};
 use self::policies::AccessPolicies;
 pub use self::reconcile::{BackendFinding, BackendFindingKind};
 use self::recorder::Recorder;
+pub use self::rollback::FileRollbackGuard;
+use self::rollback::Guarded;
+pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ring::{KekRing, SdkRing};
 use crate::model::identifier::{KeyIdentifier, VaultUrl};
 use crate::model::key::BackendId;
 use crate::model::name::KeyName;
@@ -73,7 +84,9 @@ use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::Now;
+use crate::seal::header::OpenLimits;
 use crate::seal::hierarchy::Hierarchy;
+use crate::seal::slot::PassphraseCost;
 use crate::store::{Change, CommitOptions, Store};
 
 /// A key store in a directory.
@@ -115,9 +128,10 @@ pub struct Vault {
 pub(crate) struct Inner {
     store: Store,
     hierarchy: Arc<Hierarchy>,
-    kek: KekRing,
-    sdk: Arc<SdkRing>,
-    domain_id: [u8; 16],
+    header: HeaderKeeper,
+    passphrase_cost: PassphraseCost,
+    limits: OpenLimits,
+    allow_sole_device_slot: bool,
     url: VaultUrl,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -136,6 +150,7 @@ pub(crate) struct Inner {
     locks: KeyLocks,
     gcm: GcmCounters,
     under_way: UnderWay,
+    guard: Option<Arc<Guarded>>,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,
@@ -188,8 +203,9 @@ impl Inner {
     fn close(&self) -> Result<()> {
         let counts = self.settle_gcm_counts();
         self.cache.clear();
+        let guarded = self.end_guard();
         let closed = self.store.close();
-        counts.and(closed)
+        counts.and(closed).and(guarded)
     }
 
     /// The later of the clock and the latest time that a commit has seen.

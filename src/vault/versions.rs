@@ -281,10 +281,15 @@ impl Inner {
             },
             body,
         };
-        let mut changes = vec![self.put_version(&key, &record)?, self.put_key(&key)?];
+        let sealing = self.header.sealing();
+        let mut changes = vec![
+            self.put_version(&key, &record)?,
+            self.put_key(&sealing, &key)?,
+        ];
         changes.extend(creation.end());
         act.note_version(id);
         self.commit(act, name, changes)?;
+        drop(sealing);
         Ok(Some(self.bundle(&key.object, record)))
     }
 

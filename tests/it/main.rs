@@ -25,7 +25,10 @@ mod model;
 mod overtaken;
 mod permissions;
 mod rfc_vectors;
+mod rollback;
+mod rotation;
 mod rules;
+mod slots;
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;

@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 
 use strongroom::{
     AuditEntry, AuditOptions, AuditReads, CreateKeyOptions, Curve, EncryptOptions,
-    EncryptionAlgorithm, ErrorKind, MaintenanceOptions, OctKeySize, PageSize, Permission,
-    Permissions, Principal, SignatureAlgorithm, UpdateKeyOptions, Vault, WrapAlgorithm,
+    EncryptionAlgorithm, ErrorKind, MaintenanceOptions, MasterKey, OctKeySize, PageSize,
+    Permission, Permissions, Principal, SignatureAlgorithm, UpdateKeyOptions, Vault, WrapAlgorithm,
 };
 
-use crate::support::{Place, START_MS, name, refused};
+use crate::support::{Place, START_MS, master_key, name, refused};
 
 mod integrity;
 
@@ -296,6 +296,41 @@ fn each_operation_is_one_entry_when_all_are_recorded() {
     expect(&["RandomBytesGet"], &|| {
         drop(vault.get_random_bytes(8).unwrap());
     });
+    intact(&vault);
+}
+
+#[test]
+fn acts_on_the_vault_itself_are_recorded_too() {
+    let place = Place::new();
+    let vault = create(&place, AuditOptions::on());
+    vault.create_key(&name("kept"), ec()).unwrap();
+    vault.flush_audit().unwrap();
+    let before = entries(&vault).len();
+    let key = MasterKey::generate().unwrap();
+    let (own, new) = (master_key(), Unlock::raw_key(&key));
+    let slot = vault.add_unlock_slot(Unlock::raw_key(&own), new).unwrap();
+    vault.remove_unlock_slot(slot).unwrap();
+    vault.rotate_kek().unwrap();
+    vault.reset_time_floor().unwrap();
+    vault.enable_purge_protection().unwrap();
+    drop(vault.security_domain().unwrap());
+    let _ = vault.audit_checkpoint().unwrap();
+    vault.check().unwrap();
+    vault.close().unwrap();
+    let vault = place.open().unwrap();
+    assert_eq!(
+        operations(&entries(&vault)[before..]),
+        [
+            "VaultUnlockSlotAdd",
+            "VaultUnlockSlotRemove",
+            "VaultKekRotate",
+            "VaultTimeFloorReset",
+            "VaultPurgeProtectionEnable",
+            "VaultSecurityDomainGet",
+            "VaultAuditCheckpoint",
+            "VaultClose",
+        ]
+    );
     intact(&vault);
 }
 

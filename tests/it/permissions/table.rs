@@ -3,15 +3,20 @@
 use strongroom::{
     AuditCheckpoint, AuditOptions, Ciphertext, CreateKeyOptions, Curve, EncryptOptions,
     EncryptionAlgorithm, Error, ImportKeyOptions, KeyName, MaintenanceOptions, PageSize,
-    Permission, Permissions, Principal, SignatureAlgorithm, Timestamp, UpdateKeyOptions, Vault,
-    WrapAlgorithm, hazmat,
+    Permission, Permissions, Principal, SignatureAlgorithm, SlotId, Timestamp, Unlock,
+    UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
 };
 
-use crate::support::fixed_oct;
+use crate::support::{fixed_oct, master_key};
 
 pub(super) const ES256: SignatureAlgorithm = SignatureAlgorithm::Es256;
 const GCM: EncryptionAlgorithm = EncryptionAlgorithm::A256Gcm;
 pub(super) const KW: WrapAlgorithm = WrapAlgorithm::A256Kw;
+
+/// The id of no slot.
+fn slot() -> SlotId {
+    "00112233445566778899aabbccddeeff".parse().unwrap()
+}
 
 /// What a call needs.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -221,6 +226,42 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             "security_domain",
             FullHandle,
             call(|v, _| v.security_domain()),
+        ),
+        ("pin", FullHandle, call(|v, _| v.pin())),
+        (
+            "sync_rollback_guard",
+            FullHandle,
+            call(|v, _| v.sync_rollback_guard()),
+        ),
+        (
+            "reset_time_floor",
+            FullHandle,
+            call(|v, _| v.reset_time_floor()),
+        ),
+        ("rotate_kek", FullHandle, call(|v, _| v.rotate_kek())),
+        ("unlock_slots", FullHandle, call(|v, _| v.unlock_slots())),
+        (
+            "add_unlock_slot",
+            FullHandle,
+            call(|v, _| {
+                v.add_unlock_slot(
+                    Unlock::raw_key(&master_key()),
+                    Unlock::raw_key(&master_key()),
+                )
+            }),
+        ),
+        (
+            "replace_unlock_slot",
+            FullHandle,
+            call(|v, _| {
+                let key = master_key();
+                v.replace_unlock_slot(Unlock::raw_key(&key), slot(), Unlock::raw_key(&key))
+            }),
+        ),
+        (
+            "remove_unlock_slot",
+            FullHandle,
+            call(|v, _| v.remove_unlock_slot(slot())),
         ),
         (
             "enable_purge_protection",
