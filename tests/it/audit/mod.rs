@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use strongroom::{
     AuditEntry, AuditOptions, AuditReads, CreateKeyOptions, Curve, EncryptOptions,
     EncryptionAlgorithm, ErrorKind, MaintenanceOptions, MasterKey, OctKeySize, PageSize,
-    Permission, Permissions, Principal, SignatureAlgorithm, UpdateKeyOptions, Vault, WrapAlgorithm,
+    Permission, Permissions, Principal, SignatureAlgorithm, Unlock, UpdateKeyOptions, Vault,
+    WrapAlgorithm,
 };
 
 use crate::support::{Place, START_MS, master_key, name, refused};
