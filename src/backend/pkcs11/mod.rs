@@ -66,6 +66,7 @@ mod template;
 mod token;
 mod token_info;
 mod transport;
+mod trials;
 mod unwrapped;
 mod wrapped;
 
@@ -252,7 +253,7 @@ impl KeyBackend for Pkcs11Backend {
 
     fn check(&self) -> BackendResult<()> {
         self.connection.token().check()?;
-        self.connection.profile()?;
+        self.connection.settled_profile()?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::attributes::{
 use super::error::TokenResult;
 use super::known_answers::{
     TWO_BLOCKS, cipher_permissions, digest_for, internal, key_wrap_ways, known_rsa_key,
-    known_secret, probe_object, rsa_permissions, settle, sign_permissions,
+    known_secret, probe_object, rsa_permissions, sign_permissions,
 };
 use super::lease::Lease;
 use super::mechanism::{Mechanism, Ulong};
@@ -24,6 +24,7 @@ use super::operations::{RsaOpening, Signing, decrypt, encrypt, unwrap_key, wrap_
 use super::raw::ObjectHandle;
 use super::routes::{Route, RouteTable};
 use super::token::{Retry, Token};
+use super::trials::Trials;
 use super::wrapped::{KeyWrapping, probe_wrapping};
 use crate::backend::{Capabilities, Support};
 use crate::crypto::CryptoEngine;
@@ -53,16 +54,20 @@ pub(super) struct Profile {
     pub(super) wraps_with_trusted: bool,
     /// How the token wraps keys of its own.
     pub(super) key_wrapping: Option<KeyWrapping>,
+    /// How many things failed in a way that may pass.
+    pub(super) doubts: usize,
 }
 
 impl Profile {
     /// **Blocking:** some dozens of operations of the token.
     ///
-    /// Errors: what has to do with the token as a whole; an operation that fails is one that it does not have.
+    /// Errors: what has to do with the token as a whole. An operation that fails is one that it does not have; where the
+    /// failure may pass it is tried once more, and then counted among the doubts. Tokens that answer CKR_GENERAL_ERROR to
+    /// what they do not have are no exception, so doubts keep nobody from using the rest.
     pub(super) fn measure(token: &Token, fallbacks: Fallbacks) -> TokenResult<Self> {
         let mechanisms = token.run(Retry::Safe, |lease| lease.mechanism_list())?;
         let mut probe = Probe {
-            token,
+            trials: Trials::new(token),
             mechanisms,
             fallbacks,
             engine: RustCryptoEngine::new(Arc::new(OsEntropy)),
@@ -79,8 +84,9 @@ impl Profile {
         probe.macs()?;
         let limits_mechanisms = probe.limits_mechanisms()?;
         let wraps_with_trusted = probe.wraps_with_trusted()?;
-        let key_wrapping = probe_wrapping(token)?;
+        let key_wrapping = probe_wrapping(&probe.trials, &probe.mechanisms)?;
         let Probe {
+            trials,
             routes,
             mut capabilities,
             ..
@@ -94,12 +100,13 @@ impl Profile {
             limits_mechanisms,
             wraps_with_trusted,
             key_wrapping,
+            doubts: trials.doubts(),
         })
     }
 }
 
 struct Probe<'t> {
-    token: &'t Token,
+    trials: Trials<'t>,
     mechanisms: Vec<Ulong>,
     fallbacks: Fallbacks,
     engine: RustCryptoEngine,
@@ -114,12 +121,12 @@ impl Probe<'_> {
         make: impl Fn(&Lease<'_>) -> TokenResult<ObjectHandle>,
         work: impl Fn(&Lease<'_>, ObjectHandle) -> TokenResult<bool>,
     ) -> TokenResult<bool> {
-        settle(self.token.run(Retry::Safe, |lease| {
+        self.trials.holds(|lease| {
             let key = make(lease)?;
-            let outcome = work(lease, key);
+            let outcome = work(lease, key)?;
             lease.destroy_object(key)?;
-            outcome
-        }))
+            Ok(outcome)
+        })
     }
 
     fn has(&self, mechanism: Ulong) -> bool {
@@ -251,7 +258,7 @@ impl Probe<'_> {
                 |lease, key| work(lease, key, &public),
             );
         }
-        settle(self.token.run(Retry::Safe, |lease| {
+        self.trials.holds(|lease| {
             let (public, private) = lease.generate_key_pair(
                 &Mechanism::RsaPkcsKeyPairGen,
                 &attributes::rsa_public(RsaKeySize::Bits2048, 65_537),
@@ -259,11 +266,11 @@ impl Probe<'_> {
             )?;
             let parts = public_parts(lease, public, None)?;
             let parts = PublicKey::from_parts(&parts).map_err(internal)?;
-            let outcome = work(lease, private, &parts);
+            let outcome = work(lease, private, &parts)?;
             lease.destroy_object(public)?;
             lease.destroy_object(private)?;
-            outcome
-        }))
+            Ok(outcome)
+        })
     }
 
     /// Sizes are the one thing that C_GetMechanismInfo is asked about.
@@ -271,13 +278,8 @@ impl Probe<'_> {
         if !self.has(CKM_RSA_PKCS_KEY_PAIR_GEN) {
             return Ok(None);
         }
-        let sizes = self.token.run(Retry::Safe, |lease| {
-            lease.mechanism_key_sizes(&Mechanism::RsaPkcsKeyPairGen)
-        });
-        match sizes {
-            Ok(sizes) => Ok(Some(sizes)),
-            Err(error) => settle(Err(error)).map(|_| None),
-        }
+        self.trials
+            .run(|lease| lease.mechanism_key_sizes(&Mechanism::RsaPkcsKeyPairGen))
     }
 
     fn curve(&mut self, curve: Curve) -> TokenResult<()> {
@@ -303,7 +305,7 @@ impl Probe<'_> {
             return Ok(());
         }
         let generates = self.has(CKM_EC_KEY_PAIR_GEN)
-            && settle(self.token.run(Retry::Safe, |lease| {
+            && self.trials.holds(|lease| {
                 let permissions = sign_permissions();
                 let (public, private) = lease.generate_key_pair(
                     &Mechanism::EcKeyPairGen,
@@ -316,7 +318,7 @@ impl Probe<'_> {
                 lease.destroy_object(public)?;
                 lease.destroy_object(private)?;
                 Ok(works)
-            }))?;
+            })?;
         let known = self
             .engine
             .generate(spec, None, &OsEntropy)
@@ -407,16 +409,26 @@ impl Probe<'_> {
                     })?
                 }
                 CryptoOperation::WrapKey(algorithm) | CryptoOperation::UnwrapKey(algorithm) => {
-                    let (ways, data): (&[Route], &[u8]) = key_wrap_ways(algorithm);
-                    let wrapped = software.wrap_key(algorithm, data).map_err(internal)?;
+                    let (ways, data) = key_wrap_ways(algorithm);
+                    let wrapped = data
+                        .iter()
+                        .map(|data| software.wrap_key(algorithm, data))
+                        .collect::<Result<Vec<_>, _>>()
+                        .map_err(internal)?;
                     let forward = matches!(operation, CryptoOperation::WrapKey(_));
                     self.first_that_works(operation, ways, |route| {
                         self.try_with(make, |lease, key| {
-                            if forward {
-                                Ok(wrap_key(lease, key, route, data)? == wrapped)
-                            } else {
-                                Ok(unwrap_key(lease, key, route, &wrapped)?.expose() == data)
+                            for (data, wrapped) in data.iter().zip(&wrapped) {
+                                let right = if forward {
+                                    wrap_key(lease, key, route, data)? == *wrapped
+                                } else {
+                                    unwrap_key(lease, key, route, wrapped)?.expose() == *data
+                                };
+                                if !right {
+                                    return Ok(false);
+                                }
                             }
+                            Ok(true)
                         })
                     })?
                 }

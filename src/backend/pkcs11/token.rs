@@ -328,10 +328,8 @@ impl Token {
             }
             self.breaker.admit(pin, info.user_pin_final_try)?;
             let result = anchor.login(UserType::User, pin);
-            if let Err(error) = &result
-                && error.class == ErrorClass::Authentication
-            {
-                self.breaker.refused(pin)?;
+            if let Err(error) = &result {
+                self.breaker.learn(pin, error)?;
             }
             result
         })

@@ -7,7 +7,7 @@ use cryptoki_sys::{
 };
 
 use super::Pkcs11Backend;
-use super::attributes::{Custody, Permissions, private_key, public_parts};
+use super::attributes::{Custody, Permissions, private_key, public_parts, require_rsa};
 use super::connection::Connection;
 use super::domain::{self, DomainKey};
 use super::error::{ErrorClass, TokenError, TokenResult};
@@ -20,6 +20,7 @@ use super::routes::{Route, Usage};
 use super::template::Template;
 use super::token::Retry;
 use crate::backend::{BackendError, BackendErrorKind, BackendResult};
+use crate::crypto::limits::DEFAULT_RSA_EXPONENT;
 use crate::crypto::public_key::PublicKey;
 use crate::env::OsEntropy;
 use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
@@ -222,7 +223,12 @@ pub(super) fn begin(connection: &Connection) -> BackendResult<TransportKey> {
         let private = private_key(None, &custody, &Permissions::some(&[Usage::Unwrap]));
         let (public, _) =
             lease.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
-        public_parts(lease, public, None)
+        let parts = public_parts(lease, public, None)?;
+        if let Err(error) = require_rsa(&parts, SIZE, DEFAULT_RSA_EXPONENT) {
+            destroy_transport_keys(lease)?;
+            return Err(error);
+        }
+        Ok(parts)
     })?;
     Ok(TransportKey {
         public: PublicKey::from_parts(&parts).map_err(internal)?,
