@@ -87,8 +87,9 @@ pub use self::token::TokenSelector;
 use self::token::{Retry, Token};
 pub use self::transport::{DomainDestination, TransportKey, provision_domain};
 use super::{
-    Abandoned, BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, HeldKey,
-    KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
+    Abandoned, BackendError, BackendErrorKind, BackendId, BackendInstance, BackendResult,
+    Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag,
+    NewKey, VaultLabel,
 };
 use crate::format::token_key::{Keeping, TokenKey};
 use crate::model::material::KeyMaterial;
@@ -296,6 +297,15 @@ impl KeyBackend for Pkcs11Backend {
                 TokenKey::decode(blob.expose()).is_none_or(|key| key.keeping == Keeping::Resident)
             }
         }
+    }
+
+    /// By the serial number, as keys are: manufacturer and model are names, which firmware changes.
+    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
+        Ok(token_info::instance(self.connection.serial()?))
+    }
+
+    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
+        token_info::instance(&TokenKey::decode(blob.expose())?.serial)
     }
 
     fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {

@@ -11,6 +11,9 @@ use crate::backend::Support;
 use crate::model::algorithm::{CryptoOperation, HashAlgorithm, SignatureAlgorithm};
 use crate::model::spec::KeySpec;
 
+/// Every 8 bytes cost six calls that wait for each other: 64 KiB would keep a session of a token for 10 seconds.
+const MAX_BLOCKWISE_WRAP_BYTES: usize = 4_096;
+
 /// How one operation is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Route {
@@ -126,10 +129,10 @@ impl Route {
         })
     }
 
-    /// The most bytes that can be wrapped, where that is less than the library takes. Every 8 bytes cost six calls that
-    /// wait for each other: 64 KiB would keep a session of a token for 10 seconds.
+    /// The most bytes that can be wrapped, where that is less than the library takes.
     pub(super) fn most_wrapped(self) -> Option<usize> {
-        matches!(self, Self::KeyWrapBlocks | Self::KeyWrapPaddedBlocks).then_some(4_096)
+        matches!(self, Self::KeyWrapBlocks | Self::KeyWrapPaddedBlocks)
+            .then_some(MAX_BLOCKWISE_WRAP_BYTES)
     }
 
     /// Whether it works on the MAC value of a symmetric key.

@@ -10,16 +10,20 @@ use std::time::{Duration, Instant};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use cryptoki::session::Session;
-use cryptoki_sys::{CK_RV, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_HOST_MEMORY};
+use cryptoki_sys::{
+    CK_RV, CKR_DEVICE_REMOVED, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_HOST_MEMORY,
+};
 use hsm_softhsm_tests::proxy::{Fault, Function};
-use strongroom::backend::pkcs11::Pkcs11Backend;
+use hsm_softhsm_tests::{Proxy, Token};
+use strongroom::backend::pkcs11::{KeyKeeping, Pkcs11Backend};
 use strongroom::backend::{BackendError, BackendErrorKind, Capabilities, KeyBackend};
 use strongroom::{
-    CreateKeyOptions, CryptoOperation, ErrorKind, KeyOperation, KeySpec, OctKeySize, RsaKeySize,
-    WrapAlgorithm,
+    BackendFindingKind, CreateKeyOptions, CryptoOperation, ErrorKind, KeyOperation, KeySpec,
+    MaintenanceOptions, OctKeySize, RsaKeySize, WrapAlgorithm,
 };
 
-use super::{Bench, fails, labels, markers, name, settled, signer, versions, works};
+use super::{Bench, fails, kinds, labels, markers, name, settled, signer, versions, works};
+use crate::backends::own_options;
 
 const KEK: &[u8] = b"strongroom/kek";
 
@@ -402,4 +406,78 @@ fn a_token_unwraps_padded_keys_itself_where_it_can() {
     let padded = WrapAlgorithm::A256KwPad;
     assert!(support(CryptoOperation::UnwrapKey(padded)).contains("session object"));
     println!("wrapping: {}", support(CryptoOperation::WrapKey(padded)));
+}
+
+/// A bench, and another token of its module.
+fn two_tokens() -> (Bench, Token) {
+    let proxy = Proxy::new();
+    let (token, stranger) = (proxy.new_token(), proxy.new_token());
+    proxy.softhsm().finalize();
+    (Bench { proxy, token }, stranger)
+}
+
+#[test]
+fn an_unfinished_creation_is_undone_in_its_own_token_and_no_other() {
+    let (bench, stranger) = two_tokens();
+    let vault = bench.vault();
+    vault.create_key(&name("kept"), signer()).unwrap();
+    // The token makes the key and is gone then.
+    let gone = [
+        Function::GetAttributeValue,
+        Function::FindObjectsInit,
+        Function::DestroyObject,
+    ];
+    for function in gone {
+        let fault = Fault::answer(function, CKR_DEVICE_REMOVED).for_ever();
+        bench.proxy.inject(fault);
+    }
+    fails(
+        vault.create_key(&name("key"), signer()),
+        ErrorKind::BackendUnavailable,
+        "",
+    );
+    bench.proxy.heal();
+    vault.close().unwrap();
+    assert_eq!((labels(&bench.token).len(), markers(&bench.token)), (2, 1));
+
+    let vault = bench.vault_with(Pkcs11Backend::new(own_options(&stranger)));
+    let findings = vault.open_report().backend_findings();
+    let expected = [
+        BackendFindingKind::Unsettled,
+        BackendFindingKind::WrongDevice,
+    ];
+    assert_eq!(kinds(findings), expected);
+    for finding in findings {
+        let message = finding.message();
+        assert!(message.contains(bench.token.serial()), "{message}");
+        assert!(message.contains(stranger.serial()), "{message}");
+    }
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 1));
+    vault.close().unwrap();
+
+    let vault = bench.vault();
+    assert_eq!(vault.open_report().backend_findings(), []);
+    assert_eq!(labels(&bench.token).len(), 1);
+    works(&vault, &name("kept"));
+    settled(&vault, &bench.token);
+}
+
+#[test]
+fn wrapped_keys_of_another_token_are_told_of_too() {
+    let (bench, stranger) = two_tokens();
+    let vault = bench.vault_with(bench.wrapped());
+    for key in ["one", "two"] {
+        vault.create_key(&name(key), signer()).unwrap();
+    }
+    vault.close().unwrap();
+    let wrapped = own_options(&stranger).keeping(KeyKeeping::Wrapped);
+    let vault = bench.vault_with(Pkcs11Backend::new(wrapped));
+    let findings = vault.open_report().backend_findings();
+    assert_eq!(kinds(findings), [BackendFindingKind::WrongDevice]);
+    assert_eq!(findings[0].key_count(), Some(2));
+    vault.close().unwrap();
+    let vault = bench.vault_with(bench.wrapped());
+    assert_eq!(vault.open_report().backend_findings(), []);
+    works(&vault, &name("one"));
 }

@@ -311,7 +311,10 @@ fn the_final_try_is_for_the_first_login_only() {
 fn no_pin_and_no_value_of_a_template_is_printed() {
     let source = PinSource::value(Pin::new("24681357").unwrap());
     let breaker = Breaker::default();
-    breaker.refused(&Pin::new("24681357").unwrap()).unwrap();
+    let refused = refusal(CKR_PIN_INCORRECT);
+    breaker
+        .learn(&Pin::new("24681357").unwrap(), &refused)
+        .unwrap();
     let template = Template::new()
         .secret(CKA_VALUE, SecretBytes::copied_from(b"24681357"))
         .bytes(CKA_ID, b"24681357");
