@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::error::TokenResult;
 use super::module::lock;
-use super::profile::{Fallbacks, Profile};
+use super::probe::Fallbacks;
+use super::profile::Profile;
 use super::raw::ObjectHandle;
 use super::token::Token;
 use super::unwrapped::UnwrappedKeys;

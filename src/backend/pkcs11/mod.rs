@@ -57,10 +57,15 @@ mod operations;
 mod options;
 mod pin;
 mod pool;
+mod probe;
+mod probe_asymmetric;
+mod probe_symmetric;
 mod profile;
+mod provisioning;
 mod raw;
 mod return_codes;
 mod routes;
+mod selection;
 mod self_test;
 mod template;
 mod token;
@@ -83,9 +88,10 @@ use self::key::TokenKeyHandle;
 pub use self::making::KeyKeeping;
 pub use self::options::Pkcs11Options;
 pub use self::pin::PinSource;
-pub use self::token::TokenSelector;
+pub use self::provisioning::{DomainDestination, provision_domain};
+pub use self::selection::TokenSelector;
 use self::token::{Retry, Token};
-pub use self::transport::{DomainDestination, TransportKey, provision_domain};
+pub use self::transport::TransportKey;
 use super::{
     Abandoned, BackendError, BackendErrorKind, BackendId, BackendInstance, BackendResult,
     Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag,
