@@ -216,6 +216,8 @@ pub enum ErrorKind {
     VaultInUse,
     /// No slot of the vault opens with this key or passphrase, or the slot was altered.
     WrongKey,
+    /// The vault opens, but its root key is not the one that the caller expects.
+    WrongRoot,
     /// A passphrase slot asks for more work than the caller allows.
     KdfCostRefused,
     /// A file or record is damaged.
