@@ -168,7 +168,7 @@ fn without_attribute(file: &[u8], unwanted: u64) -> Vec<u8> {
         let length = match number(at + 8) {
             1 => 1,
             2 => 8,
-            3 | 4 | 5 => 8 + usize::try_from(number(value)).unwrap(),
+            3..=5 => 8 + usize::try_from(number(value)).unwrap(),
             kind => panic!("an attribute of kind {kind}"),
         };
         if number(at) != unwanted {
