@@ -36,8 +36,8 @@ const PUBLIC_EXPONENT: [u8; 3] = [1, 0, 1];
 /// More are the trace of ceremonies that were cut short.
 const MOST: usize = 64;
 
-/// What [`Pkcs11Backend::begin_provisioning`] gives: the public half of a key that was made in the token, and whose
-/// private half never leaves it.
+/// What [`Pkcs11Backend::begin_provisioning`](super::Pkcs11Backend::begin_provisioning) gives: the public half of a key
+/// that was made in the token, and whose private half never leaves it.
 #[derive(Debug, Clone)]
 pub struct TransportKey {
     public: PublicKey,
