@@ -32,6 +32,7 @@ pub use model::options::{
     Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
+pub use model::pin::VaultPin;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
@@ -49,7 +50,7 @@ pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
-    DeletedKeyIterator, KekRotation, KeyBackup, KeyIterator, KeyVersionIterator,
+    DeletedKeyIterator, FileRollbackGuard, KekRotation, KeyBackup, KeyIterator, KeyVersionIterator,
     MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain,
     Shredding, UnlockKind, UnlockSlot, Vault, VaultOptions, VaultStatus, hazmat,
 };

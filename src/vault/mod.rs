@@ -21,6 +21,7 @@ mod operate;
 mod perform;
 mod reconcile;
 mod records;
+mod rollback;
 mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
@@ -48,6 +49,8 @@ pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
+pub use self::rollback::FileRollbackGuard;
+use self::rollback::Guarded;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
@@ -122,6 +125,7 @@ pub(crate) struct Inner {
     locks: KeyLocks,
     gcm: GcmCounters,
     under_way: UnderWay,
+    guard: Option<Arc<Guarded>>,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,
@@ -164,8 +168,9 @@ impl Inner {
     fn close(&self) -> Result<()> {
         let counts = self.settle_gcm_counts();
         self.cache.clear();
+        let guarded = self.end_guard();
         let closed = self.store.close();
-        counts.and(closed)
+        counts.and(closed).and(guarded)
     }
 
     /// The later of the clock and the latest time that a commit has seen.

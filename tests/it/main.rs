@@ -23,6 +23,7 @@ mod marker_scan;
 mod model;
 mod overtaken;
 mod rfc_vectors;
+mod rollback;
 mod rotation;
 mod rules;
 mod slots;
