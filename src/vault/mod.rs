@@ -1,5 +1,6 @@
 //! Orchestration: the vault and its operations.
 
+mod backend_finding;
 mod backup;
 mod bound;
 mod cache;
@@ -34,6 +35,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+pub use self::backend_finding::{BackendFinding, BackendFindingKind};
 pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
@@ -47,7 +49,6 @@ pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
-pub use self::reconcile::{BackendFinding, BackendFindingKind};
 pub use self::rollback::FileRollbackGuard;
 use self::rollback::Guarded;
 pub use self::slots::{UnlockKind, UnlockSlot};

@@ -10,7 +10,8 @@ use super::handles::ObjectClass;
 use super::lease::Lease;
 use super::objects::with_object;
 use super::operations::{
-    RsaOpening, Signing, check_key_to_wrap, decrypt, encrypt, unwrap_key, wrap_key,
+    RsaOpening, Signing, check_key_to_wrap, check_wrapped_length, decrypt, encrypt, unwrap_key,
+    wrap_key,
 };
 use super::raw::ObjectHandle;
 use super::routes::{Route, Value};
@@ -106,20 +107,20 @@ impl TokenKeyHandle {
                 self.routes.get_or_init(|| routes)
             }
         };
-        routes
-            .iter()
-            .find(|(of, route)| *of == operation && *route != Route::Public)
-            .map(|(_, route)| *route)
-            .ok_or_else(|| {
-                BackendError::new(
-                    BackendErrorKind::Unsupported,
-                    format!(
-                        "the backend does not offer {operation} to keys of {}: its token lacks a mechanism for it, as the \
-                         backend's capabilities show",
-                        self.spec
-                    ),
-                )
-            })
+        if let Some(route) = private_route(routes, operation) {
+            return Ok(route);
+        }
+        let settled = self.connection.settled_profile()?.routes.of(self.spec);
+        private_route(&settled, operation).ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::Unsupported,
+                format!(
+                    "the backend does not offer {operation} to keys of {}: its token lacks a mechanism for it, as the \
+                     backend's capabilities show",
+                    self.spec
+                ),
+            )
+        })
     }
 
     fn with_value<T>(
@@ -142,7 +143,7 @@ impl TokenKeyHandle {
             }
             Source::Wrapped(key) => self.connection.unwrapped().with(
                 token,
-                self.connection.profile()?,
+                &*self.connection.profile()?,
                 key,
                 self.public.as_ref().map(PublicKey::parts),
                 value,
@@ -280,7 +281,7 @@ impl KeyHandle for TokenKeyHandle {
 
     fn wrap_key(&self, algorithm: WrapAlgorithm, key: &[u8]) -> BackendResult<Vec<u8>> {
         let route = self.route(CryptoOperation::WrapKey(algorithm))?;
-        check_key_to_wrap(algorithm, key)?;
+        check_key_to_wrap(algorithm, route, key)?;
         self.with_value(Value::Main, |lease, kek| wrap_key(lease, kek, route, key))
     }
 
@@ -289,10 +290,18 @@ impl KeyHandle for TokenKeyHandle {
         if self.public.is_some() {
             return self.open_rsa(route, algorithm.as_str(), wrapped);
         }
+        check_wrapped_length(algorithm, route, wrapped.len().saturating_sub(8))?;
         self.with_value(Value::Main, |lease, kek| {
             unwrap_key(lease, kek, route, wrapped)
         })
     }
+}
+
+fn private_route(routes: &[(CryptoOperation, Route)], operation: CryptoOperation) -> Option<Route> {
+    routes
+        .iter()
+        .find(|(of, route)| *of == operation && *route != Route::Public)
+        .map(|(_, route)| *route)
 }
 
 pub(super) fn wrong_signature() -> BackendError {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::making::KeyKeeping;
 use super::pin::PinSource;
-use super::profile::Fallbacks;
-use super::token::{TokenOptions, TokenSelector};
+use super::probe::Fallbacks;
+use super::token::TokenOptions;
 use crate::backend::BackendId;
+use crate::backend::pkcs11::selection::TokenSelector;
 use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
 
 /// How many wrapped keys stay unwrapped in the token by default.
