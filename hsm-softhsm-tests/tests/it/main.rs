@@ -22,6 +22,7 @@ mod fixture;
 mod foreign;
 mod hardware_keys;
 mod make;
+mod neighbours;
 mod proxy;
 mod readme;
 #[path = "../../../tests/it/rfc_vectors/mod.rs"]
