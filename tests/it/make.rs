@@ -7,6 +7,9 @@ use strongroom::{
     OctKeySize, RsaKeySize, Vault, VaultOptions,
 };
 
+/// Whether keys are in hardware, for whose keys a few rules are stricter.
+pub(crate) const IN_HARDWARE: bool = false;
+
 /// The name of the backend that has the keys.
 pub(crate) const BACKEND: &str = "software";
 

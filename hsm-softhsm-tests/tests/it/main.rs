@@ -22,6 +22,8 @@ mod fixture;
 mod foreign;
 mod hardware_keys;
 mod make;
+#[path = "../../../tests/it/model/mod.rs"]
+mod model;
 mod neighbours;
 mod proxy;
 mod readme;

@@ -15,6 +15,9 @@ use strongroom::{
 use crate::backends::options_with;
 use crate::support::variable;
 
+/// Whether keys are in hardware, for whose keys a few rules are stricter.
+pub(crate) const IN_HARDWARE: bool = true;
+
 /// The name of the backend that has the keys.
 pub(crate) const BACKEND: &str = "pkcs11";
 
