@@ -21,6 +21,8 @@ mod faults;
 mod fixture;
 mod foreign;
 mod hardware_keys;
+#[path = "../../../tests/it/hooked.rs"]
+mod hooked;
 mod make;
 #[path = "../../../tests/it/model/mod.rs"]
 mod model;
