@@ -233,9 +233,10 @@ impl Inner {
             version.body.blob = exported;
         }
         let plaintext = backup_payload::encode(&payload)?;
+        let rings = self.header.rings();
         let bytes = seal_backup(
-            &self.sdk,
-            self.domain_id,
+            &rings.sdk,
+            rings.domain_id,
             self.now_ms(),
             &plaintext,
             self.hierarchy.suite(),
@@ -245,7 +246,8 @@ impl Inner {
     }
 
     fn restore(&self, blob: &[u8]) -> Result<RestoreResult> {
-        let plaintext = open_backup(&self.sdk, self.domain_id, blob)?;
+        let rings = self.header.rings();
+        let plaintext = open_backup(&rings.sdk, rings.domain_id, blob)?;
         let payload = backup_payload::decode(&plaintext)?;
         let name = payload.name.clone();
         self.restore_payload(payload)
@@ -333,9 +335,11 @@ impl Inner {
                 additions.push(self.put_gcm_count(&key, version.version, *count)?);
             }
         }
-        additions.push(self.put_key(&key)?);
+        let sealing = self.header.sealing();
+        additions.push(self.put_key(&sealing, &key)?);
         additions.extend(creations.iter().flat_map(Creation::end));
         let previously_purged = self.commit_restore(&name, &object_id, additions)?;
+        drop(sealing);
         let newest = versions
             .into_iter()
             .next_back()

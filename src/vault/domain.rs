@@ -12,7 +12,7 @@ use crate::secret::Key32;
 /// The security domain of a vault that is being created.
 pub(super) struct NewDomain {
     pub(super) id: [u8; 16],
-    pub(super) ring: SdkRing,
+    pub(super) ring: Arc<SdkRing>,
 }
 
 impl NewDomain {
@@ -21,10 +21,10 @@ impl NewDomain {
         entropy.fill(&mut id)?;
         Ok(Self {
             id,
-            ring: SdkRing {
+            ring: Arc::new(SdkRing {
                 current_epoch: 1,
-                epochs: vec![(1, Key32::random(entropy)?)],
-            },
+                epochs: vec![(1, Arc::new(Key32::random(entropy)?))],
+            }),
         })
     }
 }
@@ -46,26 +46,11 @@ impl SecurityDomain {
         &self.id
     }
 
-    pub(super) fn copy(&self) -> Result<NewDomain> {
-        let epochs = self
-            .ring
-            .epochs
-            .iter()
-            .map(|(epoch, key)| {
-                Key32::filled_with(|bytes| {
-                    bytes.copy_from_slice(key.expose());
-                    Ok(())
-                })
-                .map(|key| (*epoch, key))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(NewDomain {
+    pub(super) fn shared(&self) -> NewDomain {
+        NewDomain {
             id: self.id,
-            ring: SdkRing {
-                current_epoch: self.ring.current_epoch,
-                epochs,
-            },
-        })
+            ring: Arc::clone(&self.ring),
+        }
     }
 }
 
@@ -79,9 +64,10 @@ impl Vault {
     /// The security domain of this vault, to create a sister vault in it.
     #[must_use]
     pub fn security_domain(&self) -> SecurityDomain {
+        let rings = self.inner.header.rings();
         SecurityDomain {
-            id: self.inner.domain_id,
-            ring: Arc::clone(&self.inner.sdk),
+            id: rings.domain_id,
+            ring: rings.sdk,
         }
     }
 }

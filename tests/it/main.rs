@@ -24,7 +24,10 @@ mod marker_scan;
 mod model;
 mod overtaken;
 mod rfc_vectors;
+mod rollback;
+mod rotation;
 mod rules;
+mod slots;
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
