@@ -3,19 +3,17 @@
 //! mended is reported.
 
 use std::fs;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use strongroom::backend::BackendInstance;
 use strongroom::backend::testing::{Fault, FaultyBackend, MemoryDevice};
-use strongroom::backend::{
-    Abandoned, BackendId, BackendInstance, BackendResult, Capabilities, HeldKey, KeyBackend,
-    KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
-};
+use strongroom::backend::{BackendId, KeyBackend, KeyRequest, KeyTag, VaultLabel};
 use strongroom::{
     BackendFindingKind, CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, ImportedKey,
-    KeyMaterial, MaintenanceOptions, SecretBytes, SignatureAlgorithm, Unlock, Vault,
+    MaintenanceOptions, SecretBytes, SignatureAlgorithm, Unlock, Vault,
 };
 
+use crate::hooked::{Hooked, copy_directory};
 use crate::support::{Place, master_key, name};
 
 fn id() -> BackendId {
@@ -214,93 +212,6 @@ fn label_of(vault: &Vault) -> VaultLabel {
     VaultLabel::from_bytes(first)
 }
 
-/// Calls a hook after each generation.
-struct Hooked {
-    inner: MemoryDevice,
-    after_generation: Mutex<Box<dyn FnMut() + Send>>,
-}
-
-impl std::fmt::Debug for Hooked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hooked")
-    }
-}
-
-impl KeyBackend for Hooked {
-    fn id(&self) -> &BackendId {
-        self.inner.id()
-    }
-
-    fn capabilities(&self) -> Arc<Capabilities> {
-        self.inner.capabilities()
-    }
-
-    fn check(&self) -> BackendResult<()> {
-        self.inner.check()
-    }
-
-    fn generate(&self, request: &KeyRequest<'_>) -> BackendResult<NewKey> {
-        let made = self.inner.generate(request)?;
-        (self.after_generation.lock().unwrap())();
-        Ok(made)
-    }
-
-    fn import(&self, request: &KeyRequest<'_>, material: &KeyMaterial) -> BackendResult<NewKey> {
-        self.inner.import(request, material)
-    }
-
-    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
-        self.inner.open(key)
-    }
-
-    fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {
-        self.inner.destroy(tag, blob)
-    }
-
-    fn is_hardware(&self) -> bool {
-        true
-    }
-
-    fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
-        self.inner.holds_keys(blob)
-    }
-
-    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
-        self.inner.instance()
-    }
-
-    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
-        self.inner.instance_of(blob)
-    }
-
-    fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
-        self.inner.confirm(tags)
-    }
-
-    fn abandon(&self, tag: KeyTag) -> BackendResult<Abandoned> {
-        self.inner.abandon(tag)
-    }
-
-    fn inventory(&self, label: &VaultLabel) -> BackendResult<Vec<HeldKey>> {
-        self.inner.inventory(label)
-    }
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(to, private).unwrap();
-}
-
 /// A vault, and a copy of its directory as it was while a key was being made: the intent is on the disk, the
 /// records of the key are not.
 fn copied_while_making(device: &MemoryDevice) -> (Place, Place, Vault) {
@@ -308,10 +219,7 @@ fn copied_while_making(device: &MemoryDevice) -> (Place, Place, Vault) {
     let copy = Place::new();
     open_with(&place, device.clone()).close().unwrap();
     let (from, to) = (place.path.clone(), copy.path.clone());
-    let hooked = Hooked {
-        inner: device.clone(),
-        after_generation: Mutex::new(Box::new(move || copy_directory(&from, &to))),
-    };
+    let hooked = Hooked::new(device.clone(), move || copy_directory(&from, &to));
     let vault = open_with(&place, hooked);
     vault.create_key(&name("signer"), signer()).unwrap();
     (place, copy, vault)

@@ -1,23 +1,16 @@
 //! Several vaults, and copies of one, on one token; and a vault with the wrong token: nobody sees or destroys the keys
 //! of another.
 
-use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use strongroom::backend::pkcs11::Pkcs11Backend;
-use strongroom::backend::{
-    Abandoned, BackendId, BackendInstance, BackendResult, Capabilities, HeldKey, KeyBackend,
-    KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
-};
-use strongroom::{
-    BackendFindingKind, EncryptionAlgorithm, ErrorKind, KeyMaterial, MaintenanceOptions,
-};
+use strongroom::{BackendFindingKind, EncryptionAlgorithm, ErrorKind, MaintenanceOptions};
 
 use super::{
     Bench, fails, kinds, labels, name, open, settled, sign, signer, verifies, versions, works,
 };
 use crate::backends::own_options;
+use crate::hooked::{Hooked, copy_directory};
 
 #[test]
 fn two_vaults_on_one_token_see_their_own_keys_only() {
@@ -164,98 +157,9 @@ fn an_unfinished_creation_in_another_token_waits_for_that_token() {
 }
 
 /// A backend that copies the vault's directory after each generation, before the records are written.
-fn copying(bench: &Bench, to: &Path) -> Hooked {
+fn copying(bench: &Bench, to: &Path) -> Hooked<Pkcs11Backend> {
     let (from, to) = (bench.path(), to.to_owned());
-    Hooked {
-        inner: bench.resident(),
-        after_generation: Mutex::new(Box::new(move || copy_directory(&from, &to))),
-    }
-}
-
-struct Hooked {
-    inner: Pkcs11Backend,
-    after_generation: Mutex<Box<dyn FnMut() + Send>>,
-}
-
-impl std::fmt::Debug for Hooked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hooked")
-    }
-}
-
-impl KeyBackend for Hooked {
-    fn id(&self) -> &BackendId {
-        self.inner.id()
-    }
-
-    fn capabilities(&self) -> Arc<Capabilities> {
-        self.inner.capabilities()
-    }
-
-    fn check(&self) -> BackendResult<()> {
-        self.inner.check()
-    }
-
-    fn generate(&self, request: &KeyRequest<'_>) -> BackendResult<NewKey> {
-        let made = self.inner.generate(request)?;
-        (self.after_generation.lock().unwrap())();
-        Ok(made)
-    }
-
-    fn import(&self, request: &KeyRequest<'_>, material: &KeyMaterial) -> BackendResult<NewKey> {
-        self.inner.import(request, material)
-    }
-
-    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
-        self.inner.open(key)
-    }
-
-    fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {
-        self.inner.destroy(tag, blob)
-    }
-
-    fn is_hardware(&self) -> bool {
-        true
-    }
-
-    fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
-        self.inner.holds_keys(blob)
-    }
-
-    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
-        self.inner.instance()
-    }
-
-    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
-        self.inner.instance_of(blob)
-    }
-
-    fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
-        self.inner.confirm(tags)
-    }
-
-    fn abandon(&self, tag: KeyTag) -> BackendResult<Abandoned> {
-        self.inner.abandon(tag)
-    }
-
-    fn inventory(&self, label: &VaultLabel) -> BackendResult<Vec<HeldKey>> {
-        self.inner.inventory(label)
-    }
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(to, private).unwrap();
+    Hooked::new(bench.resident(), move || copy_directory(&from, &to))
 }
 
 #[test]
