@@ -17,6 +17,7 @@ mod crash;
 mod cross_check;
 mod golden;
 mod held_keys;
+mod hooked;
 mod image;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;

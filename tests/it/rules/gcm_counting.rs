@@ -7,7 +7,7 @@ use strongroom::{
     Ciphertext, EncryptOptions, EncryptionAlgorithm, ErrorKind, OctKeySize, UpdateKeyOptions, Vault,
 };
 
-use crate::make;
+use crate::make::{self, Home};
 use crate::support::{Place, memory_vault, name, refused};
 
 const GCM: EncryptionAlgorithm = EncryptionAlgorithm::A256Gcm;
@@ -18,7 +18,7 @@ fn encrypt(vault: &Vault) -> strongroom::Result<strongroom::EncryptResult> {
 
 fn add_key(vault: &Vault) {
     vault
-        .create_key(&name("k"), make::oct(OctKeySize::Bits256))
+        .create_key(&name("k"), make::oct(OctKeySize::Bits256).backup_allowed())
         .unwrap();
 }
 
@@ -84,7 +84,8 @@ fn what_does_not_encrypt_does_not_count() {
 
 #[test]
 fn counters_come_and_go_with_their_key() {
-    let place = Place::new();
+    let home = Home::new();
+    let place = Place::in_home(&home);
     let vault = place.create();
     add_key(&vault);
     encrypt(&vault).unwrap();
@@ -100,7 +101,7 @@ fn counters_come_and_go_with_their_key() {
     drop(vault);
     let vault = place.open().unwrap();
     encrypt(&vault).unwrap();
-    let backup = make::backup(&vault, &name("k"));
+    let backup = home.backup(&vault, &name("k"));
     vault.delete_key(&name("k")).unwrap();
     vault.recover_deleted_key(&name("k")).unwrap();
     encrypt(&vault).unwrap();
