@@ -232,6 +232,16 @@ fn match_header(state: &State, config: &StoreConfig) -> Result<bool> {
     if current && state.header_seq.checked_add(1) == Some(header.seq) {
         return Ok(true);
     }
+    if current && header.seq > state.header_seq {
+        return Err(Error::new(
+            ErrorKind::RolledBack,
+            format!(
+                "the vault's records belong to header number {}, but the header is number {}: the records are \
+                 older; restore those that belong to the header",
+                state.header_seq, header.seq
+            ),
+        ));
+    }
     Err(Error::new(
         ErrorKind::HeaderReplayed,
         format!(
