@@ -34,6 +34,8 @@ mod header_tests;
 #[cfg(test)]
 mod hierarchy_tests;
 #[cfg(test)]
+mod hpke_tests;
+#[cfg(test)]
 mod tests;
 
 /// Bytes of the salt in front of a sealed message.
