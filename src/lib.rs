@@ -41,6 +41,7 @@ pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySi
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
+pub use seal::backup::{BackupKey, BackupOrigin};
 pub use seal::hpke::{Recipient, RecipientKey};
 pub use seal::passphrase::PassphraseParameters;
 pub use seal::slot::{NewSlot, SlotId, Unlock};
@@ -48,8 +49,10 @@ pub use seal::slot::{NewSlot, SlotId, Unlock};
 pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
-    BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
-    DeletedKeyIterator, KekRotation, KeyBackup, KeyIterator, KeyVersionIterator,
-    MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain,
-    Shredding, UnlockKind, UnlockSlot, Vault, VaultOptions, VaultStatus, hazmat,
+    BackendFinding, BackendFindingKind, BackupContents, BackupOptions, BackupSummary, BoundKey,
+    CheckFinding, CheckReport, DeletedKeyIterator, DomainEpoch, DomainFile, KekRotation, KeyBackup,
+    KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, NameState,
+    OpenFinding, OpenReport, Progress, RestoreOptions, RestorePlan, RestoreResult, SecurityDomain,
+    Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport, VaultOptions, VaultRestoreReport,
+    VaultStatus, hazmat,
 };

@@ -26,6 +26,7 @@ pub(crate) mod hpke;
 mod mac;
 pub(crate) mod passphrase;
 pub(crate) mod slot;
+pub(crate) mod vault_stream;
 
 #[cfg(test)]
 mod backup_tests;

@@ -20,6 +20,7 @@ mod operate;
 mod perform;
 mod reconcile;
 mod records;
+mod restore;
 mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
@@ -28,16 +29,17 @@ mod slots;
 mod status;
 mod tombstones;
 mod versions;
+mod whole;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
+pub use self::backup::{BackupContents, BackupOptions, BackupSummary, KeyBackup};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
-pub use self::domain::SecurityDomain;
+pub use self::domain::{DomainEpoch, DomainFile, SecurityDomain};
 use self::gcm::GcmCounters;
 use self::header::HeaderKeeper;
 use self::intents::UnderWay;
@@ -47,12 +49,15 @@ pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
 pub use self::reconcile::{BackendFinding, BackendFindingKind};
+pub use self::restore::{NameState, RestoreOptions, RestorePlan, RestoreResult};
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
+pub use self::whole::{KeyOutcome, Progress, VaultBackupReport, VaultRestoreReport};
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::settings::DomainEpochs;
 use crate::model::identifier::{KeyIdentifier, VaultUrl};
 use crate::model::key::BackendId;
 use crate::model::name::KeyName;
@@ -117,6 +122,7 @@ pub(crate) struct Inner {
     deletion: RwLock<DeletionSettings>,
     rules: RwLock<Arc<AlgorithmRules>>,
     tombstones: Mutex<TombstoneList>,
+    domain_log: Mutex<DomainEpochs>,
     cache: KeyCache,
     locks: KeyLocks,
     gcm: GcmCounters,

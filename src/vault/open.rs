@@ -19,10 +19,11 @@ use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
 use crate::format::ring::KekRing;
-use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
+use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS, DOMAIN_EPOCHS};
 use crate::model::attributes::SoftDelete;
 use crate::model::identifier::VaultUrl;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
+use crate::seal::backup::BackupKey;
 use crate::seal::header::{OpenLimits, OpenedHeader, open_first, seal_header};
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::passphrase::PassphraseParameters;
@@ -260,6 +261,55 @@ impl VaultOptions {
             .map_err(|error| error.with_operation("create_in_domain"))
     }
 
+    /// Creates a vault in the security domain that another vault has exported with
+    /// [`Vault::export_domain`].
+    ///
+    /// The file proves no origin. So the domain must be the one with `expected_fingerprint`, which
+    /// [`SecurityDomain::fingerprint`] of that vault shows: get it on another way than the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`VaultOptions::create`], and as [`SecurityDomain::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use strongroom::{BackupKey, BackupOptions, MasterKey, RecipientKey, Unlock, VaultOptions};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("second");
+    /// # let first = VaultOptions::new().create_in_memory()?;
+    /// // On the second machine:
+    /// let key = RecipientKey::generate()?;
+    /// // On the first one:
+    /// let file = first.export_domain(&BackupOptions::new().recipient(&key.recipient()))?;
+    /// let fingerprint = first.security_domain().fingerprint(); // read out over the telephone
+    /// // On the second one again:
+    /// let master = MasterKey::generate()?;
+    /// let second = VaultOptions::new().init_in_domain(
+    ///     &path,
+    ///     Unlock::raw_key(&master),
+    ///     &file,
+    ///     BackupKey::recipient(&key),
+    ///     &fingerprint,
+    /// )?;
+    /// # drop(second);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn init_in_domain(
+        self,
+        path: impl AsRef<Path>,
+        unlock: Unlock<'_>,
+        file: impl AsRef<[u8]>,
+        key: BackupKey<'_>,
+        expected_fingerprint: &[u8; 32],
+    ) -> Result<Vault> {
+        let work = self.limits.max_kdf_work_kib;
+        SecurityDomain::open(file, key, expected_fingerprint, work)
+            .and_then(|domain| self.create_at(path.as_ref(), unlock, domain.shared()))
+            .map_err(|error| error.with_operation("init_in_domain"))
+    }
+
     /// Creates a vault that lives in memory and ends with its last handle: for tests and scratch keys.
     /// Everything but the files is as in a stored vault.
     ///
@@ -477,7 +527,7 @@ impl VaultOptions {
         header: HeaderKeeper,
         open_report: OpenReport,
     ) -> Result<Vault> {
-        let (deletion, rules, tombstones) = store.read(|view| {
+        let (deletion, rules, tombstones, domain_log) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
             let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
             let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
@@ -486,10 +536,15 @@ impl VaultOptions {
                     .map(|plaintext| settings::decode_tombstones(&plaintext))
                     .transpose()
             })?;
+            let domain_log = setting(DOMAIN_EPOCHS)?
+                .map(|plaintext| settings::decode_domain_epochs(&plaintext))
+                .transpose()?
+                .unwrap_or_default();
             Ok((
                 settings::decode_deletion(&deletion)?,
                 settings::decode_algorithms(&rules)?,
                 tombstones,
+                domain_log,
             ))
         })?;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
@@ -511,6 +566,7 @@ impl VaultOptions {
             deletion: RwLock::new(deletion),
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
+            domain_log: Mutex::new(domain_log),
             cache: KeyCache::new(self.key_cache),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
@@ -518,6 +574,9 @@ impl VaultOptions {
             time_floor_ms,
             open_report,
         };
+        let mut header = inner.header.lock();
+        inner.erase_below_floor(&mut header)?;
+        drop(header);
         inner.open_report.backend_findings = inner.reconcile(true)?;
         Ok(Vault {
             inner: Arc::new(inner),
