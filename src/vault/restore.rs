@@ -717,6 +717,12 @@ impl Inner {
             blob,
             rejection_secret,
         } = version.body;
+        if policy::settle_operations(spec, Some(version.attributes.operations)).is_err() {
+            return Err(Error::new(
+                ErrorKind::InvalidBackup,
+                "a version in the backup has operations that its key cannot do",
+            ));
+        }
         let label = self.label();
         let request = KeyRequest::new(tag, spec, version.attributes.operations, &label)
             .with_backup_allowed(backup_allowed);

@@ -33,5 +33,6 @@ mod smoke;
 mod support;
 mod tamper;
 mod tidy;
+mod vectors;
 mod whole_vault;
 mod wycheproof;
