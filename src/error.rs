@@ -108,7 +108,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.inner.kind,
-            ErrorKind::VaultInUse | ErrorKind::BackendUnavailable | ErrorKind::Throttled
+            ErrorKind::VaultInUse
+                | ErrorKind::BackendUnavailable
+                | ErrorKind::GuardUnavailable
+                | ErrorKind::Throttled
         )
     }
 }
@@ -228,6 +231,8 @@ pub enum ErrorKind {
     Tampered,
     /// The stored state is older than the anchor.
     RolledBack,
+    /// The rollback guard cannot be reached, or does not hold a pin.
+    GuardUnavailable,
     /// The header is older than the stored state.
     HeaderReplayed,
     /// The anchor file is missing or holds nothing valid.

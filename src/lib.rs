@@ -32,6 +32,7 @@ pub use model::options::{
     Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
+pub use model::pin::VaultPin;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
@@ -50,9 +51,9 @@ pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
     BackendFinding, BackendFindingKind, BackupContents, BackupOptions, BackupSummary, BoundKey,
-    CheckFinding, CheckReport, DeletedKeyIterator, DomainEpoch, DomainFile, KekRotation, KeyBackup,
-    KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, NameState,
-    OpenFinding, OpenReport, Progress, RestoreOptions, RestorePlan, RestoreResult, SecurityDomain,
-    Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport, VaultOptions, VaultRestoreReport,
-    VaultStatus, hazmat,
+    CheckFinding, CheckReport, DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard,
+    KekRotation, KeyBackup, KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions,
+    MaintenanceReport, NameState, OpenFinding, OpenReport, Progress, RestoreOptions, RestorePlan,
+    RestoreResult, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport,
+    VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
 };

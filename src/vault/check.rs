@@ -184,7 +184,10 @@ impl Inner {
             }
         }
         for finding in self.reconcile(false)? {
-            let missing = finding.kind() == BackendFindingKind::MissingKey;
+            let missing = matches!(
+                finding.kind(),
+                BackendFindingKind::MissingKey | BackendFindingKind::WrongDevice
+            );
             report.findings.push(CheckFinding {
                 kind: ErrorKind::BackendUnavailable,
                 place: format!("backend {}", finding.backend()),

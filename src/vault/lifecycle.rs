@@ -1,7 +1,5 @@
 //! Deleting, recovering and purging keys.
 
-use std::sync::atomic::Ordering;
-
 use super::records::{Removal, StoredKey};
 use super::versions::name_is_deleted;
 use super::{Inner, Shredding, Vault};
@@ -304,15 +302,7 @@ impl Inner {
     fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
         if options.clock_confirmed {
             // First of all: what is due is due by the clock that was confirmed, not by an earlier, later one.
-            self.store.commit_with(
-                Vec::new(),
-                CommitOptions {
-                    reset_time_floor: true,
-                    ..CommitOptions::default()
-                },
-            )?;
-            self.time_floor_ms
-                .store(self.store.state().max_time_seen_ms, Ordering::Relaxed);
+            self.believe_clock()?;
         }
         let now = self.now();
         let mut report = MaintenanceReport::default();

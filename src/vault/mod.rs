@@ -1,5 +1,6 @@
 //! Orchestration: the vault and its operations.
 
+mod backend_finding;
 mod backup;
 mod bound;
 mod cache;
@@ -21,6 +22,7 @@ mod perform;
 mod reconcile;
 mod records;
 mod restore;
+mod rollback;
 mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
@@ -35,6 +37,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+pub use self::backend_finding::{BackendFinding, BackendFindingKind};
 pub use self::backup::{BackupContents, BackupOptions, BackupSummary, KeyBackup};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
@@ -48,8 +51,9 @@ pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
-pub use self::reconcile::{BackendFinding, BackendFindingKind};
 pub use self::restore::{NameState, RestoreOptions, RestorePlan, RestoreResult};
+pub use self::rollback::FileRollbackGuard;
+use self::rollback::Guarded;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
@@ -127,6 +131,7 @@ pub(crate) struct Inner {
     locks: KeyLocks,
     gcm: GcmCounters,
     under_way: UnderWay,
+    guard: Option<Arc<Guarded>>,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,
@@ -169,8 +174,9 @@ impl Inner {
     fn close(&self) -> Result<()> {
         let counts = self.settle_gcm_counts();
         self.cache.clear();
+        let guarded = self.end_guard();
         let closed = self.store.close();
-        counts.and(closed)
+        counts.and(closed).and(guarded)
     }
 
     /// The later of the clock and the latest time that a commit has seen.

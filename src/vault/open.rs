@@ -9,12 +9,13 @@ use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
 use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
+use super::rollback::{Guarded, require_at_least};
 use super::settings::{algorithms_change, deletion_change};
 use super::slots;
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
-use crate::backend::KeyBackend;
 use crate::backend::software::SoftwareBackend;
+use crate::backend::{KeyBackend, RollbackGuard};
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
@@ -22,6 +23,7 @@ use crate::format::ring::KekRing;
 use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS, DOMAIN_EPOCHS};
 use crate::model::attributes::SoftDelete;
 use crate::model::identifier::VaultUrl;
+use crate::model::pin::VaultPin;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::seal::backup::BackupKey;
 use crate::seal::header::{OpenLimits, OpenedHeader, open_first, seal_header};
@@ -68,6 +70,8 @@ pub struct VaultOptions {
     passphrase_cost: PassphraseCost,
     limits: OpenLimits,
     allow_sole_device_slot: bool,
+    least: Option<VaultPin>,
+    guard: Option<Arc<Guarded>>,
     leeway_seconds: u64,
     key_cache: usize,
     storage_cache: u64,
@@ -95,6 +99,8 @@ impl VaultOptions {
             passphrase_cost: PassphraseCost::Default,
             limits: OpenLimits::default(),
             allow_sole_device_slot: false,
+            least: None,
+            guard: None,
             leeway_seconds: 0,
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
@@ -182,6 +188,29 @@ impl VaultOptions {
     #[must_use]
     pub fn expect_root(mut self, fingerprint: [u8; 32]) -> Self {
         self.limits.expected_root = Some(fingerprint);
+        self
+    }
+
+    /// When opening: the vault must be the one of the pin, and at least as new; see [`Vault::pin`].
+    ///
+    /// Another vault or root gives [`WrongRoot`](ErrorKind::WrongRoot), an older copy
+    /// [`RolledBack`](ErrorKind::RolledBack).
+    #[must_use]
+    pub fn expect_at_least(mut self, pin: VaultPin) -> Self {
+        self.least = Some(pin);
+        self
+    }
+
+    /// Remembers outside the directory how far the vault has got, and refuses an older copy of the directory with
+    /// [`RolledBack`](ErrorKind::RolledBack) when opening.
+    ///
+    /// The guard is told within a second of a change, so a copy of the last second before a crash passes. A guard
+    /// that fails when opening gives [`GuardUnavailable`](ErrorKind::GuardUnavailable); while the vault is open it is
+    /// tried again, and [`Vault::close`] tells of a last failure. A guard that knows nothing of the vault believes
+    /// it: pin the vault as well if that matters.
+    #[must_use]
+    pub fn rollback_guard(mut self, guard: Arc<dyn RollbackGuard>) -> Self {
+        self.guard = Some(Arc::new(Guarded::new(guard)));
         self
     }
 
@@ -434,6 +463,9 @@ impl VaultOptions {
             &*self.entropy,
         )?;
         slots::require_lasting([&slot], self.allow_sole_device_slot)?;
+        if let Some(guard) = &self.guard {
+            guard.require_unknown(fresh.hierarchy.vault_id())?;
+        }
         let stored = seal_header(
             &fresh.hierarchy,
             domain.id,
@@ -513,6 +545,13 @@ impl VaultOptions {
             ..OpenMode::default()
         };
         let (store, report) = Store::open_with(dir, config, mode)?;
+        let state = store.state();
+        if let Some(pin) = &self.least {
+            require_at_least(pin, &hierarchy, &state)?;
+        }
+        if let Some(guard) = &self.guard {
+            guard.require_newest(&hierarchy, &state)?;
+        }
         // Only now is it certain that this header is the newest.
         let healed = store.heal_header(&stored.encode(hash32))?;
         let report = OpenReport::new(report, healed);
@@ -572,15 +611,16 @@ impl VaultOptions {
             gcm: GcmCounters::default(),
             under_way: UnderWay::default(),
             time_floor_ms,
+            guard: self.guard,
             open_report,
         };
         let mut header = inner.header.lock();
         inner.erase_below_floor(&mut header)?;
         drop(header);
         inner.open_report.backend_findings = inner.reconcile(true)?;
-        Ok(Vault {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        inner.start_guard()?;
+        Ok(Vault { inner })
     }
 }
 

@@ -136,9 +136,6 @@ impl Inner {
                 return Err(Error::bad_parameter(format!("{algorithm} takes no iv")));
             }
             (Some(length), source) => {
-                if algorithm.aes_mode() == Some(AesMode::Gcm) {
-                    self.count_gcm_encryption(&open)?;
-                }
                 let given = match source {
                     IvSource::Hazmat(iv) => Some(iv),
                     IvSource::Policy => options.iv,
@@ -157,6 +154,10 @@ impl Inner {
                 Some(made)
             }
         };
+        if algorithm.aes_mode() == Some(AesMode::Gcm) {
+            // Last: what is refused uses no count.
+            self.count_gcm_encryption(&open, algorithm)?;
+        }
         let input = Input::Encrypt {
             plaintext,
             iv: iv.unwrap_or_default(),

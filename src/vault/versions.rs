@@ -37,7 +37,10 @@ struct NewVersion {
 
 /// Whether a backend can do something. One that cannot be reached does nothing, and says why; one that can be reached
 /// after all is asked again.
-fn is_able(backend: &dyn KeyBackend, able: impl Fn(&Capabilities) -> bool) -> Result<bool> {
+pub(super) fn is_able(
+    backend: &dyn KeyBackend,
+    able: impl Fn(&Capabilities) -> bool,
+) -> Result<bool> {
     if able(&backend.capabilities()) {
         return Ok(true);
     }

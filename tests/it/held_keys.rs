@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use strongroom::backend::testing::{Fault, FaultyBackend, MemoryDevice};
 use strongroom::backend::{
-    Abandoned, BackendId, BackendResult, Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle,
-    KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
+    Abandoned, BackendId, BackendInstance, BackendResult, Capabilities, HeldKey, KeyBackend,
+    KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
 };
 use strongroom::{
     BackendFindingKind, CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, ImportedKey,
@@ -265,6 +265,14 @@ impl KeyBackend for Hooked {
         self.inner.holds_keys(blob)
     }
 
+    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
+        self.inner.instance()
+    }
+
+    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
+        self.inner.instance_of(blob)
+    }
+
     fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
         self.inner.confirm(tags)
     }
@@ -377,6 +385,114 @@ fn a_copy_whose_anchor_was_rebuilt_settles_nothing() {
     assert_eq!(kinds(&vault), [BackendFindingKind::Unsettled]);
     let report = vault.maintain(MaintenanceOptions::new()).unwrap();
     assert_eq!((report.settled(), report.unsettled()), (0, 1));
+}
+
+fn device(serial: &str) -> MemoryDevice {
+    let instance = BackendInstance::new(serial.as_bytes()).unwrap();
+    MemoryDevice::new(id()).with_instance(instance)
+}
+
+#[test]
+fn a_device_that_is_not_the_vaults_is_one_finding_with_the_number_of_keys() {
+    let place = Place::new();
+    let (own, stranger) = (device("A-1"), device("B-2"));
+    let vault = open_with(&place, own.clone());
+    for key in ["one", "two", "three"] {
+        vault.create_key(&name(key), signer()).unwrap();
+    }
+    vault.rotate_key(&name("one")).unwrap();
+    vault.close().unwrap();
+    let vault = open_with(&place, stranger.clone());
+    let findings = vault.open_report().backend_findings();
+    assert_eq!(kinds(&vault), [BackendFindingKind::WrongDevice]);
+    assert_eq!(findings[0].key_count(), Some(4));
+    let message = findings[0].message();
+    assert!(message.contains("device B-2 is not the one"), "{message}");
+    assert!(message.contains("A-1"), "{message}");
+    assert!(!vault.check().unwrap().is_sound());
+    // A key of its own is no reason to hide the others.
+    vault.create_key(&name("four"), signer()).unwrap();
+    let findings = vault.reconcile_backends().unwrap();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].key_count(), Some(4));
+    vault.close().unwrap();
+    let vault = open_with(&place, own.clone());
+    let findings = vault.open_report().backend_findings();
+    assert_eq!(kinds(&vault), [BackendFindingKind::WrongDevice]);
+    assert_eq!(findings[0].key_count(), Some(1));
+    assert_eq!((own.held().len(), stranger.held().len()), (4, 1));
+}
+
+#[test]
+fn a_device_that_has_lost_all_keys_is_one_finding_and_a_lost_key_among_others_is_named() {
+    for new in [MemoryDevice::new(id()), device("A-1")] {
+        let place = Place::new();
+        let vault = open_with(&place, new.clone());
+        for key in ["one", "two"] {
+            vault.create_key(&name(key), signer()).unwrap();
+        }
+        vault.close().unwrap();
+        let tags: Vec<_> = new.held().into_iter().map(|(tag, _)| tag).collect();
+        new.lose(tags[0]);
+        let vault = open_with(&place, new.clone());
+        assert_eq!(kinds(&vault), [BackendFindingKind::MissingKey]);
+        new.lose(tags[1]);
+        let findings = vault.reconcile_backends().unwrap();
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].kind(), BackendFindingKind::WrongDevice);
+        assert_eq!(findings[0].key_count(), Some(2));
+        assert!(findings[0].message().contains("initialised anew"));
+        assert!(!vault.check().unwrap().is_sound());
+    }
+}
+
+#[test]
+fn what_was_begun_in_one_device_is_not_settled_in_another() {
+    let (own, stranger) = (device("A-1"), device("B-2"));
+    let (_place, copy, newer) = copied_while_making(&own);
+    let tag = own.held()[0].0;
+    let vault = open_with(&copy, stranger.clone());
+    let findings = vault.open_report().backend_findings();
+    assert_eq!(kinds(&vault), [BackendFindingKind::Unsettled]);
+    assert_eq!(findings[0].tag(), Some(tag));
+    assert!(findings[0].message().contains("about device A-1"));
+    assert!(findings[0].message().contains("connected to B-2"));
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 1));
+    vault.close().unwrap();
+    // A device of the same name that does not tell which one it is could be any.
+    let vault = open_with(&copy, MemoryDevice::new(id()));
+    assert_eq!(kinds(&vault), [BackendFindingKind::Unsettled]);
+    vault.close().unwrap();
+    let vault = open_with(&copy, own.clone());
+    assert_eq!(
+        kinds(&vault),
+        [
+            BackendFindingKind::UsedByAnotherCopy,
+            BackendFindingKind::UnknownKey
+        ]
+    );
+    assert_eq!(own.held().len(), 1);
+    newer.close().unwrap();
+}
+
+#[test]
+fn a_purge_waits_for_the_device_that_has_the_key() {
+    let place = Place::new();
+    let (own, stranger) = (device("A-1"), device("B-2"));
+    let vault = open_with(&place, own.clone());
+    vault.create_key(&name("gone"), signer()).unwrap();
+    vault.close().unwrap();
+    let vault = open_with(&place, stranger);
+    vault.delete_key(&name("gone")).unwrap();
+    vault.purge_deleted_key(&name("gone")).unwrap();
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 1));
+    assert_eq!(own.held().len(), 1);
+    vault.close().unwrap();
+    let vault = open_with(&place, own.clone());
+    assert_eq!(kinds(&vault), []);
+    assert_eq!(own.held(), []);
 }
 
 #[test]

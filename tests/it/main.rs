@@ -25,6 +25,7 @@ mod model;
 mod overtaken;
 mod recipients;
 mod rfc_vectors;
+mod rollback;
 mod rotation;
 mod rules;
 mod slots;

@@ -62,6 +62,25 @@ fn a_replayed_record_is_noticed() {
     only_this_key_is_refused(&place, 2);
 }
 
+/// T2. The old record opens in its place, with the right key: what refuses it is the digest of its bucket, alone.
+#[test]
+fn t2_an_old_record_that_still_opens_is_refused() {
+    let place = filled();
+    let index = key_object(2);
+    let old = place.with_tree(|tree| tree.get(raw(&index)).unwrap().unwrap());
+    let store = place.open();
+    store.commit(vec![put(index, 100)]).unwrap();
+    store.close().unwrap();
+    place.with_tree(|tree| tree.insert(raw(&index), &old).unwrap());
+    let record = SealedRecord::parse(old.to_vec()).unwrap();
+    place
+        .config
+        .hierarchy
+        .open_record(place.config.hierarchy.meta_key(), &index, &record)
+        .unwrap();
+    only_this_key_is_refused(&place, 2);
+}
+
 #[test]
 fn a_record_brought_back_after_its_removal_is_noticed() {
     let place = filled();

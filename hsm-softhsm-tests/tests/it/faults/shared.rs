@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use strongroom::backend::pkcs11::Pkcs11Backend;
 use strongroom::backend::{
-    Abandoned, BackendId, BackendResult, Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle,
-    KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
+    Abandoned, BackendId, BackendInstance, BackendResult, Capabilities, HeldKey, KeyBackend,
+    KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
 };
 use strongroom::{
     BackendFindingKind, EncryptionAlgorithm, ErrorKind, KeyMaterial, MaintenanceOptions,
@@ -95,7 +95,11 @@ fn a_vault_with_another_token_of_the_module_says_so_and_destroys_nothing() {
 
     let vault = bench.vault_with(Pkcs11Backend::new(own_options(&stranger)));
     let findings = vault.open_report().backend_findings();
-    assert_eq!(kinds(findings), [BackendFindingKind::MissingKey; 3]);
+    assert_eq!(kinds(findings), [BackendFindingKind::WrongDevice]);
+    assert_eq!(findings[0].key_count(), Some(3));
+    for serial in [bench.token.serial(), stranger.serial()] {
+        assert!(findings[0].message().contains(serial), "{findings:?}");
+    }
     for result in [
         sign(&vault, &name("key")).map(drop),
         vault
@@ -132,10 +136,9 @@ fn a_vault_with_another_token_of_the_module_says_so_and_destroys_nothing() {
     settled(&vault, &bench.token);
 }
 
-/// An intent does not say which token it is about: when a vault is opened with another one, where there is nothing to
-/// abandon, the unfinished creation counts as settled. What it left in the first token is reported from then on.
+/// An intent says which token it is about: it waits for that one.
 #[test]
-fn what_an_unfinished_creation_left_in_another_token_is_reported_and_not_destroyed() {
+fn an_unfinished_creation_in_another_token_waits_for_that_token() {
     let proxy = hsm_softhsm_tests::Proxy::new();
     let (token, stranger) = (proxy.new_token(), proxy.new_token());
     proxy.softhsm().finalize();
@@ -146,11 +149,17 @@ fn what_an_unfinished_creation_left_in_another_token_is_reported_and_not_destroy
     vault.create_key(&name("key"), signer()).unwrap();
     vault.close().unwrap();
     let vault = open(copy.clone(), Pkcs11Backend::new(own_options(&stranger)));
-    assert_eq!(vault.open_report().backend_findings(), []);
+    let findings = vault.open_report().backend_findings();
+    assert_eq!(kinds(findings), [BackendFindingKind::Unsettled]);
+    assert!(findings[0].message().contains(bench.token.serial()));
     vault.close().unwrap();
     let vault = open(copy, bench.resident());
     let findings = vault.open_report().backend_findings();
-    assert_eq!(kinds(findings), [BackendFindingKind::UnknownKey]);
+    let used = [
+        BackendFindingKind::UsedByAnotherCopy,
+        BackendFindingKind::UnknownKey,
+    ];
+    assert_eq!(kinds(findings), used);
     assert_eq!(labels(&bench.token).len(), 1);
 }
 
@@ -211,6 +220,14 @@ impl KeyBackend for Hooked {
 
     fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
         self.inner.holds_keys(blob)
+    }
+
+    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
+        self.inner.instance()
+    }
+
+    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
+        self.inner.instance_of(blob)
     }
 
     fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
