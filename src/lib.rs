@@ -54,6 +54,6 @@ pub use vault::{
     CheckFinding, CheckReport, DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard,
     KekRotation, KeyBackup, KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions,
     MaintenanceReport, NameState, OpenFinding, OpenReport, Progress, RestoreOptions, RestorePlan,
-    RestoreResult, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport,
-    VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
+    RestoreResult, SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
+    VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
 };

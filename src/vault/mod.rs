@@ -19,10 +19,12 @@ mod open;
 mod open_report;
 mod operate;
 mod perform;
+mod read_only;
 mod reconcile;
 mod records;
 mod restore;
 mod rollback;
+mod salvage;
 mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
@@ -51,9 +53,11 @@ pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
+use self::read_only::ScratchCopy;
 pub use self::restore::{NameState, RestoreOptions, RestorePlan, RestoreResult};
 pub use self::rollback::FileRollbackGuard;
 use self::rollback::Guarded;
+pub use self::salvage::SalvageReport;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
@@ -135,6 +139,8 @@ pub(crate) struct Inner {
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,
+    /// Goes last, when nothing uses its files any more.
+    scratch: Mutex<Option<ScratchCopy>>,
 }
 
 impl Vault {
@@ -176,7 +182,12 @@ impl Inner {
         self.cache.clear();
         let guarded = self.end_guard();
         let closed = self.store.close();
+        drop(self.lock_scratch().take());
         counts.and(closed).and(guarded)
+    }
+
+    fn lock_scratch(&self) -> MutexGuard<'_, Option<ScratchCopy>> {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The later of the clock and the latest time that a commit has seen.

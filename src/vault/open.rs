@@ -9,6 +9,7 @@ use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
 use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
+use super::read_only::ScratchCopy;
 use super::rollback::{Guarded, require_at_least};
 use super::settings::{algorithms_change, deletion_change};
 use super::slots;
@@ -76,6 +77,15 @@ pub struct VaultOptions {
     key_cache: usize,
     storage_cache: u64,
     rebuild_anchor: bool,
+    /// Of a vault that is opened to be read only.
+    scratch: Option<ScratchCopy>,
+}
+
+/// What an existing vault is opened for.
+pub(super) enum Opening {
+    Normal,
+    /// In this copy of its files.
+    ReadOnly(ScratchCopy),
 }
 
 impl Default for VaultOptions {
@@ -105,6 +115,7 @@ impl VaultOptions {
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
             rebuild_anchor: false,
+            scratch: None,
         }
     }
 
@@ -386,25 +397,7 @@ impl VaultOptions {
     pub fn open(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let open = || {
             self.check()?;
-            let dir = VaultDir::open(path.as_ref())?;
-            let [copy_a, copy_b] = header_file::read(&dir)?;
-            let candidates = choose(&copy_a, &copy_b, hash32)?;
-            let OpenedHeader {
-                stored,
-                root,
-                hierarchy,
-                kek_ring,
-                sdk_ring,
-                slot,
-            } = open_first(candidates, unlock, self.limits)?;
-            let rings = Rings {
-                kek: Arc::new(kek_ring),
-                sdk: Arc::new(sdk_ring),
-                domain_id: stored.header.domain_id,
-            };
-            let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
-            vault.inner.raise_cost(unlock, slot, &root)?;
-            Ok(vault)
+            self.open_dir(VaultDir::open(path.as_ref())?, unlock, Opening::Normal)
         };
         open().map_err(|error: Error| error.with_operation("open"))
     }
@@ -422,7 +415,56 @@ impl VaultOptions {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Opens what lies in a directory that is locked.
+    pub(super) fn open_dir(
+        mut self,
+        dir: VaultDir,
+        unlock: Unlock<'_>,
+        opening: Opening,
+    ) -> Result<Vault> {
+        let [copy_a, copy_b] = header_file::read(&dir)?;
+        let candidates = choose(&copy_a, &copy_b, hash32)?;
+        let OpenedHeader {
+            stored,
+            root,
+            hierarchy,
+            kek_ring,
+            sdk_ring,
+            slot,
+        } = open_first(candidates, unlock, self.limits)?;
+        let rings = Rings {
+            kek: Arc::new(kek_ring),
+            sdk: Arc::new(sdk_ring),
+            domain_id: stored.header.domain_id,
+        };
+        let read_only = matches!(opening, Opening::ReadOnly(_));
+        if let Opening::ReadOnly(copy) = opening {
+            self.scratch = Some(copy);
+        }
+        let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
+        if !read_only {
+            vault.inner.raise_cost(unlock, slot, &root)?;
+        }
+        Ok(vault)
+    }
+
+    pub(super) fn random_source(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    pub(super) fn limits(&self) -> OpenLimits {
+        self.limits
+    }
+
+    pub(super) fn storage_cache_bytes(&self) -> u64 {
+        self.storage_cache
+    }
+
+    pub(super) fn set_deletion(&mut self, deletion: DeletionSettings) {
+        self.deletion = deletion;
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
         if self.deletion.purge_protection && self.deletion.soft_delete.is_off() {
             return Err(Error::bad_parameter("purge protection needs soft delete"));
         }
@@ -441,7 +483,12 @@ impl VaultOptions {
         Ok(())
     }
 
-    fn create_at(self, path: &Path, unlock: Unlock<'_>, domain: NewDomain) -> Result<Vault> {
+    pub(super) fn create_at(
+        self,
+        path: &Path,
+        unlock: Unlock<'_>,
+        domain: NewDomain,
+    ) -> Result<Vault> {
         self.check()?;
         if path.symlink_metadata().is_ok() {
             return Err(Error::new(
@@ -611,12 +658,17 @@ impl VaultOptions {
             gcm: GcmCounters::default(),
             under_way: UnderWay::default(),
             time_floor_ms,
-            guard: self.guard,
+            // An older copy is refused above; of what happens in a scratch copy the guard must not hear.
+            guard: self.guard.filter(|_| self.scratch.is_none()),
+            scratch: Mutex::new(self.scratch),
             open_report,
         };
         let mut header = inner.header.lock();
         inner.erase_below_floor(&mut header)?;
         drop(header);
+        if inner.lock_scratch().is_some() {
+            inner.store.freeze();
+        }
         inner.open_report.backend_findings = inner.reconcile(true)?;
         let inner = Arc::new(inner);
         inner.start_guard()?;

@@ -24,6 +24,7 @@ mod marker_scan;
 mod model;
 mod overtaken;
 mod recipients;
+mod recovery;
 mod rfc_vectors;
 mod rollback;
 mod rotation;

@@ -122,6 +122,46 @@ fn backups() {
     assert!(target.check().unwrap().is_clean());
 }
 
+#[test]
+fn streams() {
+    let vectors = read("streams.json");
+    let directory = scratch();
+    let path = directory.path().join("vault");
+    write_image(&path, &golden());
+    let domain = options()
+        .open(&path, Unlock::raw_key(&master_key()))
+        .unwrap()
+        .security_domain();
+    let key = RecipientKey::from_bytes(&hex(vectors["recipient"].as_str().unwrap())).unwrap();
+    let target = options()
+        .create_in_domain(
+            directory.path().join("target"),
+            Unlock::raw_key(&master_key()),
+            &domain,
+        )
+        .unwrap();
+    let counts = judge(&vectors, |vector| {
+        let stream = STANDARD.decode(vector["stream"].as_str().unwrap()).unwrap();
+        let options = match vector["open"].as_str().unwrap() {
+            "domain" => RestoreOptions::new(),
+            _ => RestoreOptions::new()
+                .recipient_key(&key)
+                .accept_unauthenticated(true),
+        };
+        let restored = target.restore_all_from(&stream[..], &options, |_| ());
+        if let Ok(report) = &restored {
+            assert_eq!(report.restored() + report.present(), 2);
+            assert!(report.conflicts().is_empty());
+            for key in ["a", "b"] {
+                target.get_key(&name(key)).unwrap();
+            }
+        }
+        told(restored)
+    });
+    assert!(counts["ok"] >= 6 && counts.len() >= 3, "{counts:?}");
+    assert!(target.check().unwrap().is_clean());
+}
+
 /// `vault.hdr` as the vector has it.
 fn header(base: &[u8], vector: &Value) -> Vec<u8> {
     let mut bytes = base.to_vec();
