@@ -23,16 +23,20 @@ pub use model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
 pub use model::attributes::{RecoveryLevel, SoftDelete};
+pub use model::audit::{AuditEntry, AuditOptions, AuditReads};
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
+pub use model::name_pattern::NamePattern;
 pub use model::operation::{KeyOperation, KeyOperations};
 pub use model::options::{
     Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
+pub use model::permission::{Permission, Permissions};
 pub use model::pin::VaultPin;
+pub use model::principal::Principal;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
@@ -50,10 +54,11 @@ pub use seal::slot::{NewSlot, SlotId, Unlock};
 pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
-    BackendFinding, BackendFindingKind, BackupContents, BackupOptions, BackupSummary, BoundKey,
-    CheckFinding, CheckReport, DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard,
-    KekRotation, KeyBackup, KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions,
-    MaintenanceReport, NameState, OpenFinding, OpenReport, Progress, RestoreOptions, RestorePlan,
-    RestoreResult, SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
-    VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
+    AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
+    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator,
+    DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup, KeyIterator, KeyOutcome,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding,
+    OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan, RestoreResult,
+    SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport,
+    VaultOptions, VaultRestoreReport, VaultStatus, hazmat, verify_audit_checkpoint,
 };

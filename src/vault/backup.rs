@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::header::Rings;
 use super::records::reference;
-use super::{Inner, Vault};
+use super::{Inner, Operation, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::{MAX_STANZAS, Modes};
 use crate::format::backup_payload::{self, BackupPayload, MAX_BACKUP_VERSIONS};
@@ -261,9 +261,9 @@ impl Vault {
     /// past versions; [`NotExportable`](ErrorKind::NotExportable) for a version that may not leave its backend;
     /// and the errors of storage.
     pub fn backup_key(&self, name: &KeyName) -> Result<KeyBackup> {
-        self.inner
-            .backup(name, &BackupOptions::new())
-            .map_err(|error| error.with_key(name).with_operation("backup_key"))
+        self.act(Operation::BackupKey, name, |act| {
+            act.inner().backup(name, &BackupOptions::new())
+        })
     }
 
     /// As [`Vault::backup_key`], sealed to whom the options say.
@@ -298,9 +298,9 @@ impl Vault {
         name: &KeyName,
         options: &BackupOptions<'_>,
     ) -> Result<KeyBackup> {
-        self.inner
-            .backup(name, options)
-            .map_err(|error| error.with_key(name).with_operation("backup_key"))
+        self.act(Operation::BackupKeyWith, name, |act| {
+            act.inner().backup(name, options)
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::backup::BackupOptions;
 use super::header::{HeaderGuard, NewHeader};
 use super::settings::domain_epochs_change;
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::env::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::Modes;
@@ -18,6 +18,7 @@ use crate::format::settings::DomainEpochs;
 use crate::model::time::Timestamp;
 use crate::seal::backup::{BackupKey, Domain, Opening, domain_fingerprint, open_backup};
 use crate::secret::Key32;
+use crate::store::CommitOptions;
 
 /// The security domain of a vault that is being created.
 pub(super) struct NewDomain {
@@ -187,33 +188,44 @@ impl DomainEpoch {
 
 impl Vault {
     /// The security domain of this vault, to create a sister vault in it.
-    #[must_use]
-    pub fn security_domain(&self) -> SecurityDomain {
-        let rings = self.inner.header.rings();
-        SecurityDomain {
-            id: rings.domain_id,
-            ring: rings.sdk,
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) for a restricted handle.
+    pub fn security_domain(&self) -> Result<SecurityDomain> {
+        self.act(Operation::SecurityDomain, Subject::Vault, |act| {
+            let rings = act.inner().header.rings();
+            Ok(SecurityDomain {
+                id: rings.domain_id,
+                ring: rings.sdk,
+            })
+        })
     }
 
     /// The epochs whose backups this vault can open, oldest first; the last one seals new backups.
-    #[must_use]
-    pub fn domain_epochs(&self) -> Vec<DomainEpoch> {
-        let log = self.inner.lock_domain_log().clone();
-        let made = |number| {
-            log.made
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle.
+    pub fn domain_epochs(&self) -> Result<Vec<DomainEpoch>> {
+        self.act(Operation::DomainEpochs, Subject::Vault, |act| {
+            let log = act.inner().lock_domain_log().clone();
+            let made = |number| {
+                log.made
+                    .iter()
+                    .find(|(epoch, _)| *epoch == number)
+                    .map(|(_, time)| *time)
+            };
+            let ring = act.inner().header.rings().sdk;
+            Ok(ring
+                .epochs
                 .iter()
-                .find(|(epoch, _)| *epoch == number)
-                .map(|(_, time)| *time)
-        };
-        let ring = self.inner.header.rings().sdk;
-        ring.epochs
-            .iter()
-            .map(|(number, _)| DomainEpoch {
-                number: *number,
-                made_on: made(*number),
-            })
-            .collect()
+                .map(|(number, _)| DomainEpoch {
+                    number: *number,
+                    made_on: made(*number),
+                })
+                .collect())
+        })
     }
 
     /// Begins a new epoch of the security domain: a new key seals the backups that are made from now on. Backups of
@@ -224,6 +236,7 @@ impl Vault {
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
     /// [`TooLarge`](ErrorKind::TooLarge) when the domain has 40 epochs: raise its floor first;
     /// [`RandomUnavailable`](ErrorKind::RandomUnavailable); and the errors of storage.
     ///
@@ -242,9 +255,9 @@ impl Vault {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn rotate_domain(&self) -> Result<u32> {
-        self.inner
-            .rotate_domain()
-            .map_err(|error| error.with_operation("rotate_domain"))
+        self.act(Operation::RotateDomain, Subject::Vault, |act| {
+            act.inner().rotate_domain(act)
+        })
     }
 
     /// Gives up all epochs before `epoch`: their keys are overwritten in the header, and backups of those epochs open
@@ -255,12 +268,13 @@ impl Vault {
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
     /// [`BadParameter`](ErrorKind::BadParameter) above the current epoch and below the present floor; and the errors
     /// of storage.
     pub fn raise_domain_floor(&self, epoch: u32) -> Result<()> {
-        self.inner
-            .raise_domain_floor(epoch)
-            .map_err(|error| error.with_operation("raise_domain_floor"))
+        self.act(Operation::RaiseDomainFloor, Subject::Vault, |act| {
+            act.inner().raise_domain_floor(act, epoch)
+        })
     }
 
     /// Takes over the epochs that another vault of this domain has made since. Epochs below this vault's floor stay
@@ -268,12 +282,13 @@ impl Vault {
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
     /// [`WrongDomain`](ErrorKind::WrongDomain) for another domain, and for an epoch that was made in both vaults;
     /// [`TooLarge`](ErrorKind::TooLarge) for more than 40 epochs together; and the errors of storage.
     pub fn update_domain(&self, domain: &SecurityDomain) -> Result<()> {
-        self.inner
-            .update_domain(domain)
-            .map_err(|error| error.with_operation("update_domain"))
+        self.act(Operation::UpdateDomain, Subject::Vault, |act| {
+            act.inner().update_domain(act, domain)
+        })
     }
 
     /// Writes the security domain for recipients or under a passphrase, so that a vault elsewhere can be
@@ -283,20 +298,20 @@ impl Vault {
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
     /// [`BadParameter`](ErrorKind::BadParameter) when nobody could open the file, or there are more than 16 who could;
     /// [`KdfCostRefused`](ErrorKind::KdfCostRefused) and [`RandomUnavailable`](ErrorKind::RandomUnavailable).
     pub fn export_domain(&self, options: &BackupOptions<'_>) -> Result<DomainFile> {
-        let export = || {
-            let rings = self.inner.header.rings();
+        self.act(Operation::ExportDomain, Subject::Vault, |act| {
+            let inner = act.inner();
+            let rings = inner.header.rings();
             let payload = domain_file::encode(&rings.domain_id, &rings.sdk)?;
-            let sealed = self
-                .inner
-                .seal_in(&rings, options, Modes::DOMAIN_FILE, &payload)?;
-            Ok(DomainFile {
-                bytes: sealed.bytes,
-            })
-        };
-        export().map_err(|error: Error| error.with_operation("export_domain"))
+            inner
+                .seal_in(&rings, options, Modes::DOMAIN_FILE, &payload)
+                .map(|sealed| DomainFile {
+                    bytes: sealed.bytes,
+                })
+        })
     }
 }
 
@@ -307,7 +322,7 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rotate_domain(&self) -> Result<u32> {
+    fn rotate_domain(&self, act: &Act<'_>) -> Result<u32> {
         let mut header = self.header.lock();
         let ring = self.header.rings().sdk;
         let epoch = ring
@@ -316,14 +331,14 @@ impl Inner {
             .ok_or_else(|| Error::internal("the epochs of the security domain are exhausted"))?;
         let mut epochs = ring.epochs.clone();
         epochs.push((epoch, Arc::new(Key32::random(&*self.entropy)?)));
-        self.put_domain_ring(&mut header, epochs)?;
+        self.put_domain_ring(&mut header, epochs, Some(act))?;
         let mut log = self.lock_domain_log().clone();
         log.made.push((epoch, self.now()));
-        self.put_domain_log(log)?;
+        self.put_domain_log(act, log)?;
         Ok(epoch)
     }
 
-    fn raise_domain_floor(&self, floor: u32) -> Result<()> {
+    fn raise_domain_floor(&self, act: &Act<'_>, floor: u32) -> Result<()> {
         let mut header = self.header.lock();
         let ring = self.header.rings().sdk;
         let lowest = ring.epochs.first().map_or(1, |(epoch, _)| *epoch);
@@ -336,12 +351,16 @@ impl Inner {
         // First what makes the loss lasting, then the loss: opening finishes what a crash leaves between the two.
         log.floor = floor;
         log.made.retain(|(epoch, _)| *epoch >= floor);
-        self.put_domain_log(log)?;
-        self.erase_below_floor(&mut header)
+        self.put_domain_log(act, log)?;
+        self.erase_below_floor(&mut header, Some(act))
     }
 
     /// Overwrites the keys of epochs that were given up, if any are left.
-    pub(super) fn erase_below_floor(&self, header: &mut HeaderGuard<'_>) -> Result<()> {
+    pub(super) fn erase_below_floor(
+        &self,
+        header: &mut HeaderGuard<'_>,
+        act: Option<&Act<'_>>,
+    ) -> Result<()> {
         let floor = self.lock_domain_log().floor;
         let ring = self.header.rings().sdk;
         if ring.current_epoch < floor {
@@ -355,11 +374,11 @@ impl Inner {
         }
         let mut epochs = ring.epochs.clone();
         epochs.retain(|(epoch, _)| *epoch >= floor);
-        self.put_domain_ring(header, epochs)?;
+        self.put_domain_ring(header, epochs, act)?;
         self.store.sync_anchor()
     }
 
-    fn update_domain(&self, domain: &SecurityDomain) -> Result<()> {
+    fn update_domain(&self, act: &Act<'_>, domain: &SecurityDomain) -> Result<()> {
         let mut header = self.header.lock();
         let rings = self.header.rings();
         let other = |what| Err(Error::new(ErrorKind::WrongDomain, what));
@@ -382,7 +401,7 @@ impl Inner {
             return Ok(());
         }
         epochs.sort_by_key(|(epoch, _)| *epoch);
-        self.put_domain_ring(&mut header, epochs)
+        self.put_domain_ring(&mut header, epochs, Some(act))
     }
 
     /// `epochs` ascend; the last one becomes the current one.
@@ -390,6 +409,7 @@ impl Inner {
         &self,
         header: &mut HeaderGuard<'_>,
         epochs: Vec<(u32, Arc<Key32>)>,
+        act: Option<&Act<'_>>,
     ) -> Result<()> {
         if epochs.len() > MAX_EPOCHS {
             return Err(Error::new(
@@ -410,12 +430,13 @@ impl Inner {
                 }),
                 ..NewHeader::default()
             },
+            act,
         )
     }
 
-    fn put_domain_log(&self, log: DomainEpochs) -> Result<()> {
+    fn put_domain_log(&self, act: &Act<'_>, log: DomainEpochs) -> Result<()> {
         let change = domain_epochs_change(&self.hierarchy, &log, &*self.entropy)?;
-        self.store.commit(vec![change])?;
+        act.commit(vec![change], CommitOptions::default())?;
         self.note_time();
         *self.lock_domain_log() = log;
         Ok(())

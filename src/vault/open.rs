@@ -7,9 +7,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
+use super::grant::Grant;
 use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
+use super::metrics::Counters;
+use super::policies::AccessPolicies;
 use super::read_only::ScratchCopy;
+use super::recorder::Recorder;
 use super::rollback::{Guarded, require_at_least};
 use super::settings::{algorithms_change, deletion_change};
 use super::slots;
@@ -21,8 +25,11 @@ use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
 use crate::format::ring::KekRing;
-use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS, DOMAIN_EPOCHS};
+use crate::format::settings::{
+    self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS, DOMAIN_EPOCHS,
+};
 use crate::model::attributes::SoftDelete;
+use crate::model::audit::AuditOptions;
 use crate::model::identifier::VaultUrl;
 use crate::model::pin::VaultPin;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
@@ -77,6 +84,7 @@ pub struct VaultOptions {
     key_cache: usize,
     storage_cache: u64,
     rebuild_anchor: bool,
+    audit: Option<AuditOptions>,
     /// Of a vault that is opened to be read only.
     scratch: Option<ScratchCopy>,
 }
@@ -116,6 +124,7 @@ impl VaultOptions {
             storage_cache: DEFAULT_STORAGE_CACHE,
             rebuild_anchor: false,
             scratch: None,
+            audit: None,
         }
     }
 
@@ -265,6 +274,14 @@ impl VaultOptions {
         self
     }
 
+    /// What is recorded in the audit log from now on. It is stored in the vault and holds until it is changed; a
+    /// vault that was never told anything records nothing.
+    #[must_use]
+    pub fn audit(mut self, options: AuditOptions) -> Self {
+        self.audit = Some(options);
+        self
+    }
+
     /// Creates a vault in a new directory, and opens it.
     ///
     /// Everything is built beside `path`, synced, and renamed: there is no half-made vault. The parent
@@ -323,7 +340,7 @@ impl VaultOptions {
     /// let key = RecipientKey::generate()?;
     /// // On the first one:
     /// let file = first.export_domain(&BackupOptions::new().recipient(&key.recipient()))?;
-    /// let fingerprint = first.security_domain().fingerprint(); // read out over the telephone
+    /// let fingerprint = first.security_domain()?.fingerprint(); // read out over the telephone
     /// // On the second one again:
     /// let master = MasterKey::generate()?;
     /// let second = VaultOptions::new().init_in_domain(
@@ -613,7 +630,7 @@ impl VaultOptions {
         header: HeaderKeeper,
         open_report: OpenReport,
     ) -> Result<Vault> {
-        let (deletion, rules, tombstones, domain_log) = store.read(|view| {
+        let (deletion, rules, tombstones, domain_log, access, audit) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
             let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
             let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
@@ -631,12 +648,18 @@ impl VaultOptions {
                 settings::decode_algorithms(&rules)?,
                 tombstones,
                 domain_log,
+                AccessPolicies::load(&hierarchy, view)?,
+                setting(AUDIT_OPTIONS)?
+                    .map(|plaintext| settings::decode_audit_options(&plaintext))
+                    .transpose()?
+                    .unwrap_or_else(AuditOptions::off),
             ))
         })?;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
         let software = SoftwareBackend::with_entropy(Arc::clone(&self.entropy));
         let mut backends: Vec<Arc<dyn KeyBackend>> = vec![Arc::new(software)];
         backends.extend(self.backends);
+        let read_only = self.scratch.is_some();
         let mut inner = Inner {
             store,
             hierarchy,
@@ -653,6 +676,15 @@ impl VaultOptions {
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
             domain_log: Mutex::new(domain_log),
+            access,
+            // Nothing can be recorded where nothing is written.
+            recorder: Recorder::new(if read_only {
+                AuditOptions::off()
+            } else {
+                audit
+            }),
+            identity_making: Mutex::default(),
+            counters: Counters::default(),
             cache: KeyCache::new(self.key_cache),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
@@ -664,7 +696,7 @@ impl VaultOptions {
             open_report,
         };
         let mut header = inner.header.lock();
-        inner.erase_below_floor(&mut header)?;
+        inner.erase_below_floor(&mut header, None)?;
         drop(header);
         if inner.lock_scratch().is_some() {
             inner.store.freeze();
@@ -672,7 +704,12 @@ impl VaultOptions {
         inner.open_report.backend_findings = inner.reconcile(true)?;
         let inner = Arc::new(inner);
         inner.start_guard()?;
-        Ok(Vault { inner })
+        let vault = Vault {
+            inner,
+            grant: Grant::default(),
+        };
+        vault.begin_recording(self.audit.filter(|_| !read_only))?;
+        Ok(vault)
     }
 }
 

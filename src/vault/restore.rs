@@ -2,230 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use super::grant::Need;
 use super::header::Rings;
 use super::intents::Creation;
 use super::records::StoredKey;
-use super::{Inner, Vault};
+use super::restore_options::{NameState, RestoreOptions, RestorePlan, RestoreResult};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::backend::KeyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::Modes;
 use crate::format::backup_payload::{self, BackupPayload};
 use crate::model::key::{BackendId, KeyObject, KeyTag, VersionBody, VersionRecord};
 use crate::model::name::KeyName;
-use crate::model::results::KeyBundle;
+use crate::model::permission::Permission;
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::{self, Lifecycle};
-use crate::seal::backup::{BackupKey, BackupOrigin, Domain, OpenedContainer, Opening, open_backup};
-use crate::seal::hpke::RecipientKey;
-use crate::secret::{Key32, Passphrase};
+use crate::seal::backup::{BackupOrigin, Domain, OpenedContainer, Opening, open_backup};
+use crate::secret::Key32;
 use crate::store::{Change, View};
-
-/// How a backup is opened, and what is done with it.
-///
-/// # Examples
-///
-/// ```
-/// use strongroom::{KeyName, Passphrase, RestoreOptions};
-///
-/// let passphrase = Passphrase::new("correct horse battery staple")?;
-/// let options = RestoreOptions::new()
-///     .passphrase(&passphrase)
-///     .accept_unauthenticated(true)
-///     .rename_to(KeyName::from_static("signer-of-2024"));
-/// # let _ = options;
-/// # Ok::<(), strongroom::Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct RestoreOptions<'a> {
-    by: Option<BackupKey<'a>>,
-    max_kdf_work_kib: Option<u64>,
-    accept_unauthenticated: bool,
-    pub(super) rename_to: Option<KeyName>,
-    pub(super) merge: bool,
-}
-
-impl<'a> RestoreOptions<'a> {
-    /// Opened by the vault's security domain, under the key's own name.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Opened by the private key of one of the recipients.
-    #[must_use]
-    pub const fn recipient_key(mut self, key: &'a RecipientKey) -> Self {
-        self.by = Some(BackupKey::recipient(key));
-        self
-    }
-
-    /// Opened by the passphrase.
-    #[must_use]
-    pub const fn passphrase(mut self, passphrase: &'a Passphrase) -> Self {
-        self.by = Some(BackupKey::passphrase(passphrase));
-        self
-    }
-
-    /// The most KiB times passes that the hash of the passphrase may cost; by default the limit of this handle,
-    /// [`VaultOptions::max_kdf_work_kib`](crate::VaultOptions::max_kdf_work_kib).
-    #[must_use]
-    pub const fn max_kdf_work_kib(mut self, kib: u64) -> Self {
-        self.max_kdf_work_kib = Some(kib);
-        self
-    }
-
-    /// Whether a backup may be restored that no vault of this security domain vouches for.
-    ///
-    /// Anyone who knows a public key or the passphrase can seal a key that he knows, or that he chose to be weak in
-    /// a way that no check finds. Say yes only for a blob whose way to you is known.
-    #[must_use]
-    pub const fn accept_unauthenticated(mut self, accept: bool) -> Self {
-        self.accept_unauthenticated = accept;
-        self
-    }
-
-    /// Restores under another name. The versions keep their ids.
-    #[must_use]
-    pub fn rename_to(mut self, name: KeyName) -> Self {
-        self.rename_to = Some(name);
-        self
-    }
-
-    /// When the very key of the backup is in the vault: adds the versions that it lacks. What is there stays as it is.
-    #[must_use]
-    pub const fn merge_missing_versions(mut self) -> Self {
-        self.merge = true;
-        self
-    }
-}
-
-/// What [`Vault::restore_key`] restored.
-#[derive(Clone, PartialEq, Debug)]
-pub struct RestoreResult {
-    bundle: KeyBundle,
-    version_count: usize,
-    restored_versions: usize,
-    previously_purged: bool,
-    origin: BackupOrigin,
-}
-
-impl RestoreResult {
-    /// The newest version of the restored key.
-    #[must_use]
-    pub fn key(&self) -> &KeyBundle {
-        &self.bundle
-    }
-
-    /// How many versions the key has.
-    #[must_use]
-    pub fn version_count(&self) -> usize {
-        self.version_count
-    }
-
-    /// How many of them came from the backup: all, unless versions were merged into a key.
-    #[must_use]
-    pub fn restored_versions(&self) -> usize {
-        self.restored_versions
-    }
-
-    /// Whether this very key was purged from this vault in the last 90 days. A purge does not reach
-    /// backups.
-    #[must_use]
-    pub fn previously_purged(&self) -> bool {
-        self.previously_purged
-    }
-
-    /// Whose word it is that the key is the one that was backed up.
-    #[must_use]
-    pub fn origin(&self) -> BackupOrigin {
-        self.origin
-    }
-}
-
-/// What stands at the name under which a backup would be restored.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum NameState {
-    /// Nothing.
-    Free,
-    /// The key of the backup itself.
-    SameKey,
-    /// Another key.
-    OtherKey,
-    /// A deleted key that can be recovered.
-    Deleted,
-}
-
-/// What [`Vault::restore_key_with`] would do, and what stands in its way.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RestorePlan {
-    name: KeyName,
-    name_state: NameState,
-    origin: BackupOrigin,
-    present: Vec<KeyVersion>,
-    missing: Vec<KeyVersion>,
-    diverged: bool,
-    previously_purged: bool,
-    missing_backends: Vec<BackendId>,
-    error: Option<ErrorKind>,
-}
-
-impl RestorePlan {
-    /// The name under which the key would be restored.
-    #[must_use]
-    pub fn name(&self) -> &KeyName {
-        &self.name
-    }
-
-    /// What stands at that name now.
-    #[must_use]
-    pub fn name_state(&self) -> NameState {
-        self.name_state
-    }
-
-    /// Whose word it is that the key is the one that was backed up.
-    #[must_use]
-    pub fn origin(&self) -> BackupOrigin {
-        self.origin
-    }
-
-    /// The versions of the backup that the vault's key has, oldest first.
-    #[must_use]
-    pub fn present_versions(&self) -> &[KeyVersion] {
-        &self.present
-    }
-
-    /// The versions of the backup that would come back, oldest first.
-    #[must_use]
-    pub fn missing_versions(&self) -> &[KeyVersion] {
-        &self.missing
-    }
-
-    /// Whether the key went on differently here and where the backup was made: then they cannot be merged.
-    #[must_use]
-    pub fn diverged(&self) -> bool {
-        self.diverged
-    }
-
-    /// Whether this very key was purged from this vault in the last 90 days.
-    #[must_use]
-    pub fn previously_purged(&self) -> bool {
-        self.previously_purged
-    }
-
-    /// The backends that versions of the backup need and that are not attached.
-    #[must_use]
-    pub fn missing_backends(&self) -> &[BackendId] {
-        &self.missing_backends
-    }
-
-    /// The error that a restore with the same options would give, as far as it can be told without validating the
-    /// keys; `None` when nothing stands in its way.
-    #[must_use]
-    pub fn expected_error(&self) -> Option<ErrorKind> {
-        self.error
-    }
-}
 
 impl Vault {
     /// Brings a key back from a backup, under its name, with its version ids, dates and tags: Azure's
@@ -244,7 +39,10 @@ impl Vault {
     /// [`BackendUnavailable`](ErrorKind::BackendUnavailable) when a version's backend is not attached; and the
     /// errors of storage.
     pub fn restore_key(&self, blob: impl AsRef<[u8]>) -> Result<RestoreResult> {
-        self.restore_key_with(blob, &RestoreOptions::new())
+        self.act(Operation::RestoreKey, Subject::Vault, |act| {
+            act.inner()
+                .restore(act, blob.as_ref(), &RestoreOptions::new())
+        })
     }
 
     /// As [`Vault::restore_key`], opened and placed as the options say.
@@ -254,15 +52,16 @@ impl Vault {
     /// As [`Vault::restore_key`]; [`WrongKey`](ErrorKind::WrongKey) when the backup is not sealed to the given
     /// recipient or passphrase; [`KdfCostRefused`](ErrorKind::KdfCostRefused) when its passphrase costs more than is
     /// allowed; [`UnauthenticatedBackup`](ErrorKind::UnauthenticatedBackup) when no vault of this domain vouches for
-    /// it and that was not accepted.
+    /// it and that was not accepted; [`Forbidden`](ErrorKind::Forbidden) for a restricted handle without the permission,
+    /// which for such a backup is that of an import as well.
     pub fn restore_key_with(
         &self,
         blob: impl AsRef<[u8]>,
         options: &RestoreOptions<'_>,
     ) -> Result<RestoreResult> {
-        self.inner
-            .restore(blob.as_ref(), options)
-            .map_err(|error| error.with_operation("restore_key"))
+        self.act(Operation::RestoreKeyWith, Subject::Vault, |act| {
+            act.inner().restore(act, blob.as_ref(), options)
+        })
     }
 
     /// What [`Vault::restore_key_with`] would do. It changes nothing, and does not validate the keys.
@@ -290,11 +89,11 @@ impl Vault {
         blob: impl AsRef<[u8]>,
         options: &RestoreOptions<'_>,
     ) -> Result<RestorePlan> {
-        let plan = || {
-            let (payload, origin) = self.inner.open_payload(blob.as_ref(), options)?;
-            self.inner.plan(&payload, origin, options)
-        };
-        plan().map_err(|error: Error| error.with_operation("restore_plan"))
+        self.act(Operation::RestorePlan, Subject::Vault, |act| {
+            let (payload, origin) = act.inner().open_payload(blob.as_ref(), options)?;
+            act.is_about(&payload.name)?;
+            act.inner().plan(&payload, origin, options)
+        })
     }
 }
 
@@ -314,22 +113,31 @@ struct Comparison {
 }
 
 impl Inner {
-    fn restore(&self, blob: &[u8], options: &RestoreOptions<'_>) -> Result<RestoreResult> {
+    fn restore(
+        &self,
+        act: &Act<'_>,
+        blob: &[u8],
+        options: &RestoreOptions<'_>,
+    ) -> Result<RestoreResult> {
         let (payload, origin) = self.open_payload(blob, options)?;
-        self.restore_opened(payload, origin, options)
+        act.is_about(&payload.name)?;
+        if origin == BackupOrigin::Unauthenticated {
+            // It is a key that anybody may have chosen, as with an import.
+            act.require(Need::One(Permission::Import), &payload.name)?;
+        }
+        self.restore_opened(act, payload, origin, options)
     }
 
     /// Restores what was opened, if its origin is good enough.
     pub(super) fn restore_opened(
         &self,
+        act: &Act<'_>,
         payload: BackupPayload,
         origin: BackupOrigin,
         options: &RestoreOptions<'_>,
     ) -> Result<RestoreResult> {
         require_accepted(origin, options)?;
-        let name = payload.name.clone();
-        self.restore_payload(payload, origin, options.merge)
-            .map_err(|error| error.with_key(&name))
+        self.restore_payload(act, payload, origin, options.merge)
     }
 
     /// Opens a container with these contents as the options say.
@@ -490,6 +298,7 @@ impl Inner {
 
     fn restore_payload(
         &self,
+        act: &Act<'_>,
         payload: BackupPayload,
         origin: BackupOrigin,
         merge: bool,
@@ -540,9 +349,9 @@ impl Inner {
             .collect::<Result<Vec<_>>>()
             .and_then(|versions| {
                 if merging.is_some() {
-                    self.merge_versions(key, versions, &creations, origin)
+                    self.merge_versions(act, key, versions, &creations, origin)
                 } else {
-                    self.restore_versions(key, versions, &creations, origin)
+                    self.restore_versions(act, key, versions, &creations, origin)
                 }
             });
         for creation in &creations {
@@ -553,6 +362,7 @@ impl Inner {
 
     fn restore_versions(
         &self,
+        act: &Act<'_>,
         key: RestoredKey,
         versions: Vec<(VersionRecord, u64)>,
         creations: &[Creation<'_>],
@@ -587,7 +397,8 @@ impl Inner {
         let sealing = self.header.sealing();
         additions.push(self.put_key(&sealing, &key)?);
         additions.extend(creations.iter().flat_map(Creation::end));
-        let previously_purged = self.commit_restore(&name, &object_id, additions)?;
+        act.note_version(newest);
+        let previously_purged = self.commit_restore(act, &name, &object_id, additions)?;
         drop(sealing);
         let newest = versions
             .into_iter()
@@ -606,6 +417,7 @@ impl Inner {
     /// Adds the versions that the key of this id still lacks.
     fn merge_versions(
         &self,
+        act: &Act<'_>,
         restored: RestoredKey,
         mut versions: Vec<(VersionRecord, u64)>,
         creations: &[Creation<'_>],
@@ -662,7 +474,8 @@ impl Inner {
         if restored_versions > 0 {
             let sealing = self.header.sealing();
             changes.push(self.put_key(&sealing, &key)?);
-            self.commit(&name, changes)?;
+            act.note_version(latest.version);
+            self.commit(act, &name, changes)?;
         }
         Ok(RestoreResult {
             version_count: key.object.version_count as usize,
@@ -691,16 +504,18 @@ impl Inner {
     /// Whether the key was purged before.
     fn commit_restore(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         object_id: &[u8; 16],
         additions: Vec<Change>,
     ) -> Result<bool> {
         let _guard = self.locks.lock(name);
         if let Some(gone) = self.store.read(|view| self.require_free_name(view, name))? {
-            self.commit_purge(name, gone, self.now())?;
+            let purge = act.beside(Operation::PurgeDeletedKey, Subject::from(name));
+            self.commit_purge(&purge, name, gone, self.now())?;
         }
         let previously_purged = self.was_purged(object_id);
-        self.commit(name, additions)?;
+        self.commit(act, name, additions)?;
         Ok(previously_purged)
     }
 

@@ -85,8 +85,8 @@ impl VaultOptions {
     /// removed at the end.
     ///
     /// **What is saved may be old.** Every key was written by the vault, but nobody can tell that it is the newest
-    /// state of it, or that it had not been purged. Tombstones, unfinished calls to backends and the epochs' dates are
-    /// not taken over. Keys in tokens keep their records; the tokens are not asked.
+    /// state of it, or that it had not been purged. Tombstones, unfinished calls to backends, the epochs' dates,
+    /// access policies, the audit log and the identity key are not taken over. Keys in tokens keep their records; the tokens are not asked.
     ///
     /// # Errors
     ///
@@ -335,7 +335,7 @@ impl Wreck {
         let mut changes = target.put_restored(&key, &versions)?;
         let sealing = target.header.sealing();
         changes.push(target.put_key(&sealing, &key)?);
-        target.commit(&name, changes)?;
+        target.store.commit(changes)?;
         drop(sealing);
         self.report.saved.push(name);
         Ok(())

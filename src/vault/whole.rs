@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 
 use super::backup::BackupOptions;
-use super::restore::{NameState, RestoreOptions, require_accepted};
-use super::{Inner, Vault};
+use super::restore::require_accepted;
+use super::restore_options::{NameState, RestoreOptions};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::{Modes, damaged, invalid, newer};
 use crate::format::backup_payload;
@@ -164,6 +165,7 @@ impl Vault {
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
     /// [`BadParameter`](ErrorKind::BadParameter) and [`KdfCostRefused`](ErrorKind::KdfCostRefused) as for
     /// [`Vault::backup_key_with`]; [`Io`](ErrorKind::Io) when `writer` fails; and the errors of storage. A key that
     /// cannot be backed up is no error, but stands in the report.
@@ -195,9 +197,9 @@ impl Vault {
         options: &BackupOptions<'_>,
         mut progress: impl FnMut(Progress<'_>),
     ) -> Result<VaultBackupReport> {
-        self.inner
-            .backup_to(&mut writer, options, &mut progress)
-            .map_err(|error| error.with_operation("backup_to"))
+        self.act(Operation::BackupTo, Subject::Vault, |act| {
+            act.inner().backup_to(&mut writer, options, &mut progress)
+        })
     }
 
     /// Restores the keys of a stream that [`Vault::backup_to`] wrote, one after the other; calls `progress` after each.
@@ -208,7 +210,7 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// As [`Vault::restore_key_with`] for opening the stream; [`InvalidBackup`](ErrorKind::InvalidBackup) when the
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle; as [`Vault::restore_key_with`] for opening the stream; [`InvalidBackup`](ErrorKind::InvalidBackup) when the
     /// stream is damaged, altered, cut off or rearranged; [`BadParameter`](ErrorKind::BadParameter) with
     /// [`RestoreOptions::rename_to`]; [`Io`](ErrorKind::Io) when `reader` fails; and the errors of storage. After an
     /// error the keys that were restored before stay: each was whole and in its place.
@@ -218,9 +220,10 @@ impl Vault {
         options: &RestoreOptions<'_>,
         mut progress: impl FnMut(Progress<'_>),
     ) -> Result<VaultRestoreReport> {
-        self.inner
-            .restore_all_from(&mut reader, options, &mut progress)
-            .map_err(|error| error.with_operation("restore_all_from"))
+        self.act(Operation::RestoreAllFrom, Subject::Vault, |act| {
+            act.inner()
+                .restore_all_from(act, &mut reader, options, &mut progress)
+        })
     }
 }
 
@@ -319,6 +322,7 @@ impl Inner {
 
     fn restore_all_from(
         &self,
+        act: &Act<'_>,
         reader: &mut dyn Read,
         options: &RestoreOptions<'_>,
         progress: &mut dyn FnMut(Progress<'_>),
@@ -379,7 +383,8 @@ impl Inner {
                 report.present += 1;
                 KeyOutcome::Present
             } else {
-                match self.restore_opened(payload, opened.origin, options) {
+                let part = act.beside(Operation::RestoreKey, Subject::from(&name));
+                match self.restore_opened(&part, payload, opened.origin, options) {
                     Ok(_) => {
                         report.restored += 1;
                         KeyOutcome::Restored
@@ -388,7 +393,7 @@ impl Inner {
                         report.conflicts.push((name.clone(), error.kind()));
                         KeyOutcome::Conflict(error.kind())
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.with_key(&name)),
                 }
             };
             done += 1;

@@ -10,6 +10,7 @@
     reason = "what a library may not ask its environment, a test may"
 )]
 
+mod audit;
 mod bad_input;
 mod conformance;
 mod crash;
@@ -17,12 +18,14 @@ mod cross_check;
 mod domains;
 mod golden;
 mod held_keys;
+mod hooked;
 mod image;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;
 mod model;
 mod overtaken;
+mod permissions;
 mod recipients;
 mod recovery;
 mod rfc_vectors;

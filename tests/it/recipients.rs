@@ -3,8 +3,8 @@
 
 use strongroom::{
     BackupContents, BackupKey, BackupOptions, BackupOrigin, CreateKeyOptions, Curve, ErrorKind,
-    KeyBackup, NameState, OctKeySize, Passphrase, PassphraseParameters, Recipient, RecipientKey,
-    RestoreOptions, SignatureAlgorithm, Vault, VaultOptions,
+    KeyBackup, NamePattern, NameState, OctKeySize, Passphrase, PassphraseParameters, Permission,
+    Permissions, Recipient, RecipientKey, RestoreOptions, SignatureAlgorithm, Vault, VaultOptions,
 };
 
 use crate::support::{memory_vault, name, refused};
@@ -49,7 +49,10 @@ fn everyone_who_is_named_opens_the_backup_and_nobody_else() {
     assert!(summary.has_passphrase());
     assert_eq!(summary.passphrase_parameters(), Some(cheap()));
     assert_eq!(summary.domain_epoch(), Some(1));
-    assert_eq!(summary.domain_id(), Some(vault.security_domain().id()));
+    assert_eq!(
+        summary.domain_id(),
+        Some(vault.security_domain().unwrap().id())
+    );
     let summary = KeyBackup::inspect(alone.as_bytes()).unwrap();
     assert_eq!((summary.domain_epoch(), summary.domain_id()), (None, None));
 
@@ -66,7 +69,7 @@ fn everyone_who_is_named_opens_the_backup_and_nobody_else() {
                 refused(stranger.restore_key_with(blob, options)),
                 ErrorKind::UnauthenticatedBackup
             );
-            assert_eq!(stranger.status().key_count(), 0);
+            assert_eq!(stranger.status().unwrap().key_count(), 0);
             let accepting = options.clone().accept_unauthenticated(true);
             let restored = stranger.restore_key_with(blob, &accepting).unwrap();
             assert_eq!(restored.origin(), BackupOrigin::Unauthenticated);
@@ -163,7 +166,7 @@ fn t12_a_recipient_cannot_pass_off_a_key_as_the_domains() {
     );
     // The attacker's blob with the domain's id and the domain's MAC.
     let mut dressed = chosen.as_bytes().to_vec();
-    dressed[16..32].copy_from_slice(home.security_domain().id());
+    dressed[16..32].copy_from_slice(home.security_domain().unwrap().id());
     let end = dressed.len() - 64;
     dressed[end..].copy_from_slice(&genuine.as_bytes()[genuine.as_bytes().len() - 64..]);
     for options in [RestoreOptions::new(), by_recipient.clone()] {
@@ -187,7 +190,7 @@ fn t12_a_recipient_cannot_pass_off_a_key_as_the_domains() {
         ErrorKind::InvalidBackup,
         "the header's MAC covers the modes and stanzas"
     );
-    assert_eq!(home.status().key_count(), 0);
+    assert_eq!(home.status().unwrap().key_count(), 0);
 }
 
 /// Every byte and every length, for a blob that is opened by the given options.
@@ -223,7 +226,7 @@ fn spoil(
         refused(vault.restore_key_with(&longer, &options)),
         ErrorKind::InvalidBackup
     );
-    assert_eq!(vault.status().record_count(), 0);
+    assert_eq!(vault.status().unwrap().record_count(), 0);
     vault.restore_key_with(blob, &options).unwrap();
 }
 
@@ -308,7 +311,7 @@ fn missing_versions_are_merged_and_nothing_is_overwritten() {
         .create_in_domain(
             directory.path().join("second"),
             strongroom::Unlock::raw_key(&master),
-            &first.security_domain(),
+            &first.security_domain().unwrap(),
         )
         .unwrap();
     let key = name("k");
@@ -332,7 +335,11 @@ fn missing_versions_are_merged_and_nothing_is_overwritten() {
     let missing = [two.id().version(), three.id().version()];
     assert_eq!(plan.missing_versions(), missing);
     assert!(!plan.diverged() && plan.expected_error().is_none());
-    assert_eq!(second.status().record_count(), 2, "a plan changes nothing");
+    assert_eq!(
+        second.status().unwrap().record_count(),
+        2,
+        "a plan changes nothing"
+    );
     assert_eq!(refused(second.restore_key(&late)), ErrorKind::KeyExists);
 
     let merged = second.restore_key_with(&late, &merging).unwrap();
@@ -384,7 +391,41 @@ fn a_plan_names_deleted_and_purged_keys() {
     assert_eq!(plan().name_state(), NameState::Free);
     assert!(plan().previously_purged() && plan().missing_backends().is_empty());
     assert_eq!(plan().expected_error(), None);
-    assert_eq!(vault.status().key_count(), 0);
+    assert_eq!(vault.status().unwrap().key_count(), 0);
+}
+
+#[test]
+fn restoring_what_nobody_vouches_for_needs_the_permission_to_import() {
+    let vault = vault_with_key("k");
+    let key = RecipientKey::generate().unwrap();
+    let options = BackupOptions::new().recipient(&key.recipient());
+    let blob = vault.backup_key_with(&name("k"), &options).unwrap();
+    let (target, _) = memory_vault();
+    let options = RestoreOptions::new()
+        .recipient_key(&key)
+        .accept_unauthenticated(true);
+    let restorer = target.restricted(Permissions::from([Permission::Restore]));
+    assert_eq!(
+        refused(restorer.restore_key_with(&blob, &options)),
+        ErrorKind::Forbidden
+    );
+    let both = Permissions::from([Permission::Restore, Permission::Import]);
+    let importer = target.restricted(both);
+    importer.restore_key_with(&blob, &options).unwrap();
+    // The domain's own word needs no more than the permission to restore, and a name that the handle is for.
+    vault.delete_key(&name("k")).unwrap();
+    vault.purge_deleted_key(&name("k")).unwrap();
+    let restorer = vault.restricted(Permissions::from([Permission::Restore]));
+    restorer.restore_key(&blob).unwrap();
+    let pattern: NamePattern = "k".parse().unwrap();
+    let for_name = Permissions::from([Permission::Restore])
+        .for_names([pattern])
+        .unwrap();
+    let renamed = RestoreOptions::new().rename_to(name("other"));
+    assert_eq!(
+        refused(vault.restricted(for_name).restore_key_with(&blob, &renamed)),
+        ErrorKind::Forbidden
+    );
 }
 
 #[test]

@@ -59,7 +59,11 @@ fn reading_only_changes_no_byte_and_refuses_every_change() {
 
     let vault = open_read_only(&place, scratch.path()).unwrap();
     assert!(vault.is_read_only());
-    assert!(vault.open_report().is_clean(), "{:?}", vault.open_report());
+    assert!(
+        vault.open_report().unwrap().is_clean(),
+        "{:?}",
+        vault.open_report().unwrap()
+    );
     vault
         .verify_data(signed.key_id(), ES256, b"text", signed.signature())
         .unwrap();
@@ -68,7 +72,7 @@ fn reading_only_changes_no_byte_and_refuses_every_change() {
     assert!(vault.check().unwrap().is_clean());
     vault.backup_key(&name("k1")).unwrap();
     vault.restore_plan(&backup, &RestoreOptions::new()).unwrap();
-    let generation = vault.status().generation();
+    let generation = vault.status().unwrap().generation();
 
     let key = name("k0");
     let new = name("new");
@@ -94,14 +98,14 @@ fn reading_only_changes_no_byte_and_refuses_every_change() {
         refusals.iter().all(|kind| *kind == ErrorKind::ReadOnly),
         "{refusals:?}"
     );
-    assert_eq!(vault.status().generation(), generation);
+    assert_eq!(vault.status().unwrap().generation(), generation);
     assert!(!is_empty(scratch.path()));
     vault.close().unwrap();
     assert!(is_empty(scratch.path()), "the copy goes with the handle");
     drop(open_read_only(&place, scratch.path()).unwrap());
     assert!(is_empty(scratch.path()));
     assert_eq!(read_image(&place.path), before);
-    assert!(place.open().unwrap().open_report().is_clean());
+    assert!(place.open().unwrap().open_report().unwrap().is_clean());
 }
 
 #[test]
@@ -118,13 +122,21 @@ fn reading_only_tells_what_opening_would_mend_and_does_not_mend_it() {
     for _ in 0..2 {
         let vault = open_read_only(&place, scratch.path()).unwrap();
         for finding in [OpenFinding::HeaderHealed, OpenFinding::UncleanClose] {
-            assert!(vault.open_report().contains(finding), "{finding:?}");
+            assert!(
+                vault.open_report().unwrap().contains(finding),
+                "{finding:?}"
+            );
         }
         vault.close().unwrap();
         assert_eq!(read_image(&place.path), before);
     }
     let vault = place.open().unwrap();
-    assert!(vault.open_report().contains(OpenFinding::HeaderHealed));
+    assert!(
+        vault
+            .open_report()
+            .unwrap()
+            .contains(OpenFinding::HeaderHealed)
+    );
 }
 
 #[test]
@@ -186,7 +198,7 @@ fn everything_is_saved_from_an_intact_vault() {
     );
     assert!(saved.algorithm_rules().refused().any(|it| it == "RSA1_5"));
     assert_ne!(
-        saved.status().vault_id(),
+        saved.status().unwrap().vault_id(),
         &before[Path::new("vault.hdr")][16..32]
     );
     // It is a vault of the same domain.

@@ -50,7 +50,7 @@ fn sister(of: &Vault) -> (Place, Vault) {
         .create_in_domain(
             &place.path,
             Unlock::raw_key(&master_key()),
-            &of.security_domain(),
+            &of.security_domain().unwrap(),
         )
         .unwrap();
     (place, vault)
@@ -102,7 +102,7 @@ fn a_whole_vault_comes_back_in_another_one() {
     assert_eq!((report.restored(), report.present()), (71, 0));
     assert!(report.conflicts().is_empty() && report.left_out() == 0);
     assert_eq!(report.origin(), BackupOrigin::Domain);
-    assert_eq!(report.vault_id(), vault.status().vault_id());
+    assert_eq!(report.vault_id(), vault.status().unwrap().vault_id());
     for (_, key) in &seen {
         assert_eq!(
             other.get_key(key).unwrap().id(),

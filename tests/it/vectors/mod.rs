@@ -85,7 +85,7 @@ fn restore(vault: &Vault, vector: &Value, key: &RecipientKey, secret: &Passphras
         other => panic!("no such way to open: {other}"),
     };
     let options = options.accept_unauthenticated(by != "recipient, not accepted");
-    let before = vault.status().record_count();
+    let before = vault.status().unwrap().record_count();
     let restored = vault.restore_key_with(&blob, &options);
     if restored.is_ok() {
         vault.delete_key(&name("v")).unwrap();
@@ -94,7 +94,7 @@ fn restore(vault: &Vault, vector: &Value, key: &RecipientKey, secret: &Passphras
         // Inspection may succeed where opening does not; it never panics and never says more.
         let _ = KeyBackup::inspect(&blob);
     }
-    assert_eq!(vault.status().record_count(), before);
+    assert_eq!(vault.status().unwrap().record_count(), before);
     told(restored)
 }
 
@@ -111,7 +111,7 @@ fn backups() {
         .create_in_domain(
             directory.path().join("target"),
             Unlock::raw_key(&master_key()),
-            &vault.security_domain(),
+            &vault.security_domain().unwrap(),
         )
         .unwrap();
     let key = RecipientKey::from_bytes(&hex(vectors["recipient"].as_str().unwrap())).unwrap();
@@ -131,7 +131,8 @@ fn streams() {
     let domain = options()
         .open(&path, Unlock::raw_key(&master_key()))
         .unwrap()
-        .security_domain();
+        .security_domain()
+        .unwrap();
     let key = RecipientKey::from_bytes(&hex(vectors["recipient"].as_str().unwrap())).unwrap();
     let target = options()
         .create_in_domain(
@@ -189,7 +190,7 @@ fn headers() {
         write_image(&path, &image);
         let opened = options().open(&path, Unlock::raw_key(&master_key()));
         if let Ok(vault) = &opened {
-            assert_eq!(vault.status().vault_id()[..], base[16..32]);
+            assert_eq!(vault.status().unwrap().vault_id()[..], base[16..32]);
             vault.get_key(&name("ec-p256")).unwrap();
             let report = vault.check().unwrap();
             assert!(report.is_sound(), "{report:?}");

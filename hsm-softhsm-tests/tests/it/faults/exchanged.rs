@@ -47,7 +47,7 @@ fn t10_a_key_that_was_exchanged_in_the_token_signs_nothing() {
     vault.close().unwrap();
 
     let vault = bench.vault();
-    assert_eq!(vault.open_report().backend_findings(), []);
+    assert_eq!(vault.open_report().unwrap().backend_findings(), []);
     for key in ["key", "other"] {
         for _ in 0..2 {
             fails(
