@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod crypto_ops;
 mod domain;
+mod founding;
 mod gcm;
 mod grant;
 pub mod hazmat;
@@ -34,6 +35,7 @@ mod records;
 mod restore;
 mod restore_options;
 mod rollback;
+mod root_rotation;
 mod salvage;
 mod settings;
 #[cfg(test)]

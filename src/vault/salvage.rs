@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::domain::NewDomain;
+use super::founding::require_nothing_at;
 use super::read_only::ScratchCopy;
 use super::records::StoredKey;
 use super::{Inner, Vault, VaultOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::header::choose;
 use crate::format::record::{Class, IndexKey, SealedRecord};
 use crate::format::ring::KekRing;
@@ -101,7 +102,7 @@ impl VaultOptions {
         let salvage = || {
             self.check()?;
             let new_path = new_path.as_ref();
-            self.require_nothing_at(new_path)?;
+            require_nothing_at(new_path)?;
             let mut beside = new_path.as_os_str().to_owned();
             beside.push(".salvage");
             let copy = ScratchCopy::of(path.as_ref(), Path::new(&beside), self.random_source())?;
@@ -174,7 +175,7 @@ impl VaultOptions {
         if let Some(deletion) = deletion {
             self.set_deletion(deletion);
         }
-        self.create_at(path, unlock, domain)
+        self.create_at(path, unlock, &domain)
     }
 }
 
@@ -338,21 +339,6 @@ impl Wreck {
         target.store.commit(changes)?;
         drop(sealing);
         self.report.saved.push(name);
-        Ok(())
-    }
-}
-
-impl VaultOptions {
-    fn require_nothing_at(&self, path: &Path) -> Result<()> {
-        if path.symlink_metadata().is_ok() {
-            return Err(Error::new(
-                ErrorKind::VaultExists,
-                format!(
-                    "there is something at {} already; choose another path",
-                    path.display()
-                ),
-            ));
-        }
         Ok(())
     }
 }

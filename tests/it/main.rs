@@ -30,6 +30,7 @@ mod recipients;
 mod recovery;
 mod rfc_vectors;
 mod rollback;
+mod root_rotation;
 mod rotation;
 mod rules;
 mod slots;

@@ -15,7 +15,6 @@ use super::known_answers::internal;
 use super::lease::Lease;
 use super::mechanism::Mechanism;
 use super::objects::find_one;
-use super::raw::ObjectHandle;
 use super::routes::Usage;
 use super::template::Template;
 use super::token::Token;
@@ -139,15 +138,4 @@ fn works(token: &Token, wrapping: KeyWrapping, id: KeyTag) -> TokenResult<bool> 
         wraps_private_keys(lease, wrapping, kek)?;
         Ok(true)
     })
-}
-
-/// The wrapping key of a blob.
-pub(super) fn find(lease: &Lease<'_>, id: KeyTag) -> TokenResult<ObjectHandle> {
-    let handles = lease.handles();
-    if let Some(handle) = handles.get(lease.epoch(), id, ObjectClass::Secret) {
-        return Ok(handle);
-    }
-    let handle = find_one(lease, id, ObjectClass::Secret)?;
-    handles.insert(lease.epoch(), id, ObjectClass::Secret, handle);
-    Ok(handle)
 }
