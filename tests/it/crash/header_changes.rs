@@ -1,5 +1,5 @@
 //! Power cuts at every single write while the header is replaced: slots added, replaced and removed, the key
-//! encryption key rotated, a purge shredded. The vault opens with the key that never changed, is complete, and
+//! encryption key rotated, a purge shredded, epochs of the security domain added and given up. The vault opens with the key that never changed, is complete, and
 //! stands on one side of the change that was under way or on the other.
 
 use std::fs;
@@ -28,10 +28,12 @@ enum Step {
     Purged,
     SlotRemoved,
     KekRotatedAgain,
+    DomainRotated,
+    FloorRaised,
 }
 
 impl Step {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Created,
         Self::SlotAdded,
         Self::SlotReplaced,
@@ -40,6 +42,8 @@ impl Step {
         Self::Purged,
         Self::SlotRemoved,
         Self::KekRotatedAgain,
+        Self::DomainRotated,
+        Self::FloorRaised,
     ];
 
     fn take(self, vault: &Vault) {
@@ -65,6 +69,8 @@ impl Step {
                     .unwrap(),
             ),
             Self::KekRotated | Self::KekRotatedAgain => drop(vault.rotate_kek().unwrap()),
+            Self::DomainRotated => drop(vault.rotate_domain().unwrap()),
+            Self::FloorRaised => vault.raise_domain_floor(2).unwrap(),
             Self::Deleted => drop(vault.delete_key(&key(0)).unwrap()),
             Self::Purged => drop(vault.purge_deleted_key(&key(0)).unwrap()),
             Self::SlotRemoved => vault.remove_unlock_slot(last()).unwrap(),
@@ -78,7 +84,11 @@ impl Step {
             Self::SlotReplaced | Self::KekRotated | Self::Deleted | Self::Purged => {
                 &[UnlockKind::RawKey, UnlockKind::Passphrase]
             }
-            Self::Created | Self::SlotRemoved | Self::KekRotatedAgain => &[UnlockKind::RawKey],
+            Self::Created
+            | Self::SlotRemoved
+            | Self::KekRotatedAgain
+            | Self::DomainRotated
+            | Self::FloorRaised => &[UnlockKind::RawKey],
         }
     }
 }
@@ -247,7 +257,21 @@ fn stands_at(vault: &Vault, step: Step) -> bool {
         Step::KekRotated | Step::Deleted => 2..=2,
         Step::Purged => 2..=3,
         Step::SlotRemoved => 3..=3,
-        Step::KekRotatedAgain => 4..=4,
+        Step::KekRotatedAgain | Step::DomainRotated | Step::FloorRaised => 4..=4,
     };
-    kinds(vault) == step.slots() && (there, deleted) == expected && terms.contains(&term)
+    let epochs: Vec<u32> = vault
+        .domain_epochs()
+        .unwrap()
+        .iter()
+        .map(|epoch| epoch.number())
+        .collect();
+    let domain: &[u32] = match step {
+        Step::DomainRotated => &[1, 2],
+        Step::FloorRaised => &[2],
+        _ => &[1],
+    };
+    epochs == domain
+        && kinds(vault) == step.slots()
+        && (there, deleted) == expected
+        && terms.contains(&term)
 }
