@@ -1,15 +1,16 @@
 //! Keys in tokens are backed up and restored under a domain key, which only its ceremony brings from token to token;
 //! everything else is refused, and then nothing has changed.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use cryptoki_sys::{CK_RV, CKR_ATTRIBUTE_TYPE_INVALID, CKR_DEVICE_MEMORY};
+use cryptoki_sys::{CK_RV, CKR_ATTRIBUTE_TYPE_INVALID, CKR_DEVICE_MEMORY, CKR_GENERAL_ERROR};
 use hsm_softhsm_tests::proxy::{Fault, Function};
 use hsm_softhsm_tests::{Proxy, Token};
 use strongroom::backend::pkcs11::{
@@ -27,7 +28,7 @@ use strongroom::{
 use tempfile::TempDir;
 
 use crate::backends::own_options;
-use crate::support::{attach, code, slot};
+use crate::support::{attach, code, object_files, slot, without_attribute};
 
 const DATA: &[u8; 32] = b"what the key was used for before";
 
@@ -907,4 +908,98 @@ fn where_officers_cannot_give_trust_wrapped_keys_are_backed_up_all_the_same() {
     let error = other.backup_key(&key).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotExportable);
     assert!(error.to_string().contains("not trusted"), "{error}");
+}
+
+const LABEL: &[u8] = b"strongroom/domain";
+
+/// As a process that is killed in the middle of C_CopyObject leaves it: everything but the value; and one that whoever
+/// put it there can read.
+#[test]
+fn a_domain_key_that_cannot_be_one_is_passed_over_and_left_alone() {
+    let proxy = Proxy::new();
+    let token = proxy.new_token();
+    {
+        let session = token.session();
+        session
+            .generate_key(
+                &Mechanism::AesKeyGen,
+                &[
+                    Attribute::Token(true),
+                    Attribute::Private(true),
+                    Attribute::Sensitive(true),
+                    Attribute::Extractable(true),
+                    Attribute::Wrap(true),
+                    Attribute::Unwrap(true),
+                    Attribute::ValueLen(32.into()),
+                    Attribute::Id(vec![7; 16]),
+                    Attribute::Label(LABEL.to_vec()),
+                ],
+            )
+            .unwrap();
+        let file = object_files(token.directory()).pop().unwrap();
+        let half = without_attribute(&fs::read(&file).unwrap(), 0x11);
+        fs::write(&file, half).unwrap();
+        session
+            .create_object(&[
+                Attribute::Class(ObjectClass::SECRET_KEY),
+                Attribute::KeyType(KeyType::AES),
+                Attribute::Token(true),
+                Attribute::Private(true),
+                Attribute::Sensitive(false),
+                Attribute::Extractable(true),
+                Attribute::Wrap(true),
+                Attribute::Unwrap(true),
+                Attribute::Id(vec![8; 16]),
+                Attribute::Label(LABEL.to_vec()),
+                Attribute::Value(vec![7; 32]),
+            ])
+            .unwrap();
+    }
+    proxy.softhsm().finalize();
+
+    let site = Site::on(token, KeyKeeping::Resident, None);
+    assert_eq!(site.backend.domain_key().unwrap(), None);
+    let key = name("signer");
+    let options = CreateKeyOptions::ec(Curve::P256).hsm().backup_allowed();
+    site.vault.create_key(&key, options).unwrap();
+    let error = site.vault.backup_key(&key).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotExportable, "{error}");
+    // One can be made beside them, and is the one.
+    let site = site.with_domain();
+    let domain = site.backend.domain_key().unwrap();
+    assert!(domain.is_some());
+    let backup = site.vault.backup_key(&key).unwrap();
+    let (restored, _directory) = vault(&site.backend, Some(&site.vault));
+    restored.restore_key(&backup).unwrap();
+    // Others find the same one, and a ceremony brings it elsewhere.
+    let other = backend(&site.token, KeyKeeping::Resident);
+    assert_eq!(other.domain_key().unwrap(), domain);
+    let second = Site::new(KeyKeeping::Resident, Some(&site.vault));
+    let heard = second.backend.begin_provisioning().unwrap().fingerprint();
+    provision(&site, &second, heard).unwrap();
+    assert_eq!(
+        second.backend.domain_key().unwrap(),
+        site.backend.domain_key().unwrap()
+    );
+    let session = site.token.session();
+    let labelled = [Attribute::Label(LABEL.to_vec())];
+    assert_eq!(session.find_objects(&labelled).unwrap().len(), 3);
+}
+
+#[test]
+fn a_domain_key_in_passing_trouble_is_not_taken_for_none() {
+    let proxy = Proxy::new();
+    let site = Site::on(proxy.new_token(), KeyKeeping::Wrapped, None).with_domain();
+    let domain = site.backend.domain_key().unwrap();
+    let files = site.token.object_files();
+    let fresh = backend(&site.token, KeyKeeping::Wrapped);
+    proxy.inject(Fault::answer(Function::WrapKey, CKR_GENERAL_ERROR).for_ever());
+    fresh.domain_key().unwrap_err();
+    fresh.create_domain_key(&site.officer()).unwrap_err();
+    assert_eq!(site.token.object_files(), files);
+    proxy.heal();
+    // Once is made up for.
+    let strikes = proxy.inject(Fault::answer(Function::WrapKey, CKR_GENERAL_ERROR));
+    assert_eq!(fresh.domain_key().unwrap(), domain);
+    assert_eq!(strikes.count(), 1);
 }
