@@ -177,6 +177,13 @@ impl<'a> NewSlot<'a> {
     }
 }
 
+impl NewSlot<'_> {
+    /// As [`SlotKind::can_be_lost`] of the slot that it will be.
+    pub(crate) const fn can_be_lost(&self) -> bool {
+        matches!(self.source, NewSource::Provider(_))
+    }
+}
+
 impl<'a> From<Unlock<'a>> for NewSlot<'a> {
     fn from(unlock: Unlock<'a>) -> Self {
         let source = match unlock.source {

@@ -28,7 +28,7 @@ use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::seal::header::{OpenLimits, OpenedHeader, open_first, seal_header};
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::passphrase::PassphraseParameters;
-use crate::seal::slot::{PassphraseCost, SlotId, Unlock, seal_slot};
+use crate::seal::slot::{NewSlot, PassphraseCost, SlotId, Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
 use crate::secret::Key32;
 use crate::store::{Change, HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
@@ -402,9 +402,11 @@ impl VaultOptions {
                 ),
             ));
         }
+        let new = NewSlot::from(unlock);
+        slots::require_lasting([new.can_be_lost()], self.allow_sole_device_slot)?;
         let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
         let slot = seal_slot(
-            unlock,
+            new,
             SlotId::random(&*self.entropy)?,
             self.passphrase_cost,
             fresh.hierarchy.vault_id(),
@@ -412,7 +414,6 @@ impl VaultOptions {
             &fresh.root,
             &*self.entropy,
         )?;
-        slots::require_lasting([&slot], self.allow_sole_device_slot)?;
         if let Some(guard) = &self.guard {
             guard.require_unknown(fresh.hierarchy.vault_id())?;
         }

@@ -17,6 +17,8 @@ mod cross_check;
 mod golden;
 mod held_keys;
 mod image;
+#[cfg(feature = "keyring")]
+mod keyring_slots;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;

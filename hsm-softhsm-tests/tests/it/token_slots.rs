@@ -159,6 +159,7 @@ fn a_token_alone_unlocks_a_vault_only_where_that_was_allowed() {
     let created = options().create(&place.path, Unlock::from(&by_token));
     fails(created, ErrorKind::BadParameter, "allow_sole_device_slot");
     assert!(!place.path.exists());
+    assert_eq!(token.object_files(), 0, "refused before anything was made");
     let allowing = options().allow_sole_device_slot();
     let vault = allowing
         .create(&place.path, Unlock::from(&by_token))
