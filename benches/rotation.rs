@@ -160,14 +160,19 @@ fn main() {
     println!("{keys} keys made in {:.1?}", begun.elapsed());
 
     // Opens every signer once, so that both rounds find them.
-    drop(four_threads(&vault, "warm", || thread::sleep(Duration::from_secs(1))));
+    drop(four_threads(&vault, "warm", || {
+        thread::sleep(Duration::from_secs(1))
+    }));
     let before = resident();
     let mut resealed = 0;
     let rotated = four_threads(&vault, "rotated", || {
         resealed = vault.rotate_kek().unwrap().resealed();
     });
     let alone = four_threads(&vault, "alone", || thread::sleep(rotated.took));
-    println!("rotation: {:.2?}, {resealed} key objects sealed anew", rotated.took);
+    println!(
+        "rotation: {:.2?}, {resealed} key objects sealed anew",
+        rotated.took
+    );
     println!(
         "memory: {} MiB before, at most {} MiB during the rotation, {} MiB without",
         before / 1024,

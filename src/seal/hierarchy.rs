@@ -22,6 +22,7 @@ pub(crate) struct Hierarchy {
     set: MacKey,
     anchor: MacKey,
     header: MacKey,
+    audit: MacKey,
     meta: Key32,
     kek_ring: Key32,
     sdk_ring: Key32,
@@ -44,6 +45,7 @@ impl Hierarchy {
             set: mac_key("set"),
             anchor: mac_key("anchor"),
             header: mac_key("header"),
+            audit: mac_key("audit"),
             meta: sub_key("meta"),
             kek_ring: sub_key("kekring"),
             sdk_ring: sub_key("sdkring"),
@@ -106,6 +108,11 @@ impl Hierarchy {
 
     pub(crate) fn header_mac(&self, bytes: &[u8]) -> [u8; MAC_LENGTH] {
         self.header.mac(&[bytes])
+    }
+
+    /// The audit chain after one more entry.
+    pub(crate) fn audit_link(&self, head: &[u8; 32], seq: u64, entry: &[u8]) -> [u8; 32] {
+        self.audit.truncated(&[head, &seq.to_be_bytes(), entry])
     }
 
     /// Pads the classes whose length would tell something, seals and frames.

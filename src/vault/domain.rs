@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Vault;
+use super::{Operation, Subject, Vault};
 use crate::env::Entropy;
 use crate::error::Result;
 use crate::format::ring::SdkRing;
@@ -62,12 +62,17 @@ impl fmt::Debug for SecurityDomain {
 
 impl Vault {
     /// The security domain of this vault, to create a sister vault in it.
-    #[must_use]
-    pub fn security_domain(&self) -> SecurityDomain {
-        let rings = self.inner.header.rings();
-        SecurityDomain {
-            id: rings.domain_id,
-            ring: rings.sdk,
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) for a restricted handle.
+    pub fn security_domain(&self) -> Result<SecurityDomain> {
+        self.act(Operation::SecurityDomain, Subject::Vault, |act| {
+            let rings = act.inner().header.rings();
+            Ok(SecurityDomain {
+                id: rings.domain_id,
+                ring: rings.sdk,
+            })
+        })
     }
 }

@@ -412,14 +412,14 @@ mod tests {
             .unwrap();
         let options = CreateKeyOptions::oct(OctKeySize::Bits256).backend(&id);
         let id = vault.create_key(&K, options).unwrap().id().clone();
-        let before = vault.status().generation();
+        let before = vault.status().unwrap().generation();
         for _ in 0..3 {
             let error = encrypt(&vault).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.to_string().contains("A256GCM"), "{error}");
         }
         assert_eq!(stored(&vault, &id), 0);
-        assert_eq!(vault.status().generation(), before);
+        assert_eq!(vault.status().unwrap().generation(), before);
         let other = EncryptOptions::new();
         vault
             .encrypt(&K, EncryptionAlgorithm::A256CbcPad, b"text", other)

@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::gcm::GcmCounters;
+use super::grant::Grant;
 use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
+use super::metrics::Counters;
+use super::policies::AccessPolicies;
+use super::recorder::Recorder;
 use super::rollback::{Guarded, require_at_least};
 use super::settings::{algorithms_change, deletion_change};
 use super::slots;
@@ -20,8 +24,9 @@ use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
 use crate::format::ring::KekRing;
-use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
+use crate::format::settings::{self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS};
 use crate::model::attributes::SoftDelete;
+use crate::model::audit::AuditOptions;
 use crate::model::identifier::VaultUrl;
 use crate::model::pin::VaultPin;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
@@ -75,6 +80,7 @@ pub struct VaultOptions {
     key_cache: usize,
     storage_cache: u64,
     rebuild_anchor: bool,
+    audit: Option<AuditOptions>,
 }
 
 impl Default for VaultOptions {
@@ -104,6 +110,7 @@ impl VaultOptions {
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
             rebuild_anchor: false,
+            audit: None,
         }
     }
 
@@ -250,6 +257,14 @@ impl VaultOptions {
     #[must_use]
     pub fn rebuild_anchor(mut self) -> Self {
         self.rebuild_anchor = true;
+        self
+    }
+
+    /// What is recorded in the audit log from now on. It is stored in the vault and holds until it is changed; a
+    /// vault that was never told anything records nothing.
+    #[must_use]
+    pub fn audit(mut self, options: AuditOptions) -> Self {
+        self.audit = Some(options);
         self
     }
 
@@ -517,7 +532,7 @@ impl VaultOptions {
         header: HeaderKeeper,
         open_report: OpenReport,
     ) -> Result<Vault> {
-        let (deletion, rules, tombstones) = store.read(|view| {
+        let (deletion, rules, tombstones, access, audit) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
             let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
             let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
@@ -530,6 +545,11 @@ impl VaultOptions {
                 settings::decode_deletion(&deletion)?,
                 settings::decode_algorithms(&rules)?,
                 tombstones,
+                AccessPolicies::load(&hierarchy, view)?,
+                setting(AUDIT_OPTIONS)?
+                    .map(|plaintext| settings::decode_audit_options(&plaintext))
+                    .transpose()?
+                    .unwrap_or_else(AuditOptions::off),
             ))
         })?;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
@@ -551,6 +571,10 @@ impl VaultOptions {
             deletion: RwLock::new(deletion),
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
+            access,
+            recorder: Recorder::new(audit),
+            identity_making: Mutex::default(),
+            counters: Counters::default(),
             cache: KeyCache::new(self.key_cache),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
@@ -562,7 +586,12 @@ impl VaultOptions {
         inner.open_report.backend_findings = inner.reconcile(true)?;
         let inner = Arc::new(inner);
         inner.start_guard()?;
-        Ok(Vault { inner })
+        let vault = Vault {
+            inner,
+            grant: Grant::default(),
+        };
+        vault.begin_recording(self.audit)?;
+        Ok(vault)
     }
 }
 

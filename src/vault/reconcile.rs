@@ -7,7 +7,7 @@ use super::backend_finding::{
     wrong_device,
 };
 use super::intents::{Settled, by_backend};
-use super::{Inner, OpenFinding, Vault};
+use super::{Inner, OpenFinding, Operation, Subject, Vault};
 use crate::backend::{HeldKey, KeyBackend};
 use crate::error::Result;
 use crate::format::intent::Intent;
@@ -31,9 +31,9 @@ impl Vault {
     ///
     /// The errors of storage; a backend that fails is a finding.
     pub fn reconcile_backends(&self) -> Result<Vec<BackendFinding>> {
-        self.inner
-            .reconcile(true)
-            .map_err(|error| error.with_operation("reconcile_backends"))
+        self.act(Operation::ReconcileBackends, Subject::Vault, |act| {
+            act.inner().reconcile(true)
+        })
     }
 }
 

@@ -46,6 +46,7 @@ fn an_entry_opens_the_vault_it_was_made_for() {
         .unwrap();
     let kinds: Vec<_> = vault
         .unlock_slots()
+        .unwrap()
         .iter()
         .map(|slot| slot.kind())
         .collect();
@@ -55,7 +56,7 @@ fn an_entry_opens_the_vault_it_was_made_for() {
 
     let open = || place.options().open(&place.path, Unlock::from(&own));
     let vault = open().unwrap();
-    assert!(vault.open_report().is_clean());
+    assert!(vault.open_report().unwrap().is_clean());
     assert_eq!(vault.get_key(&name("k")).unwrap(), key);
     vault.close().unwrap();
 
@@ -105,7 +106,7 @@ fn an_entry_that_is_gone_or_altered_opens_nothing_and_the_other_slot_goes_on() {
     assert!(text.contains("gone") && text.contains("restarts"), "{text}");
 
     let vault = place.open().unwrap();
-    let lost = vault.unlock_slots()[1].id();
+    let lost = vault.unlock_slots().unwrap()[1].id();
     vault
         .replace_unlock_slot(Unlock::raw_key(&master_key()), lost, Unlock::from(&own))
         .unwrap();
@@ -123,7 +124,7 @@ fn an_entry_that_exists_is_never_overwritten() {
     let add = || vault.add_unlock_slot(Unlock::raw_key(&by_key), Unlock::from(&own));
     assert_eq!(refused(add()), ErrorKind::BadParameter);
     assert_eq!(entry("taken").get_secret().unwrap(), b"somebody's password");
-    assert_eq!(vault.unlock_slots().len(), 1);
+    assert_eq!(vault.unlock_slots().unwrap().len(), 1);
     // Nor one of the same vault's.
     entry("taken").delete_credential().unwrap();
     let id = add().unwrap();
@@ -148,7 +149,7 @@ fn a_keyring_alone_unlocks_a_vault_only_where_that_was_allowed() {
     // Refused before anything was written.
     assert!(entry("alone").get_secret().is_err());
     let vault = place.create();
-    let only = vault.unlock_slots()[0].id();
+    let only = vault.unlock_slots().unwrap()[0].id();
     let replaced =
         vault.replace_unlock_slot(Unlock::raw_key(&master_key()), only, Unlock::from(&own));
     assert_eq!(refused(replaced), ErrorKind::BadParameter);

@@ -10,12 +10,14 @@
     reason = "what a library may not ask its environment, a test may"
 )]
 
+mod audit;
 mod bad_input;
 mod conformance;
 mod crash;
 mod cross_check;
 mod golden;
 mod held_keys;
+mod hooked;
 mod image;
 #[cfg(feature = "keyring")]
 mod keyring_slots;
@@ -24,6 +26,7 @@ mod make;
 mod marker_scan;
 mod model;
 mod overtaken;
+mod permissions;
 mod rfc_vectors;
 mod rollback;
 mod rotation;

@@ -207,7 +207,7 @@ fn a_whole_directory_put_back_is_refused_until_the_token_forgets() {
     let open = || options(&guard).open(&path, Unlock::raw_key(&master));
     let vault = open().unwrap();
     create_key(&vault, "b");
-    let id = *vault.pin().vault_id();
+    let id = *vault.pin().unwrap().vault_id();
     vault.close().unwrap();
 
     let newest = directory.path().join("newest");

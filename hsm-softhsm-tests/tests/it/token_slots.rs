@@ -59,7 +59,7 @@ impl Place {
         vault
             .add_unlock_slot(self.by_passphrase(), Unlock::from(token))
             .unwrap();
-        let root = *vault.status().fingerprint();
+        let root = *vault.status().unwrap().fingerprint();
         vault.close().unwrap();
         root
     }
@@ -74,7 +74,7 @@ fn unlock(token: &Token) -> TokenUnlock {
 }
 
 fn kinds(vault: &Vault) -> Vec<UnlockKind> {
-    let slots = vault.unlock_slots();
+    let slots = vault.unlock_slots().unwrap();
     slots.iter().map(|slot| slot.kind()).collect()
 }
 
@@ -119,7 +119,7 @@ fn a_token_opens_the_vaults_it_was_added_to_until_it_is_removed() {
     // By another connection too, and for another vault with the same key.
     for by_token in [&by_token, &unlock(&token)] {
         let vault = place.open(by_token).unwrap();
-        assert!(vault.open_report().is_clean());
+        assert!(vault.open_report().unwrap().is_clean());
         assert_eq!(vault.get_key(&name("k")).unwrap(), key);
     }
     let other = Place::new();
@@ -129,7 +129,7 @@ fn a_token_opens_the_vaults_it_was_added_to_until_it_is_removed() {
 
     // A device alone does not do, unless somebody says so.
     let vault = place.open(&by_token).unwrap();
-    let [first, _] = &vault.unlock_slots()[..] else {
+    let [first, _] = &vault.unlock_slots().unwrap()[..] else {
         panic!("two slots")
     };
     fails(
@@ -239,7 +239,11 @@ fn one_token_keeps_a_vaults_keys_and_unlocks_it() {
     let vault = with(&backend)
         .open(&place.path, Unlock::from(&by_token))
         .unwrap();
-    assert!(vault.open_report().is_clean(), "{:?}", vault.open_report());
+    assert!(
+        vault.open_report().unwrap().is_clean(),
+        "{:?}",
+        vault.open_report()
+    );
     let signed = vault.sign_data(&name("k"), SignatureAlgorithm::Es256, b"text");
     signed.unwrap();
 }

@@ -1,6 +1,7 @@
 //! An opened key of a token.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::attributes::mac_tag;
@@ -40,6 +41,8 @@ pub(super) struct TokenKeyHandle {
     routes: OnceLock<Vec<(CryptoOperation, Route)>>,
     source: Source,
     verify_after_sign: bool,
+    /// A signature was verified: the object is the one whose public key the records hold.
+    proven: AtomicBool,
 }
 
 enum Source {
@@ -93,6 +96,7 @@ impl TokenKeyHandle {
             serial: blob.serial,
             routes: OnceLock::new(),
             verify_after_sign,
+            proven: AtomicBool::new(false),
         })
     }
 
@@ -210,12 +214,13 @@ impl KeyHandle for TokenKeyHandle {
             Value::Main
         };
         let signature = self.with_value(value, |lease, key| signing.run(lease, key))?;
-        if self.verify_after_sign
-            && let Some(public) = &self.public
+        if let Some(public) = &self.public
+            && (self.verify_after_sign || !self.proven.load(Ordering::Relaxed))
         {
             public
                 .verify(algorithm, digest, &signature)
                 .map_err(|_| wrong_signature())?;
+            self.proven.store(true, Ordering::Relaxed);
         }
         Ok(signature)
     }

@@ -95,7 +95,8 @@ impl Pkcs11Options {
         self
     }
 
-    /// Every signature is verified before it is given out, against faults in the device.
+    /// Every signature is verified before it is given out, against faults in the device. Without this, the first
+    /// one of each key that is opened is, which shows that the object in the token is the one of the records.
     #[must_use]
     pub fn verify_after_sign(mut self) -> Self {
         self.verify_after_sign = true;

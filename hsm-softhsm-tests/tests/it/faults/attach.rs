@@ -130,6 +130,7 @@ fn what_failed_longer_is_measured_again_and_nothing_else_waits_for_it() {
     works(&vault, &name("key"));
     let backend = vault
         .backends()
+        .unwrap()
         .find(|backend| backend.is_hardware())
         .unwrap();
     assert_eq!(all(&backend.capabilities()), healthy);
@@ -282,6 +283,7 @@ fn an_rsa_key_that_is_another_than_was_asked_for_is_refused_and_leaves_nothing()
         ] {
             vault
                 .backends()
+                .unwrap()
                 .for_each(|backend| backend.check().unwrap());
             bench.proxy.overrule_rsa(bits, exponent);
             fails(
@@ -406,7 +408,7 @@ fn an_unfinished_creation_is_undone_in_its_own_token_and_no_other() {
     assert_eq!((labels(&bench.token).len(), markers(&bench.token)), (2, 1));
 
     let vault = bench.vault_with(Pkcs11Backend::new(own_options(&stranger)));
-    let findings = vault.open_report().backend_findings();
+    let findings = vault.open_report().unwrap().backend_findings();
     let expected = [
         BackendFindingKind::Unsettled,
         BackendFindingKind::WrongDevice,
@@ -422,7 +424,7 @@ fn an_unfinished_creation_is_undone_in_its_own_token_and_no_other() {
     vault.close().unwrap();
 
     let vault = bench.vault();
-    assert_eq!(vault.open_report().backend_findings(), []);
+    assert_eq!(vault.open_report().unwrap().backend_findings(), []);
     assert_eq!(labels(&bench.token).len(), 1);
     works(&vault, &name("kept"));
     settled(&vault, &bench.token);
@@ -438,11 +440,11 @@ fn wrapped_keys_of_another_token_are_told_of_too() {
     vault.close().unwrap();
     let wrapped = own_options(&stranger).keeping(KeyKeeping::Wrapped);
     let vault = bench.vault_with(Pkcs11Backend::new(wrapped));
-    let findings = vault.open_report().backend_findings();
+    let findings = vault.open_report().unwrap().backend_findings();
     assert_eq!(kinds(findings), [BackendFindingKind::WrongDevice]);
     assert_eq!(findings[0].key_count(), Some(2));
     vault.close().unwrap();
     let vault = bench.vault_with(bench.wrapped());
-    assert_eq!(vault.open_report().backend_findings(), []);
+    assert_eq!(vault.open_report().unwrap().backend_findings(), []);
     works(&vault, &name("one"));
 }

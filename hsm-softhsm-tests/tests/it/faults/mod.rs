@@ -6,6 +6,7 @@ mod away;
 mod behind;
 mod codes;
 mod death;
+mod exchanged;
 mod fork;
 mod kill;
 mod pin;

@@ -61,7 +61,7 @@ fn a_wrong_pin_reaches_the_token_once() {
     let vault = bench.vault_with(backend);
     let logins = || bench.proxy.calls(Function::Login) - before;
     assert_eq!(
-        kinds(vault.open_report().backend_findings()),
+        kinds(vault.open_report().unwrap().backend_findings()),
         [BackendFindingKind::Unavailable]
     );
     use_in_every_way(&vault, "PIN");
