@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod crypto_ops;
 mod domain;
+mod founding;
 mod gcm;
 mod grant;
 pub mod hazmat;
@@ -31,6 +32,7 @@ mod reconcile;
 mod recorder;
 mod records;
 mod rollback;
+mod root_rotation;
 mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]

@@ -1,11 +1,12 @@
 //! Creating, opening and destroying vaults.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
+use super::founding::FreshKeys;
 use super::gcm::GcmCounters;
 use super::grant::Grant;
 use super::header::{HeaderKeeper, Rings, header_facts};
@@ -14,29 +15,26 @@ use super::metrics::Counters;
 use super::policies::AccessPolicies;
 use super::recorder::Recorder;
 use super::rollback::{Guarded, require_at_least};
-use super::settings::{algorithms_change, deletion_change};
-use super::slots;
+
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
 use crate::backend::software::SoftwareBackend;
 use crate::backend::{KeyBackend, RollbackGuard};
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::header::{StoredHeader, choose};
-use crate::format::ring::KekRing;
 use crate::format::settings::{self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS};
 use crate::model::attributes::SoftDelete;
 use crate::model::audit::AuditOptions;
 use crate::model::identifier::VaultUrl;
 use crate::model::pin::VaultPin;
-use crate::model::settings::{AlgorithmRules, DeletionSettings};
-use crate::seal::header::{OpenLimits, OpenedHeader, open_first, seal_header};
+use crate::model::settings::DeletionSettings;
+use crate::seal::header::{OpenLimits, OpenedHeader, open_first};
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::passphrase::PassphraseParameters;
-use crate::seal::slot::{NewSlot, PassphraseCost, SlotId, Unlock, seal_slot};
+use crate::seal::slot::{PassphraseCost, Unlock};
 use crate::seal::{Suite, hash32};
-use crate::secret::Key32;
-use crate::store::{Change, HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
+use crate::store::{HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
 
 /// What the storage engine's cache aims at by default, in bytes.
 const DEFAULT_STORAGE_CACHE: u64 = 256 * 1024 * 1024;
@@ -65,22 +63,23 @@ const MAX_LEEWAY_SECONDS: u64 = 600;
 /// ```
 #[derive(Debug)]
 pub struct VaultOptions {
-    url: VaultUrl,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    backends: Vec<Arc<dyn KeyBackend>>,
-    deletion: DeletionSettings,
-    suite: Suite,
-    passphrase_cost: PassphraseCost,
-    limits: OpenLimits,
-    allow_sole_device_slot: bool,
-    least: Option<VaultPin>,
-    guard: Option<Arc<Guarded>>,
-    leeway_seconds: u64,
-    key_cache: usize,
-    storage_cache: u64,
-    rebuild_anchor: bool,
-    audit: Option<AuditOptions>,
+    pub(super) url: VaultUrl,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) backends: Vec<Arc<dyn KeyBackend>>,
+    pub(super) deletion: DeletionSettings,
+    pub(super) suite: Suite,
+    pub(super) passphrase_cost: PassphraseCost,
+    pub(super) limits: OpenLimits,
+    pub(super) allow_sole_device_slot: bool,
+    pub(super) least: Option<VaultPin>,
+    pub(super) guard: Option<Arc<Guarded>>,
+    pub(super) guard_knows_another_root: bool,
+    pub(super) leeway_seconds: u64,
+    pub(super) key_cache: usize,
+    pub(super) storage_cache: u64,
+    pub(super) rebuild_anchor: bool,
+    pub(super) audit: Option<AuditOptions>,
 }
 
 impl Default for VaultOptions {
@@ -106,6 +105,7 @@ impl VaultOptions {
             allow_sole_device_slot: false,
             least: None,
             guard: None,
+            guard_knows_another_root: false,
             leeway_seconds: 0,
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
@@ -284,7 +284,7 @@ impl VaultOptions {
     pub fn create(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let create = || {
             let domain = NewDomain::random(&*self.entropy)?;
-            self.create_at(path.as_ref(), unlock, domain)
+            self.create_at(path.as_ref(), unlock, &domain)
         };
         create().map_err(|error: Error| error.with_operation("create"))
     }
@@ -300,7 +300,7 @@ impl VaultOptions {
         unlock: Unlock<'_>,
         domain: &SecurityDomain,
     ) -> Result<Vault> {
-        self.create_at(path.as_ref(), unlock, domain.shared())
+        self.create_at(path.as_ref(), unlock, &domain.shared())
             .map_err(|error| error.with_operation("create_in_domain"))
     }
 
@@ -387,7 +387,7 @@ impl VaultOptions {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if self.deletion.purge_protection && self.deletion.soft_delete.is_off() {
             return Err(Error::bad_parameter("purge protection needs soft delete"));
         }
@@ -406,88 +406,11 @@ impl VaultOptions {
         Ok(())
     }
 
-    fn create_at(self, path: &Path, unlock: Unlock<'_>, domain: NewDomain) -> Result<Vault> {
-        self.check()?;
-        if path.symlink_metadata().is_ok() {
-            return Err(Error::new(
-                ErrorKind::VaultExists,
-                format!(
-                    "there is something at {} already; open it, or choose another path",
-                    path.display()
-                ),
-            ));
-        }
-        let new = NewSlot::from(unlock);
-        slots::require_lasting([new.can_be_lost()], self.allow_sole_device_slot)?;
-        let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
-        let slot = seal_slot(
-            new,
-            SlotId::random(&*self.entropy)?,
-            self.passphrase_cost,
-            fresh.hierarchy.vault_id(),
-            self.suite,
-            &fresh.root,
-            &*self.entropy,
-        )?;
-        if let Some(guard) = &self.guard {
-            guard.require_unknown(fresh.hierarchy.vault_id())?;
-        }
-        let stored = seal_header(
-            &fresh.hierarchy,
-            domain.id,
-            1,
-            vec![slot],
-            &fresh.kek,
-            &domain.ring,
-            &*self.entropy,
-        )?;
-        let temporary = self.temporary_beside(path)?;
-        let dir = VaultDir::create(&temporary)?;
-        let built = self
-            .build(&dir, &fresh, &stored)
-            .and_then(|()| dir.publish(path));
-        if let Err(error) = built {
-            // It has never been a vault.
-            let _ = std::fs::remove_dir_all(&temporary);
-            return Err(error);
-        }
-        let rings = Rings {
-            kek: fresh.kek,
-            sdk: domain.ring,
-            domain_id: domain.id,
-        };
-        self.open_store(VaultDir::open(path)?, stored, fresh.hierarchy, rings)
-    }
-
-    fn build(&self, dir: &VaultDir, fresh: &FreshKeys, stored: &StoredHeader) -> Result<()> {
-        header_file::write(dir, &stored.encode(hash32))?;
-        let config = self.store_config(
-            &fresh.hierarchy,
-            header_facts(stored, fresh.kek.current_term),
-        );
-        Store::create(dir, config, self.initial_records(&fresh.hierarchy)?)
-    }
-
-    /// `<path>.new-<random>`.
-    fn temporary_beside(&self, path: &Path) -> Result<PathBuf> {
-        let mut random = [0; 8];
-        self.entropy.fill(&mut random)?;
-        let mut name = path
-            .file_name()
-            .ok_or_else(|| Error::bad_parameter("the path of the vault names no directory"))?
-            .to_owned();
-        name.push(format!(".new-{:016x}", u64::from_be_bytes(random)));
-        Ok(path.with_file_name(name))
-    }
-
-    fn initial_records(&self, hierarchy: &Hierarchy) -> Result<Vec<Change>> {
-        Ok(vec![
-            deletion_change(hierarchy, self.deletion, &*self.entropy)?,
-            algorithms_change(hierarchy, &AlgorithmRules::default(), &*self.entropy)?,
-        ])
-    }
-
-    fn store_config(&self, hierarchy: &Arc<Hierarchy>, header: HeaderFacts) -> StoreConfig {
+    pub(super) fn store_config(
+        &self,
+        hierarchy: &Arc<Hierarchy>,
+        header: HeaderFacts,
+    ) -> StoreConfig {
         StoreConfig {
             hierarchy: Arc::clone(hierarchy),
             entropy: Arc::clone(&self.entropy),
@@ -497,7 +420,7 @@ impl VaultOptions {
         }
     }
 
-    fn open_store(
+    pub(super) fn open_store(
         self,
         dir: VaultDir,
         stored: StoredHeader,
@@ -515,7 +438,9 @@ impl VaultOptions {
         if let Some(pin) = &self.least {
             require_at_least(pin, &hierarchy, &state)?;
         }
-        if let Some(guard) = &self.guard {
+        if let Some(guard) = &self.guard
+            && !self.guard_knows_another_root
+        {
             guard.require_newest(&hierarchy, &state)?;
         }
         // Only now is it certain that this header is the newest.
@@ -525,7 +450,7 @@ impl VaultOptions {
         self.start(store, hierarchy, header, report)
     }
 
-    fn start(
+    pub(super) fn start(
         self,
         store: Store,
         hierarchy: Arc<Hierarchy>,
@@ -592,29 +517,5 @@ impl VaultOptions {
         };
         vault.begin_recording(self.audit)?;
         Ok(vault)
-    }
-}
-
-/// The keys of a vault that is being created.
-struct FreshKeys {
-    root: Key32,
-    hierarchy: Arc<Hierarchy>,
-    kek: Arc<KekRing>,
-}
-
-impl FreshKeys {
-    fn new(entropy: &dyn Entropy, suite: Suite) -> Result<Self> {
-        let mut vault_id = [0; 16];
-        entropy.fill(&mut vault_id)?;
-        let root = Key32::random(entropy)?;
-        Ok(Self {
-            hierarchy: Arc::new(Hierarchy::derive(&root, vault_id, suite)),
-            root,
-            kek: Arc::new(KekRing {
-                current_term: 1,
-                current_key: Arc::new(Key32::random(entropy)?),
-                previous: None,
-            }),
-        })
     }
 }

@@ -29,6 +29,7 @@ mod overtaken;
 mod permissions;
 mod rfc_vectors;
 mod rollback;
+mod root_rotation;
 mod rotation;
 mod rules;
 mod slots;

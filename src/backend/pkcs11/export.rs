@@ -11,7 +11,7 @@ use super::holding;
 use super::kek;
 use super::lease::Lease;
 use super::making::{KeyKeeping, values_for};
-use super::objects::find_one;
+use super::objects::{find_one, find_secret};
 use super::profile::Profile;
 use super::raw::ObjectHandle;
 use super::routes::Route;
@@ -130,7 +130,7 @@ impl Exporter<'_> {
                 };
                 let template =
                     unwrapped(self.key.public, mac, &IN_TRANSIT, &Permissions::default());
-                let kek = kek::find(lease, KeyTag::from_bytes(values.kek))?;
+                let kek = find_secret(lease, KeyTag::from_bytes(values.kek))?;
                 let object = lease.unwrap_key(&own.mechanism(), kek, value, &template)?;
                 let wrapped = lease.wrap_key(&mechanism, domain, object, MAX_WRAPPED);
                 lease.destroy_object(object)?;
@@ -347,7 +347,7 @@ impl Restorer<'_> {
             let template = unwrapped(public, mac, &IN_TRANSIT, &Permissions::default());
             let rewrapped = with_fresh_handles(self.connection, || {
                 token.run(Retry::Safe, |lease| {
-                    let kek = kek::find(lease, kek_id)?;
+                    let kek = find_secret(lease, kek_id)?;
                     let domain = self.domain(lease)?;
                     let object = lease.unwrap_key(&mechanism, domain, value, &template)?;
                     let rewrapped = lease.wrap_key(&mechanism, kek, object, MAX_WRAPPED);

@@ -9,7 +9,6 @@ use super::lease::Lease;
 use super::mechanism::Mechanism;
 use super::objects::find_one;
 use super::own_keys::{OwnKeys, is_kept};
-use super::raw::ObjectHandle;
 use super::routes::Usage;
 use super::token::Token;
 use super::trials::Trials;
@@ -65,15 +64,4 @@ fn works(token: &Token, wrapping: KeyWrapping, id: KeyTag) -> TokenResult<bool> 
         wraps_private_keys(lease, wrapping, kek)?;
         Ok(true)
     })
-}
-
-/// The wrapping key of a blob.
-pub(super) fn find(lease: &Lease<'_>, id: KeyTag) -> TokenResult<ObjectHandle> {
-    let handles = lease.handles();
-    if let Some(handle) = handles.get(lease.epoch(), id, ObjectClass::Secret) {
-        return Ok(handle);
-    }
-    let handle = find_one(lease, id, ObjectClass::Secret)?;
-    handles.insert(lease.epoch(), id, ObjectClass::Secret, handle);
-    Ok(handle)
 }

@@ -11,6 +11,7 @@ use super::holding;
 use super::kek;
 use super::lease::Lease;
 use super::mechanism::Mechanism;
+use super::objects::find_secret;
 use super::profile::Profile;
 use super::raw::ObjectHandle;
 use super::routes::Route;
@@ -211,7 +212,7 @@ impl Maker<'_> {
                 continue;
             }
             let (value, made_public) = token.run(super::token::Retry::Safe, |lease| {
-                let kek = kek::find(lease, kek_id)?;
+                let kek = find_secret(lease, kek_id)?;
                 let made = self.make(lease, mac, &custody)?;
                 let value = lease.wrap_key(&wrapping.mechanism(), kek, made.object, MAX_WRAPPED)?;
                 lease.destroy_object(made.object)?;

@@ -84,3 +84,14 @@ pub(super) fn find_by_id(
         )),
     }
 }
+
+/// The secret key with this id, found once in an epoch.
+pub(super) fn find_secret(lease: &Lease<'_>, id: KeyTag) -> TokenResult<ObjectHandle> {
+    let handles = lease.handles();
+    if let Some(handle) = handles.get(lease.epoch(), id, ObjectClass::Secret) {
+        return Ok(handle);
+    }
+    let handle = find_one(lease, id, ObjectClass::Secret)?;
+    handles.insert(lease.epoch(), id, ObjectClass::Secret, handle);
+    Ok(handle)
+}

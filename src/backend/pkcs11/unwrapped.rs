@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::attributes::{Custody, Permissions, unwrapped};
 use super::error::{ErrorClass, TokenError, TokenResult};
-use super::kek;
 use super::lease::Lease;
 use super::module::{Module, ModuleSession, lock};
+use super::objects::find_secret;
 use super::profile::Profile;
 use super::raw::ObjectHandle;
 use super::routes::{Route, Value};
@@ -165,7 +165,7 @@ impl UnwrappedKeys {
             ..Custody::PROBE
         };
         let template = unwrapped(public, place.1, &custody, &permissions);
-        let kek = kek::find(lease, KeyTag::from_bytes(key.wrapped.kek))?;
+        let kek = find_secret(lease, KeyTag::from_bytes(key.wrapped.kek))?;
 
         let mut state = lock(&self.state);
         // Somebody may have done it since.

@@ -19,6 +19,7 @@ mod header_changes;
 mod kill;
 mod lock;
 mod power_cuts;
+mod root_rotation;
 mod workload;
 
 /// What a child process is to do.
