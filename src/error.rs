@@ -210,8 +210,10 @@ pub enum ErrorKind {
     // Backups.
     /// The blob is not a backup or is damaged or altered.
     InvalidBackup,
-    /// The blob belongs to another security domain.
+    /// The blob belongs to another security domain, or to an epoch that the domain gave up.
     WrongDomain,
+    /// No vault of this security domain vouches for the blob, and the caller did not accept that.
+    UnauthenticatedBackup,
 
     // The vault as a whole.
     /// There is no vault at this path.
@@ -220,11 +222,11 @@ pub enum ErrorKind {
     VaultExists,
     /// Another process, or another handle of this process, has the vault open.
     VaultInUse,
-    /// No slot of the vault opens with this key or passphrase, or the slot was altered.
+    /// No slot of the vault, or no stanza of the backup, opens with this key or passphrase, or it was altered.
     WrongKey,
     /// The vault opens, but its root key is not the one that the caller expects.
     WrongRoot,
-    /// A passphrase slot asks for more work than the caller allows.
+    /// A passphrase slot or backup asks for more work than the caller allows.
     KdfCostRefused,
     /// A file or record is damaged.
     Corrupt,
@@ -278,6 +280,7 @@ impl ErrorKind {
             | Self::TooLarge
             | Self::InvalidBackup
             | Self::WrongDomain
+            | Self::UnauthenticatedBackup
             | Self::DecryptFailed
             | Self::Unsupported
             | Self::NotExportable => (400, "BadParameter", None),

@@ -13,7 +13,8 @@ use crate::format::header::StoredHeader;
 use crate::format::record::SealedRecord;
 use crate::format::ring::{KekRing, SdkRing};
 use crate::format::state::State;
-use crate::format::{backup_payload, key_object, key_version, material, settings};
+use crate::format::vault_stream::{StreamEnd, StreamHead};
+use crate::format::{backup_payload, domain_file, key_object, key_version, material, settings};
 use crate::model::material::{ImportedKey, ImportedParts};
 
 /// The framing of a record, or one of the plaintexts and fixed layouts, by the first byte.
@@ -101,8 +102,18 @@ fn same<const N: usize>(encoded: crate::error::Result<[u8; N]>, bytes: &[u8]) {
     }
 }
 
-/// The payload of a backup, after its seal.
+/// The payload of a backup, a domain file or the ends of a stream, after their seals.
 pub fn backup_payload(bytes: &[u8]) {
+    if let Ok((id, ring)) = domain_file::decode(bytes) {
+        let again = domain_file::encode(&id, &ring).expect("it fitted before");
+        assert_eq!(*again, bytes);
+    }
+    if let Ok(head) = StreamHead::decode(bytes) {
+        assert_eq!(head.encode()[..], *bytes);
+    }
+    if let Ok(end) = StreamEnd::decode(bytes) {
+        assert_eq!(end.encode()[..], *bytes);
+    }
     if let Ok(payload) = backup_payload::decode(bytes) {
         let once = backup_payload::encode(&payload).expect("it fitted before");
         let payload = backup_payload::decode(&once).expect("it was just encoded");

@@ -46,6 +46,7 @@ pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySi
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
+pub use seal::backup::{BackupKey, BackupOrigin};
 pub use seal::hpke::{Recipient, RecipientKey};
 pub use seal::passphrase::PassphraseParameters;
 pub use seal::slot::{NewSlot, SlotId, Unlock};
@@ -53,9 +54,11 @@ pub use seal::slot::{NewSlot, SlotId, Unlock};
 pub use secret::Pin;
 pub use secret::{MasterKey, Passphrase, SecretBytes};
 pub use vault::{
-    AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupSummary,
-    BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, FileRollbackGuard, KekRotation,
-    KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
-    OpenFinding, OpenReport, OperationMetrics, RestoreResult, SecurityDomain, Shredding,
-    UnlockKind, UnlockSlot, Vault, VaultOptions, VaultStatus, hazmat, verify_audit_checkpoint,
+    AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
+    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator,
+    DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup, KeyIterator, KeyOutcome,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding,
+    OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan, RestoreResult,
+    SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport,
+    VaultOptions, VaultRestoreReport, VaultStatus, hazmat, verify_audit_checkpoint,
 };

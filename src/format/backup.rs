@@ -14,16 +14,15 @@ pub(crate) const BACKUP_MAC_LENGTH: usize = 64;
 /// Bytes of a domain stanza's data: a sealed file key.
 pub(crate) const DOMAIN_STANZA_LENGTH: usize = 104;
 
-/// Bytes of the header with one domain stanza and nothing else.
-pub(crate) const DOMAIN_HEADER_LENGTH: usize =
-    FIXED_LENGTH + STANZA_HEADER_LENGTH + DOMAIN_STANZA_LENGTH + BACKUP_MAC_LENGTH;
-
 const BACKUP_MAGIC: [u8; 8] = *b"SRMBKP01";
 const BACKUP_FORMAT: u16 = 1;
 const FIXED_LENGTH: usize = 64;
 const STANZA_HEADER_LENGTH: usize = 8;
-const RECIPIENT_STANZA_LENGTH: usize = 80;
-const PASSPHRASE_STANZA_LENGTH: usize = 152;
+/// Bytes of a recipient stanza's data: HPKE's encapsulated key and the sealed file key.
+pub(crate) const RECIPIENT_STANZA_LENGTH: usize = 80;
+/// Bytes of a passphrase stanza's data: parameters, salt and sealed file key.
+pub(crate) const PASSPHRASE_STANZA_LENGTH: usize = 152;
+const PASSPHRASE_PREFIX_LENGTH: usize = 48;
 /// The fixed part, the shortest stanza and the MAC.
 const MIN_HEADER_LENGTH: usize =
     FIXED_LENGTH + STANZA_HEADER_LENGTH + RECIPIENT_STANZA_LENGTH + BACKUP_MAC_LENGTH;
@@ -48,11 +47,23 @@ impl Modes {
     pub(crate) const PASSPHRASE: Self = Self { byte: 4 };
     /// Not a backup but a security domain.
     pub(crate) const DOMAIN_FILE: Self = Self { byte: 8 };
+    /// The beginning of the backup of a whole vault.
+    pub(crate) const WHOLE_VAULT: Self = Self { byte: 16 };
+    /// No bit: the backup of a key, before its stanzas add theirs.
+    pub(crate) const KEY: Self = Self { byte: 0 };
 
-    const KNOWN: u8 = 15;
+    const KNOWN: u8 = 31;
+    const CONTENTS: u8 = Self::DOMAIN_FILE.byte | Self::WHOLE_VAULT.byte;
 
     pub(crate) const fn contains(self, other: Self) -> bool {
         self.byte & other.byte == other.byte
+    }
+
+    /// The bits that say what is sealed rather than to whom.
+    pub(crate) const fn contents(self) -> Self {
+        Self {
+            byte: self.byte & Self::CONTENTS,
+        }
     }
 
     const fn with(self, other: Self) -> Self {
@@ -168,14 +179,15 @@ impl<'b> Container<'b> {
             .map(mode_of)
             .fold(Modes::default(), Modes::with);
         let declared = Modes {
-            byte: modes.byte & !Modes::DOMAIN_FILE.byte,
+            byte: modes.byte & !Modes::CONTENTS,
         };
         let has_domain = modes.contains(Modes::DOMAIN);
         let consistent = present == declared
             && count_of(Modes::DOMAIN) <= 1
             && count_of(Modes::PASSPHRASE) <= 1
             && (has_domain || domain_id == [0; 16])
-            && !(has_domain && modes.contains(Modes::DOMAIN_FILE));
+            && !(has_domain && modes.contains(Modes::DOMAIN_FILE))
+            && modes.contents().byte != Modes::CONTENTS;
         consistent.then_some(Self {
             suite,
             modes,
@@ -230,31 +242,110 @@ fn mode_of(stanza: &Stanza<'_>) -> Modes {
     }
 }
 
-/// The header, up to its MAC, of a container with one domain stanza.
-pub(crate) fn domain_header(
+/// The header, up to its MAC, of a container with these stanzas. `contents` says what it holds if
+/// that is no key.
+///
+/// Errors: `BadParameter` without stanzas or with more than [`MAX_STANZAS`].
+pub(crate) fn encode_header(
     suite: u8,
+    contents: Modes,
     domain_id: [u8; 16],
     blob_id: [u8; 16],
     created_unix_milliseconds: u64,
-    epoch: u32,
-    data: &[u8; DOMAIN_STANZA_LENGTH],
-) -> Vec<u8> {
-    let mut bytes = vec![0; DOMAIN_HEADER_LENGTH - BACKUP_MAC_LENGTH];
-    Writer::new(&mut bytes)
+    stanzas: &[Stanza<'_>],
+) -> Result<Vec<u8>> {
+    if stanzas.is_empty() || stanzas.len() > MAX_STANZAS {
+        return Err(Error::bad_parameter(
+            "a backup is sealed to the domain, to recipients or under a passphrase, 1 to 16 of them together",
+        ));
+    }
+    let oversized = |_| Error::internal("the header of a backup is longer than its format allows");
+    let stanzas_length: usize = stanzas
+        .iter()
+        .map(|stanza| STANZA_HEADER_LENGTH + data_of(stanza).len())
+        .sum();
+    let length = FIXED_LENGTH + stanzas_length;
+    let modes = stanzas.iter().map(mode_of).fold(contents, Modes::with);
+    let mut bytes = vec![0; length];
+    let mut writer = Writer::new(&mut bytes)
         .bytes(&BACKUP_MAGIC)
         .u16(BACKUP_FORMAT)
-        .bytes(&[suite, Modes::DOMAIN.byte])
-        .u32(240)
+        .bytes(&[suite, modes.byte])
+        .u32(u32::try_from(length + BACKUP_MAC_LENGTH).map_err(oversized)?)
         .bytes(&domain_id)
         .bytes(&blob_id)
         .u64(created_unix_milliseconds)
-        .u16(1)
-        .zeros(6)
-        .u16(TYPE_DOMAIN)
-        .u16(104)
-        .u32(epoch)
-        .bytes(data);
+        .u16(u16::try_from(stanzas.len()).map_err(oversized)?)
+        .zeros(6);
+    for stanza in stanzas {
+        let data = data_of(stanza);
+        let (stanza_type, epoch) = match stanza {
+            Stanza::Domain { epoch, .. } => (TYPE_DOMAIN, *epoch),
+            Stanza::Recipient(_) => (TYPE_RECIPIENT, 0),
+            Stanza::Passphrase(_) => (TYPE_PASSPHRASE, 0),
+            Stanza::Other(other) => (*other, 0),
+        };
+        writer = writer
+            .u16(stanza_type)
+            .u16(u16::try_from(data.len()).map_err(oversized)?)
+            .u32(epoch)
+            .bytes(data);
+    }
+    Ok(bytes)
+}
+
+fn data_of<'b>(stanza: &Stanza<'b>) -> &'b [u8] {
+    match stanza {
+        Stanza::Domain { data, .. } => *data,
+        Stanza::Recipient(data) => *data,
+        Stanza::Passphrase(data) => *data,
+        Stanza::Other(_) => &[],
+    }
+}
+
+/// A passphrase stanza before its sealed file key: the parameters of Argon2id, zero and the salt.
+pub(crate) fn passphrase_prefix(
+    memory_kib: u32,
+    iterations: u32,
+    lanes: u32,
+    salt: &[u8; 32],
+) -> [u8; PASSPHRASE_PREFIX_LENGTH] {
+    let mut bytes = [0; PASSPHRASE_PREFIX_LENGTH];
+    Writer::new(&mut bytes)
+        .u32(memory_kib)
+        .u32(iterations)
+        .u32(lanes)
+        .zeros(4)
+        .bytes(salt);
     bytes
+}
+
+/// What a passphrase stanza asks for: memory, iterations and lanes, unchecked, and the salt.
+pub(crate) struct PassphraseStanza<'b> {
+    pub(crate) memory_kib: u32,
+    pub(crate) iterations: u32,
+    pub(crate) lanes: u32,
+    pub(crate) salt: [u8; 32],
+    pub(crate) prefix: &'b [u8],
+    pub(crate) sealed_key: &'b [u8],
+}
+
+impl<'b> PassphraseStanza<'b> {
+    /// `None` when the reserved bytes are not zero.
+    pub(crate) fn read(data: &'b [u8; PASSPHRASE_STANZA_LENGTH]) -> Option<Self> {
+        let (prefix, sealed_key) = data.split_at(PASSPHRASE_PREFIX_LENGTH);
+        let mut fields = Reader::new(prefix);
+        let (memory_kib, iterations, lanes) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        fields.zeros(4)?;
+        Some(Self {
+            memory_kib,
+            iterations,
+            lanes,
+            salt: fields.array()?,
+            prefix,
+            sealed_key,
+        })
+    }
 }
 
 pub(crate) fn invalid(what: &'static str) -> Error {

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod backup_payload;
 pub(crate) mod bucket;
+pub(crate) mod domain_file;
 pub(crate) mod fields;
 pub(crate) mod gcm_counter;
 pub(crate) mod header;
@@ -22,6 +23,7 @@ pub(crate) mod state;
 pub(crate) mod token_key;
 #[cfg(any(test, feature = "pkcs11"))]
 pub(crate) mod token_key_backup;
+pub(crate) mod vault_stream;
 
 #[cfg(test)]
 mod tests;

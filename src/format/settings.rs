@@ -22,6 +22,8 @@ use crate::secret::SecretBytes;
 /// Numbers of the settings records.
 pub(crate) const DELETION_SETTINGS: u64 = 1;
 pub(crate) const ALGORITHM_RULES: u64 = 2;
+/// Only there once an epoch was made or the floor was raised.
+pub(crate) const DOMAIN_EPOCHS: u64 = 5;
 pub(crate) const AUDIT_OPTIONS: u64 = 16;
 pub(crate) const IDENTITY_KEY: u64 = 17;
 /// The tombstone records follow each other from here.
@@ -82,6 +84,45 @@ pub(crate) fn decode_algorithms(bytes: &[u8]) -> Result<AlgorithmRules> {
             .map_err(|_| layout::newer("the vault refuses an algorithm that this build lacks"))?;
     }
     Ok(rules)
+}
+
+/// What is known of the epochs of the security domain besides their keys.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct DomainEpochs {
+    /// Earlier epochs were given up, whatever keys may still lie about.
+    pub(crate) floor: u32,
+    /// When epochs were made in this vault, ascending.
+    pub(crate) made: Vec<(u32, Timestamp)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DomainEpochs1 {
+    floor: u32,
+    made: Vec<(u32, u64)>,
+}
+
+pub(crate) fn encode_domain_epochs(epochs: &DomainEpochs) -> Result<Zeroizing<Vec<u8>>> {
+    let parts = DomainEpochs1 {
+        floor: epochs.floor,
+        made: epochs
+            .made
+            .iter()
+            .map(|(epoch, time)| (*epoch, time.unix_seconds()))
+            .collect(),
+    };
+    layout::encode_record(LAYOUT_1, &[], &parts)
+}
+
+pub(crate) fn decode_domain_epochs(bytes: &[u8]) -> Result<DomainEpochs> {
+    let parts: DomainEpochs1 = decode_1(bytes)?;
+    Ok(DomainEpochs {
+        floor: parts.floor,
+        made: parts
+            .made
+            .into_iter()
+            .map(|(epoch, time)| (epoch, Timestamp::from_unix_seconds(time)))
+            .collect(),
+    })
 }
 
 /// One record of tombstones: PRFs of the ids of purged keys, with the time of the purge.

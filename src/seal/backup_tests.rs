@@ -1,11 +1,15 @@
-use super::backup::{inspect, open_backup, seal_backup};
+use super::backup::{
+    BackupKey, BackupOrigin, Domain, Opening, SealedFor, inspect, open_backup, seal_backup,
+};
+use super::hpke::RecipientKey;
+use super::passphrase::PassphraseParameters;
 use super::tests::{Counting, key, sha256_hex};
 use super::{Suite, hash32};
 use crate::env::{Entropy, OsEntropy};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::format::backup::Modes;
 use crate::format::ring::SdkRing;
-use crate::secret::Key32;
+use crate::secret::{Key32, Passphrase};
 
 const DOMAIN: [u8; 16] = [0xdd; 16];
 const SUITE: Suite = Suite::Aes256Gcm;
@@ -17,16 +21,37 @@ fn sdk_ring() -> SdkRing {
     }
 }
 
-fn backup(payload: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+fn seal_for_domain(payload: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
+    let ring = sdk_ring();
+    let sealed_for = SealedFor {
+        domain: Some(Domain {
+            id: DOMAIN,
+            ring: &ring,
+        }),
+        ..SealedFor::default()
+    };
     seal_backup(
-        &sdk_ring(),
-        DOMAIN,
+        sealed_for,
+        Modes::KEY,
         1_700_000_000_123,
         payload,
         SUITE,
         entropy,
     )
-    .unwrap()
+    .map(|sealed| sealed.bytes)
+}
+
+fn backup(payload: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+    seal_for_domain(payload, entropy).unwrap()
+}
+
+fn open_by_domain(ring: &SdkRing, id: [u8; 16], blob: &[u8]) -> Result<Vec<u8>> {
+    let opening = Opening {
+        domain: Some(Domain { id, ring }),
+        by: None,
+        max_kdf_work_kib: 0,
+    };
+    open_backup(opening, Modes::KEY, blob).map(|opened| opened.payload.to_vec())
 }
 
 #[test]
@@ -34,7 +59,7 @@ fn backups_open_in_their_domain_only() {
     for length in [0, 1, 16_383, 16_384, 100_000] {
         let payload = vec![7; length];
         let blob = backup(&payload, &OsEntropy);
-        assert_eq!(*open_backup(&sdk_ring(), DOMAIN, &blob).unwrap(), payload);
+        assert_eq!(open_by_domain(&sdk_ring(), DOMAIN, &blob).unwrap(), payload);
         let facts = inspect(&blob).unwrap();
         assert_eq!(facts.created_unix_milliseconds, 1_700_000_000_123);
         assert_eq!((facts.domain_id, facts.suite), (Some(DOMAIN), SUITE));
@@ -45,7 +70,7 @@ fn backups_open_in_their_domain_only() {
         current_epoch: 4,
         epochs: vec![(4, key(0x53).into())],
     };
-    let kind = |ring: &SdkRing, domain| open_backup(ring, domain, &blob).unwrap_err().kind();
+    let kind = |ring: &SdkRing, domain| open_by_domain(ring, domain, &blob).unwrap_err().kind();
     assert_eq!(kind(&sdk_ring(), [0xde; 16]), ErrorKind::WrongDomain);
     assert_eq!(kind(&erased, DOMAIN), ErrorKind::WrongDomain);
     let other = SdkRing {
@@ -63,7 +88,7 @@ fn every_altered_byte_of_a_backup_is_refused_with_a_typed_error() {
         for mask in 1..=u8::MAX {
             let mut altered = blob.clone();
             altered[at] ^= mask;
-            let kind = open_backup(&ring, DOMAIN, &altered).unwrap_err().kind();
+            let kind = open_by_domain(&ring, DOMAIN, &altered).unwrap_err().kind();
             let expected: &[ErrorKind] = match at {
                 8 | 9 => &[ErrorKind::NewerFormat],
                 10 | 11 => &[ErrorKind::NewerFormat, ErrorKind::InvalidBackup],
@@ -72,12 +97,14 @@ fn every_altered_byte_of_a_backup_is_refused_with_a_typed_error() {
             };
             assert!(expected.contains(&kind), "byte {at} mask {mask}: {kind:?}");
         }
-        let kind = open_backup(&ring, DOMAIN, &blob[..at]).unwrap_err().kind();
+        let kind = open_by_domain(&ring, DOMAIN, &blob[..at])
+            .unwrap_err()
+            .kind();
         assert_eq!(kind, ErrorKind::InvalidBackup, "cut at {at}");
         let _ = inspect(&blob[..at]); // may succeed: it authenticates nothing
     }
     let longer = [&blob[..], &[0]].concat();
-    assert!(open_backup(&ring, DOMAIN, &longer).is_err());
+    assert!(open_by_domain(&ring, DOMAIN, &longer).is_err());
 }
 
 #[test]
@@ -92,8 +119,110 @@ fn who_knows_the_file_key_cannot_change_the_payload() {
     assert_eq!(*own, b"payload");
     let forged = super::seal(SUITE, &file_key, &context, b"PAYLOAD", &OsEntropy).unwrap();
     let forged = [&blob[..240], &forged, &blob[blob.len() - 64..]].concat();
-    let error = open_backup(&sdk_ring(), DOMAIN, &forged).unwrap_err();
+    let error = open_by_domain(&sdk_ring(), DOMAIN, &forged).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidBackup);
+}
+
+#[test]
+fn t12_only_the_domains_mac_stops_a_recipients_forgery() {
+    // The recipient opens a blob for the domain and himself, and seals another payload under its file key: the same
+    // header, all its MACs right but the domain's.
+    let ring = sdk_ring();
+    let recipient = RecipientKey::generate().unwrap();
+    let domain = Domain {
+        id: DOMAIN,
+        ring: &ring,
+    };
+    let sealed_for = SealedFor {
+        domain: Some(domain),
+        recipients: &[recipient.recipient()],
+        passphrase: None,
+    };
+    let sealed = seal_backup(sealed_for, Modes::KEY, 0, b"payload", SUITE, &OsEntropy).unwrap();
+    let header_length = sealed.bytes.len() - 64 - super::sealed_length(7);
+    let header = &sealed.bytes[..header_length];
+    let context: [&[u8]; 2] = [b"strongroom/v1/backup\0", &hash32(header)];
+    let forged = super::seal(SUITE, &sealed.file_key, &context, b"PAYLOAD", &OsEntropy).unwrap();
+    let unsigned = [header, &forged].concat();
+    let old_mac = &sealed.bytes[sealed.bytes.len() - 64..];
+    let with_old_mac = [&unsigned[..], old_mac].concat();
+    // What a build without the check would see as right: the domain's own MAC over the forgery.
+    let mac = super::backup::domain_mac(ring.key(3).unwrap(), &unsigned);
+    let with_right_mac = [&unsigned[..], &mac].concat();
+
+    for by in [None, Some(BackupKey::recipient(&recipient))] {
+        let open_in = |domain, blob: &[u8]| {
+            let opening = Opening {
+                domain,
+                by,
+                max_kdf_work_kib: 0,
+            };
+            open_backup(opening, Modes::KEY, blob)
+                .map(|opened| (opened.payload.to_vec(), opened.origin))
+                .map_err(|error| error.kind())
+        };
+        assert_eq!(
+            open_in(Some(domain), &with_old_mac),
+            Err(ErrorKind::InvalidBackup)
+        );
+        // So it is this check, and nothing else, that refuses the forgery.
+        assert_eq!(
+            open_in(Some(domain), &with_right_mac),
+            Ok((b"PAYLOAD".to_vec(), BackupOrigin::Domain))
+        );
+        // Elsewhere nobody can check it, and nobody believes it.
+        let elsewhere = open_in(None, &with_old_mac);
+        match by {
+            None => assert_eq!(elsewhere, Err(ErrorKind::WrongDomain)),
+            Some(_) => assert_eq!(
+                elsewhere,
+                Ok((b"PAYLOAD".to_vec(), BackupOrigin::Unauthenticated))
+            ),
+        }
+    }
+}
+
+#[test]
+fn the_cost_of_a_passphrase_is_bounded_before_any_work() {
+    let passphrase = Passphrase::new("a quiet morning").unwrap();
+    let cheap = PassphraseParameters::new(19_456, 1, 1).unwrap();
+    let sealed_for = SealedFor {
+        passphrase: Some((&passphrase, cheap)),
+        ..SealedFor::default()
+    };
+    let blob = seal_backup(sealed_for, Modes::KEY, 0, b"p", SUITE, &OsEntropy).unwrap();
+    let open = |blob: &[u8], max_kdf_work_kib| {
+        let opening = Opening {
+            domain: None,
+            by: Some(BackupKey::passphrase(&passphrase)),
+            max_kdf_work_kib,
+        };
+        open_backup(opening, Modes::KEY, blob)
+            .map(|opened| opened.payload.to_vec())
+            .map_err(|error| error.kind())
+    };
+    assert_eq!(open(&blob.bytes, 19_456), Ok(b"p".to_vec()));
+    assert_eq!(open(&blob.bytes, 19_455), Err(ErrorKind::KdfCostRefused));
+    // Parameters at 72, 76 and 80: the work that these ask for would not end during this test.
+    for (at, value) in [
+        (72, u32::MAX),
+        (76, u32::MAX),
+        (80, u32::MAX),
+        (72, 0),
+        (76, 0),
+        (80, 0),
+        (72, 19_455),
+        (76, 17),
+        (80, 9),
+    ] {
+        let mut dear = blob.bytes.clone();
+        dear[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        let kind = open(&dear, u64::MAX).unwrap_err();
+        assert_eq!(kind, ErrorKind::KdfCostRefused, "{value} at {at}");
+    }
+    let mut reserved = blob.bytes.clone();
+    reserved[87] = 1;
+    assert_eq!(open(&reserved, u64::MAX), Err(ErrorKind::InvalidBackup));
 }
 
 #[test]
@@ -101,7 +230,7 @@ fn oversized_backups_are_refused_unread() {
     let error = inspect(&vec![0; 48 * 1_024 * 1_024 + 1]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     let payload = vec![0; 48 * 1_024 * 1_024 - 300];
-    let sealed = seal_backup(&sdk_ring(), DOMAIN, 0, &payload, SUITE, &OsEntropy);
+    let sealed = seal_for_domain(&payload, &OsEntropy);
     assert_eq!(sealed.unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
@@ -134,7 +263,9 @@ fn stanzas_must_fit_their_modes_and_unknown_ones_are_skipped() {
     assert_eq!(with_stanza(1, 1, &[0; 104]), invalid);
     assert_eq!(with_stanza(1, 0, &[]), invalid);
     assert_eq!(with_stanza(9, 9, &[]), invalid);
-    assert_eq!(with_stanza(17, 9, &[]), Err(ErrorKind::NewerFormat));
+    assert_eq!(with_stanza(17, 9, &[]), Ok(id));
+    assert_eq!(with_stanza(25, 9, &[]), invalid);
+    assert_eq!(with_stanza(33, 9, &[]), Err(ErrorKind::NewerFormat));
 }
 
 // The digest was also computed by a separate program from the format document alone.

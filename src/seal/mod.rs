@@ -26,6 +26,7 @@ pub(crate) mod hpke;
 mod mac;
 pub(crate) mod passphrase;
 pub(crate) mod slot;
+pub(crate) mod vault_stream;
 
 #[cfg(test)]
 mod backup_tests;
@@ -33,6 +34,8 @@ mod backup_tests;
 mod header_tests;
 #[cfg(test)]
 mod hierarchy_tests;
+#[cfg(test)]
+mod hpke_tests;
 #[cfg(test)]
 mod tests;
 

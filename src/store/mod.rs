@@ -19,6 +19,7 @@ mod anchor;
 mod audit;
 mod check;
 mod committer;
+mod copy;
 mod engine;
 pub(crate) mod files;
 pub(crate) mod header_file;
@@ -31,6 +32,7 @@ pub(crate) mod points;
 mod poison;
 mod recovery_reads;
 mod redo;
+mod salvage;
 mod shared;
 mod sled_engine;
 mod sled_failure;
@@ -51,7 +53,9 @@ mod tests;
 
 pub(crate) use audit::{AuditVerdict, CutPlan};
 pub(crate) use check::StoreReport;
+pub(crate) use copy::copy_files;
 pub(crate) use open::{OpenMode, OpenReport};
+pub(crate) use salvage::visit_records;
 pub(crate) use vault_dir::VaultDir;
 pub(crate) use view::View;
 
@@ -216,6 +220,7 @@ pub(crate) struct Store {
     shared: Arc<Shared>,
     committer: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
+    frozen: AtomicBool,
 }
 
 impl Store {
@@ -261,6 +266,7 @@ impl Store {
             shared,
             committer: Mutex::new(Some(committer)),
             closed: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
         })
     }
 
@@ -297,6 +303,7 @@ impl Store {
     /// As [`Store::commit`], with changes of STATE.
     pub(crate) fn commit_with(&self, changes: Vec<Change>, options: CommitOptions) -> Result<()> {
         self.shared.poison.check()?;
+        self.ensure_writable()?;
         if changes.is_empty() && options.is_empty() {
             return Ok(());
         }
@@ -310,6 +317,26 @@ impl Store {
             self.shared.poison.check()?;
             Err(Error::internal("the committing thread gave no answer"))
         })
+    }
+
+    /// From now on nothing is written any more.
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.frozen.load(Ordering::SeqCst)
+    }
+
+    /// Errors: `ReadOnly`.
+    pub(crate) fn ensure_writable(&self) -> Result<()> {
+        if self.is_writable() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ReadOnly,
+            "the vault was opened to be read only",
+        ))
     }
 
     /// Lets an entry of the audit log wait for the next commit. Without room it is counted and lost.
@@ -366,6 +393,7 @@ impl Store {
     /// header that nobody answers for.
     pub(crate) fn write_header(&self, copy: &[u8]) -> Result<()> {
         self.shared.poison.check()?;
+        self.ensure_writable()?;
         let written = match self.shared.lock_dir().as_ref() {
             Some(dir) => header_file::write(dir, copy),
             None => return self.shared.poison.check(),

@@ -27,7 +27,7 @@ use crate::format::record::{IndexKey, SealedRecord};
 
 /// sled's file.
 pub(super) const DB_FILE: &str = "db";
-const BLOBS: &str = "blobs";
+pub(super) const BLOBS: &str = "blobs";
 const TREE: &[u8] = b"r";
 /// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
 const STEP_BYTES: usize = 128 * 1024;

@@ -45,6 +45,19 @@ impl VaultDir {
         Self::lock(path, files)
     }
 
+    /// As [`VaultDir::open`], for reading alone: no byte of the directory changes. The lock is that of the file
+    /// `vault.lock`, where there is one.
+    pub(crate) fn open_unwritten(path: &Path) -> Result<Self> {
+        let path = resolve(path)?;
+        let files = open_directory(&path)?;
+        let lock = files.open(LOCK_FILE, Access::Read)?;
+        let header = files.open(HEADER_FILE, Access::Read)?;
+        match lock.or(header) {
+            Some(lock) => Self::locked(path, files, lock),
+            None => Err(not_found(&path)),
+        }
+    }
+
     /// Makes a new directory (mode 0700) and locks it.
     ///
     /// Errors: `VaultExists`, and those of [`VaultDir::open`].
@@ -72,6 +85,10 @@ impl VaultDir {
         let lock = files
             .open(LOCK_FILE, Access::Create)?
             .ok_or_else(|| not_found(&path))?;
+        Self::locked(path, files, lock)
+    }
+
+    fn locked(path: PathBuf, files: Arc<dyn Files>, lock: Box<dyn VaultFile>) -> Result<Self> {
         if !lock.try_lock()? {
             return Err(Error::new(
                 ErrorKind::VaultInUse,

@@ -66,7 +66,10 @@ operations! {
     ListDeletedKeyProperties:
         "list_deleted_key_properties", "KeyListDeleted", need!(List), BY_CHOICE;
     BackupKey: "backup_key", "KeyBackup", need!(Backup), ALWAYS;
+    BackupKeyWith: "backup_key_with", "KeyBackup", need!(Backup), ALWAYS;
     RestoreKey: "restore_key", "KeyRestore", need!(Restore), ALWAYS;
+    RestoreKeyWith: "restore_key_with", "KeyRestore", need!(Restore), ALWAYS;
+    RestorePlan: "restore_plan", "KeyRestorePlan", need!(Restore), BY_CHOICE;
     Encrypt: "encrypt", "KeyEncrypt", need!(Encrypt), BY_CHOICE;
     EncryptWithIv: "encrypt_with_iv", "KeyEncrypt", FULL, BY_CHOICE;
     Decrypt: "decrypt", "KeyDecrypt", need!(Decrypt), BY_CHOICE;
@@ -101,6 +104,13 @@ operations! {
     SyncRollbackGuard: "sync_rollback_guard", "VaultRollbackGuardSync", FULL, BY_CHOICE;
     ResetTimeFloor: "reset_time_floor", "VaultTimeFloorReset", FULL, ALWAYS;
     SecurityDomain: "security_domain", "VaultSecurityDomainGet", FULL, ALWAYS;
+    DomainEpochs: "domain_epochs", "VaultDomainEpochsGet", FULL, BY_CHOICE;
+    RotateDomain: "rotate_domain", "VaultDomainRotate", FULL, ALWAYS;
+    RaiseDomainFloor: "raise_domain_floor", "VaultDomainFloorRaise", FULL, ALWAYS;
+    UpdateDomain: "update_domain", "VaultDomainUpdate", FULL, ALWAYS;
+    ExportDomain: "export_domain", "VaultDomainExport", FULL, ALWAYS;
+    BackupTo: "backup_to", "VaultBackup", FULL, ALWAYS;
+    RestoreAllFrom: "restore_all_from", "VaultRestore", FULL, ALWAYS;
     EnablePurgeProtection:
         "enable_purge_protection", "VaultPurgeProtectionEnable", FULL, ALWAYS;
     SetAlgorithmRules: "set_algorithm_rules", "VaultAlgorithmRulesSet", FULL, ALWAYS;

@@ -1,21 +1,20 @@
-//! Backup and restore of single keys.
+//! Backup of single keys.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use super::intents::Creation;
-use super::records::{StoredKey, reference};
-use super::{Act, Inner, Operation, Subject, Vault};
-use crate::backend::KeyRequest;
+use super::header::Rings;
+use super::records::reference;
+use super::{Inner, Operation, Vault};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::backup::{MAX_STANZAS, Modes};
 use crate::format::backup_payload::{self, BackupPayload, MAX_BACKUP_VERSIONS};
-use crate::model::key::{BackendId, KeyObject, KeyTag, VersionBody, VersionRecord};
+use crate::model::key::KeyObject;
 use crate::model::name::KeyName;
-use crate::model::results::KeyBundle;
 use crate::model::time::Timestamp;
-use crate::seal::backup::{inspect, open_backup, seal_backup};
-use crate::secret::Key32;
-use crate::store::Change;
+use crate::seal::backup::{Domain, SealedContainer, SealedFor, inspect, seal_backup};
+use crate::seal::hpke::Recipient;
+use crate::seal::passphrase::PassphraseParameters;
+use crate::secret::{Passphrase, SecretBytes};
 
 /// A key with all its versions, sealed: bytes to be kept anywhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,7 +61,18 @@ impl KeyBackup {
             created_on: Timestamp::from_unix_milliseconds(facts.created_unix_milliseconds),
             blob_id: facts.blob_id,
             domain_id: facts.domain_id,
-            length: blob.len(),
+            domain_epoch: facts.domain_epoch,
+            recipient_count: facts.recipients,
+            has_passphrase: facts.modes.contains(Modes::PASSPHRASE),
+            passphrase_parameters: facts.passphrase,
+            contents: if facts.modes.contains(Modes::DOMAIN_FILE) {
+                BackupContents::SecurityDomain
+            } else if facts.modes.contains(Modes::WHOLE_VAULT) {
+                BackupContents::WholeVault
+            } else {
+                BackupContents::Key
+            },
+            length: facts.size,
         })
     }
 }
@@ -85,7 +95,24 @@ pub struct BackupSummary {
     created_on: Timestamp,
     blob_id: [u8; 16],
     domain_id: Option<[u8; 16]>,
+    domain_epoch: Option<u32>,
+    recipient_count: usize,
+    has_passphrase: bool,
+    passphrase_parameters: Option<PassphraseParameters>,
+    contents: BackupContents,
     length: usize,
+}
+
+/// What a blob claims to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum BackupContents {
+    /// A key with all its versions.
+    Key,
+    /// A security domain: a [`DomainFile`](crate::DomainFile).
+    SecurityDomain,
+    /// The beginning of the backup of a whole vault.
+    WholeVault,
 }
 
 impl BackupSummary {
@@ -107,6 +134,36 @@ impl BackupSummary {
         self.domain_id.as_ref()
     }
 
+    /// The epoch of the security domain to which the blob is sealed, if it is sealed to one.
+    #[must_use]
+    pub fn domain_epoch(&self) -> Option<u32> {
+        self.domain_epoch
+    }
+
+    /// To how many recipients the blob is sealed. Nothing in it says to whom.
+    #[must_use]
+    pub fn recipient_count(&self) -> usize {
+        self.recipient_count
+    }
+
+    /// Whether a passphrase opens the blob.
+    #[must_use]
+    pub fn has_passphrase(&self) -> bool {
+        self.has_passphrase
+    }
+
+    /// What a guess of the passphrase costs; `None` without a passphrase, and for a cost that this library refuses.
+    #[must_use]
+    pub fn passphrase_parameters(&self) -> Option<PassphraseParameters> {
+        self.passphrase_parameters
+    }
+
+    /// What the blob claims to hold.
+    #[must_use]
+    pub fn contents(&self) -> BackupContents {
+        self.contents
+    }
+
     /// Length of the blob in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
@@ -114,32 +171,80 @@ impl BackupSummary {
     }
 }
 
-/// What [`Vault::restore_key`] restored.
-#[derive(Clone, PartialEq, Debug)]
-pub struct RestoreResult {
-    bundle: KeyBundle,
-    version_count: usize,
-    previously_purged: bool,
+/// Who is to be able to open a backup: the vault's security domain, unless it is left out, and whoever is named.
+///
+/// # Examples
+///
+/// ```
+/// use strongroom::{BackupOptions, RecipientKey};
+///
+/// let safe = RecipientKey::generate()?;
+/// let options = BackupOptions::new().recipient(&safe.recipient()).without_domain();
+/// # let _ = options;
+/// # Ok::<(), strongroom::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct BackupOptions<'a> {
+    without_domain: bool,
+    recipients: Vec<Recipient>,
+    passphrase: Option<&'a Passphrase>,
+    parameters: Option<PassphraseParameters>,
 }
 
-impl RestoreResult {
-    /// The newest version of the restored key.
+impl Default for BackupOptions<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> BackupOptions<'a> {
+    /// For the vault's security domain alone.
     #[must_use]
-    pub fn key(&self) -> &KeyBundle {
-        &self.bundle
+    pub const fn new() -> Self {
+        Self {
+            without_domain: false,
+            recipients: Vec::new(),
+            passphrase: None,
+            parameters: None,
+        }
     }
 
-    /// How many versions the key has.
+    /// For the holder of this recipient's private key too; domain, recipients and passphrase are 16 at most.
+    ///
+    /// Check whose public key it is: he gets the private keys.
     #[must_use]
-    pub fn version_count(&self) -> usize {
-        self.version_count
+    pub fn recipient(mut self, recipient: &Recipient) -> Self {
+        // One more than there may be is enough to be refused.
+        if self.recipients.len() <= MAX_STANZAS && !self.recipients.contains(recipient) {
+            self.recipients.push(*recipient);
+        }
+        self
     }
 
-    /// Whether this very key was purged from this vault in the last 90 days. A purge does not reach
-    /// backups.
+    /// For whoever knows this passphrase too. Whoever has the blob can guess as long as he likes.
     #[must_use]
-    pub fn previously_purged(&self) -> bool {
-        self.previously_purged
+    pub const fn passphrase(mut self, passphrase: &'a Passphrase) -> Self {
+        self.passphrase = Some(passphrase);
+        self
+    }
+
+    /// What a guess of the passphrase costs; by default what it costs in new slots of the vault.
+    #[must_use]
+    pub const fn passphrase_parameters(mut self, parameters: PassphraseParameters) -> Self {
+        self.parameters = Some(parameters);
+        self
+    }
+
+    /// Not for the security domain: then nothing proves which vault made the backup, and it restores only with
+    /// [`RestoreOptions::accept_unauthenticated`](crate::RestoreOptions::accept_unauthenticated).
+    #[must_use]
+    pub const fn without_domain(mut self) -> Self {
+        self.without_domain = true;
+        self
+    }
+
+    pub(super) fn wants_domain(&self) -> bool {
+        !self.without_domain
     }
 }
 
@@ -156,41 +261,99 @@ impl Vault {
     /// past versions; [`NotExportable`](ErrorKind::NotExportable) for a version that may not leave its backend;
     /// and the errors of storage.
     pub fn backup_key(&self, name: &KeyName) -> Result<KeyBackup> {
-        self.act(Operation::BackupKey, name, |act| act.inner().backup(name))
+        self.act(Operation::BackupKey, name, |act| {
+            act.inner().backup(name, &BackupOptions::new())
+        })
     }
 
-    /// Brings a key back from a backup, under its name, with its version ids, dates and tags: Azure's
-    /// [Restore Key](https://learn.microsoft.com/rest/api/keyvault/keys/restore-key/restore-key).
+    /// As [`Vault::backup_key`], sealed to whom the options say.
     ///
-    /// All versions or nothing: each is validated as strictly as an imported key. Retention and
-    /// recovery level are those of this vault. **Blocking:** validation (RSA up to hundreds of milliseconds per
-    /// version) and one write to disk.
+    /// **Blocking:** a passphrase costs its hash.
     ///
     /// # Errors
     ///
-    /// [`InvalidBackup`](ErrorKind::InvalidBackup), [`WrongDomain`](ErrorKind::WrongDomain),
-    /// [`NewerFormat`](ErrorKind::NewerFormat); [`KeyExists`](ErrorKind::KeyExists) and
-    /// [`KeyDeleted`](ErrorKind::KeyDeleted) when the name is taken;
-    /// [`ClockJump`](ErrorKind::ClockJump) as for [`Vault::create_key`];
-    /// [`BackendUnavailable`](ErrorKind::BackendUnavailable) when a version's backend is not attached; and the
-    /// errors of storage.
-    pub fn restore_key(&self, blob: impl AsRef<[u8]>) -> Result<RestoreResult> {
-        self.act(Operation::RestoreKey, Subject::Vault, |act| {
-            act.inner().restore(act, blob.as_ref())
+    /// As [`Vault::backup_key`]; [`BadParameter`](ErrorKind::BadParameter) when nobody could open the backup, or
+    /// there are more than 16 who could; [`KdfCostRefused`](ErrorKind::KdfCostRefused) when there is no memory for the
+    /// hash of the passphrase.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use strongroom::*;
+    /// # let vault = VaultOptions::new().create_in_memory()?;
+    /// # let name = KeyName::from_static("signer");
+    /// # vault.create_key(&name, CreateKeyOptions::ec(Curve::P256))?;
+    /// let safe = RecipientKey::generate()?;
+    /// let options = BackupOptions::new().recipient(&safe.recipient());
+    /// let backup = vault.backup_key_with(&name, &options)?;
+    ///
+    /// // A vault of another domain, years later:
+    /// let other = VaultOptions::new().create_in_memory()?;
+    /// let options = RestoreOptions::new().recipient_key(&safe).accept_unauthenticated(true);
+    /// other.restore_key_with(&backup, &options)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn backup_key_with(
+        &self,
+        name: &KeyName,
+        options: &BackupOptions<'_>,
+    ) -> Result<KeyBackup> {
+        self.act(Operation::BackupKeyWith, name, |act| {
+            act.inner().backup(name, options)
         })
     }
 }
 
-/// What all versions of a restored key share.
-struct RestoredKey {
-    name: KeyName,
-    object_id: [u8; 16],
-    created: Timestamp,
-    updated: Timestamp,
-}
-
 impl Inner {
-    fn backup(&self, name: &KeyName) -> Result<KeyBackup> {
+    fn backup(&self, name: &KeyName, options: &BackupOptions<'_>) -> Result<KeyBackup> {
+        let plaintext = self.backup_payload(name)?;
+        self.seal_in(
+            &self.header.rings(),
+            options,
+            Modes::KEY,
+            plaintext.expose(),
+        )
+        .map(|sealed| KeyBackup {
+            bytes: sealed.bytes,
+        })
+    }
+
+    /// Seals to whom the options say.
+    pub(super) fn seal_in(
+        &self,
+        rings: &Rings,
+        options: &BackupOptions<'_>,
+        contents: Modes,
+        payload: &[u8],
+    ) -> Result<SealedContainer> {
+        // A domain file opens without the domain that it brings.
+        let wanted = options.wants_domain() && contents != Modes::DOMAIN_FILE;
+        let domain = wanted.then_some(Domain {
+            id: rings.domain_id,
+            ring: &rings.sdk,
+        });
+        let parameters = options
+            .parameters
+            .unwrap_or_else(|| self.passphrase_cost.parameters());
+        let sealed_for = SealedFor {
+            domain,
+            recipients: &options.recipients,
+            passphrase: options
+                .passphrase
+                .map(|passphrase| (passphrase, parameters)),
+        };
+        seal_backup(
+            sealed_for,
+            contents,
+            self.now_ms(),
+            payload,
+            self.hierarchy.suite(),
+            &*self.entropy,
+        )
+    }
+
+    /// A key with all its versions, as it goes into a backup.
+    pub(super) fn backup_payload(&self, name: &KeyName) -> Result<SecretBytes> {
         let mut payload = self.store.read(|view| {
             let key = self.load_active(view, name)?;
             if key.object.version_count as usize > MAX_BACKUP_VERSIONS {
@@ -230,191 +393,6 @@ impl Inner {
             let exported = self.backend(&body.backend)?.export(&reference(body))?;
             version.body.blob = exported;
         }
-        let plaintext = backup_payload::encode(&payload)?;
-        let rings = self.header.rings();
-        let bytes = seal_backup(
-            &rings.sdk,
-            rings.domain_id,
-            self.now_ms(),
-            &plaintext,
-            self.hierarchy.suite(),
-            &*self.entropy,
-        )?;
-        Ok(KeyBackup { bytes })
-    }
-
-    fn restore(&self, act: &Act<'_>, blob: &[u8]) -> Result<RestoreResult> {
-        let rings = self.header.rings();
-        let plaintext = open_backup(&rings.sdk, rings.domain_id, blob)?;
-        let payload = backup_payload::decode(&plaintext)?;
-        act.is_about(&payload.name)?;
-        self.restore_payload(act, payload)
-    }
-
-    fn restore_payload(&self, act: &Act<'_>, payload: BackupPayload) -> Result<RestoreResult> {
-        let BackupPayload {
-            name,
-            object_id,
-            created,
-            updated,
-            versions,
-        } = payload;
-        // What is cheap to refuse is refused before keys are validated; it is asked again under the lock.
-        self.store
-            .read(|view| self.require_free_name(view, &name).map(drop))?;
-        let mut tags: BTreeMap<BackendId, Vec<KeyTag>> = BTreeMap::new();
-        let versions = versions
-            .into_iter()
-            .map(|(version, count)| {
-                // The version gets a new name towards its backend: the old one may still be in use beside it.
-                let tag = KeyTag::random(&*self.entropy)?;
-                let backend = version.body.backend.clone();
-                tags.entry(backend).or_default().push(tag);
-                Ok((version, count, tag))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let creations = tags
-            .into_iter()
-            .map(|(id, tags)| self.begin_creation(self.backend(&id)?.as_ref(), tags))
-            .collect::<Result<Vec<_>>>()?;
-        let key = RestoredKey {
-            name,
-            object_id,
-            created,
-            updated,
-        };
-        let restored = self.restore_versions(act, key, versions, &creations);
-        for creation in &creations {
-            self.finish_creation(creation, restored.is_ok());
-        }
-        restored
-    }
-
-    fn restore_versions(
-        &self,
-        act: &Act<'_>,
-        key: RestoredKey,
-        versions: Vec<(VersionRecord, u64, KeyTag)>,
-        creations: &[Creation<'_>],
-    ) -> Result<RestoreResult> {
-        let RestoredKey {
-            name,
-            object_id,
-            created,
-            updated,
-        } = key;
-        let version_count = versions.len();
-        let versions = versions
-            .into_iter()
-            .map(|(version, count, tag)| Ok((self.readmit(version, tag)?, count)))
-            .collect::<Result<Vec<_>>>()?;
-        let newest = versions
-            .last()
-            .map(|(version, _)| version.version)
-            .ok_or_else(|| Error::new(ErrorKind::InvalidBackup, "the backup holds no version"))?;
-        let key = StoredKey {
-            n: self.hierarchy.name_prf(&name),
-            data_key: Key32::random(&*self.entropy)?,
-            object: KeyObject {
-                name: name.clone(),
-                object_id,
-                created,
-                updated,
-                newest,
-                version_count: u32::try_from(version_count)
-                    .map_err(|_| Error::internal("a backup has too many versions"))?,
-                deletion: None,
-            },
-        };
-        let mut additions = Vec::with_capacity(2 * version_count + 1);
-        for (version, count) in &versions {
-            additions.push(self.put_version(&key, version)?);
-            if *count > 0 {
-                additions.push(self.put_gcm_count(&key, version.version, *count)?);
-            }
-        }
-        let sealing = self.header.sealing();
-        additions.push(self.put_key(&sealing, &key)?);
-        additions.extend(creations.iter().flat_map(Creation::end));
-        act.note_version(newest);
-        let previously_purged = self.commit_restore(act, &name, &object_id, additions)?;
-        drop(sealing);
-        let newest = versions
-            .into_iter()
-            .next_back()
-            .map(|(version, _)| version)
-            .ok_or_else(|| Error::internal("a restored key has no version"))?;
-        Ok(RestoreResult {
-            bundle: self.bundle(&key.object, newest),
-            version_count,
-            previously_purged,
-        })
-    }
-
-    /// Whether the key was purged before.
-    fn commit_restore(
-        &self,
-        act: &Act<'_>,
-        name: &KeyName,
-        object_id: &[u8; 16],
-        additions: Vec<Change>,
-    ) -> Result<bool> {
-        let _guard = self.locks.lock(name);
-        if let Some(gone) = self.store.read(|view| self.require_free_name(view, name))? {
-            let purge = act.beside(Operation::PurgeDeletedKey, Subject::from(name));
-            self.commit_purge(&purge, name, gone, self.now())?;
-        }
-        let previously_purged = self.was_purged(object_id);
-        self.commit(act, name, additions)?;
-        Ok(previously_purged)
-    }
-
-    /// Lets the backend check what came back, as strictly as an imported key, and keep it under `tag`.
-    fn readmit(&self, version: VersionRecord, tag: KeyTag) -> Result<VersionRecord> {
-        let VersionBody {
-            tag: _,
-            spec,
-            hsm,
-            backend,
-            origin,
-            backup_allowed,
-            public,
-            blob,
-            rejection_secret,
-        } = version.body;
-        let label = self.label();
-        let request = KeyRequest::new(tag, spec, version.attributes.operations, &label)
-            .with_backup_allowed(backup_allowed);
-        let (blob, restored_public) = self
-            .backend(&backend)?
-            .restore(&request, &blob)
-            .map_err(|error| match Error::from(error) {
-                error if error.kind() == ErrorKind::BadParameter => Error::new(
-                    ErrorKind::InvalidBackup,
-                    format!("a version in the backup is not a legal key: {error}"),
-                ),
-                error => error,
-            })?
-            .into_parts();
-        if restored_public != public {
-            return Err(Error::new(
-                ErrorKind::InvalidBackup,
-                "the public and the private part of a version in the backup do not belong together",
-            ));
-        }
-        Ok(VersionRecord {
-            body: VersionBody {
-                tag,
-                spec,
-                hsm,
-                backend,
-                origin,
-                backup_allowed,
-                public,
-                blob,
-                rejection_secret,
-            },
-            ..version
-        })
+        backup_payload::encode(&payload).map(SecretBytes::from)
     }
 }

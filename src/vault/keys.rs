@@ -147,6 +147,7 @@ impl Inner {
                 .any(|operation| !attributes.operations.contains(operation))
                 && let Ok(backend) = self.backend(&version.body.backend)
             {
+                self.store.ensure_writable()?;
                 backend.permit(&reference(&version.body), operations)?;
             }
             attributes.operations = operations;

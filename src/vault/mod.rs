@@ -28,11 +28,15 @@ mod open_report;
 mod operate;
 mod perform;
 mod policies;
+mod read_only;
 mod reconcile;
 mod recorder;
 mod records;
+mod restore;
+mod restore_options;
 mod rollback;
 mod root_rotation;
+mod salvage;
 mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
@@ -43,6 +47,7 @@ mod tombstones;
 #[cfg(feature = "tracing")]
 mod trace;
 mod versions;
+mod whole;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,11 +58,11 @@ use self::acts::Operation;
 pub use self::audit::{AuditEntries, AuditReport};
 pub use self::audit_checkpoint::{AuditCheckpoint, verify_audit_checkpoint};
 pub use self::backend_finding::{BackendFinding, BackendFindingKind};
-pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
+pub use self::backup::{BackupContents, BackupOptions, BackupSummary, KeyBackup};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
-pub use self::domain::SecurityDomain;
+pub use self::domain::{DomainEpoch, DomainFile, SecurityDomain};
 use self::gcm::GcmCounters;
 use self::grant::Grant;
 use self::header::HeaderKeeper;
@@ -70,15 +75,20 @@ pub use self::metrics::{Metrics, OperationMetrics};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
 use self::policies::AccessPolicies;
+use self::read_only::ScratchCopy;
 use self::recorder::Recorder;
+pub use self::restore_options::{NameState, RestoreOptions, RestorePlan, RestoreResult};
 pub use self::rollback::FileRollbackGuard;
 use self::rollback::Guarded;
+pub use self::salvage::SalvageReport;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
+pub use self::whole::{KeyOutcome, Progress, VaultBackupReport, VaultRestoreReport};
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::settings::DomainEpochs;
 use crate::model::identifier::{KeyIdentifier, VaultUrl};
 use crate::model::key::BackendId;
 use crate::model::name::KeyName;
@@ -144,6 +154,7 @@ pub(crate) struct Inner {
     deletion: RwLock<DeletionSettings>,
     rules: RwLock<Arc<AlgorithmRules>>,
     tombstones: Mutex<TombstoneList>,
+    domain_log: Mutex<DomainEpochs>,
     access: AccessPolicies,
     recorder: Recorder,
     /// Held while the identity key is made.
@@ -157,6 +168,8 @@ pub(crate) struct Inner {
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,
+    /// Goes last, when nothing uses its files any more.
+    scratch: Mutex<Option<ScratchCopy>>,
 }
 
 impl Vault {
@@ -208,7 +221,12 @@ impl Inner {
         self.cache.clear();
         let guarded = self.end_guard();
         let closed = self.store.close();
+        drop(self.lock_scratch().take());
         counts.and(closed).and(guarded)
+    }
+
+    fn lock_scratch(&self) -> MutexGuard<'_, Option<ScratchCopy>> {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The later of the clock and the latest time that a commit has seen.

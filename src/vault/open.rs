@@ -13,6 +13,7 @@ use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
 use super::metrics::Counters;
 use super::policies::AccessPolicies;
+use super::read_only::ScratchCopy;
 use super::recorder::Recorder;
 use super::rollback::{Guarded, require_at_least};
 
@@ -23,12 +24,15 @@ use crate::backend::{KeyBackend, RollbackGuard};
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, Result};
 use crate::format::header::{StoredHeader, choose};
-use crate::format::settings::{self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS};
+use crate::format::settings::{
+    self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS, DOMAIN_EPOCHS,
+};
 use crate::model::attributes::SoftDelete;
 use crate::model::audit::AuditOptions;
 use crate::model::identifier::VaultUrl;
 use crate::model::pin::VaultPin;
 use crate::model::settings::DeletionSettings;
+use crate::seal::backup::BackupKey;
 use crate::seal::header::{OpenLimits, OpenedHeader, open_first};
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::passphrase::PassphraseParameters;
@@ -80,6 +84,15 @@ pub struct VaultOptions {
     pub(super) storage_cache: u64,
     pub(super) rebuild_anchor: bool,
     pub(super) audit: Option<AuditOptions>,
+    /// Of a vault that is opened to be read only.
+    pub(super) scratch: Option<ScratchCopy>,
+}
+
+/// What an existing vault is opened for.
+pub(super) enum Opening {
+    Normal,
+    /// In this copy of its files.
+    ReadOnly(ScratchCopy),
 }
 
 impl Default for VaultOptions {
@@ -110,6 +123,7 @@ impl VaultOptions {
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
             rebuild_anchor: false,
+            scratch: None,
             audit: None,
         }
     }
@@ -304,6 +318,55 @@ impl VaultOptions {
             .map_err(|error| error.with_operation("create_in_domain"))
     }
 
+    /// Creates a vault in the security domain that another vault has exported with
+    /// [`Vault::export_domain`].
+    ///
+    /// The file proves no origin. So the domain must be the one with `expected_fingerprint`, which
+    /// [`SecurityDomain::fingerprint`] of that vault shows: get it on another way than the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`VaultOptions::create`], and as [`SecurityDomain::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use strongroom::{BackupKey, BackupOptions, MasterKey, RecipientKey, Unlock, VaultOptions};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("second");
+    /// # let first = VaultOptions::new().create_in_memory()?;
+    /// // On the second machine:
+    /// let key = RecipientKey::generate()?;
+    /// // On the first one:
+    /// let file = first.export_domain(&BackupOptions::new().recipient(&key.recipient()))?;
+    /// let fingerprint = first.security_domain()?.fingerprint(); // read out over the telephone
+    /// // On the second one again:
+    /// let master = MasterKey::generate()?;
+    /// let second = VaultOptions::new().init_in_domain(
+    ///     &path,
+    ///     Unlock::raw_key(&master),
+    ///     &file,
+    ///     BackupKey::recipient(&key),
+    ///     &fingerprint,
+    /// )?;
+    /// # drop(second);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn init_in_domain(
+        self,
+        path: impl AsRef<Path>,
+        unlock: Unlock<'_>,
+        file: impl AsRef<[u8]>,
+        key: BackupKey<'_>,
+        expected_fingerprint: &[u8; 32],
+    ) -> Result<Vault> {
+        let work = self.limits.max_kdf_work_kib;
+        SecurityDomain::open(file, key, expected_fingerprint, work)
+            .and_then(|domain| self.create_at(path.as_ref(), unlock, &domain.shared()))
+            .map_err(|error| error.with_operation("init_in_domain"))
+    }
+
     /// Creates a vault that lives in memory and ends with its last handle: for tests and scratch keys.
     /// Everything but the files is as in a stored vault.
     ///
@@ -351,25 +414,7 @@ impl VaultOptions {
     pub fn open(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let open = || {
             self.check()?;
-            let dir = VaultDir::open(path.as_ref())?;
-            let [copy_a, copy_b] = header_file::read(&dir)?;
-            let candidates = choose(&copy_a, &copy_b, hash32)?;
-            let OpenedHeader {
-                stored,
-                root,
-                hierarchy,
-                kek_ring,
-                sdk_ring,
-                slot,
-            } = open_first(candidates, unlock, self.limits)?;
-            let rings = Rings {
-                kek: Arc::new(kek_ring),
-                sdk: Arc::new(sdk_ring),
-                domain_id: stored.header.domain_id,
-            };
-            let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
-            vault.inner.raise_cost(unlock, slot, &root)?;
-            Ok(vault)
+            self.open_dir(VaultDir::open(path.as_ref())?, unlock, Opening::Normal)
         };
         open().map_err(|error: Error| error.with_operation("open"))
     }
@@ -385,6 +430,55 @@ impl VaultOptions {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.create(path, unlock),
             _ => self.open(path, unlock),
         }
+    }
+
+    /// Opens what lies in a directory that is locked.
+    pub(super) fn open_dir(
+        mut self,
+        dir: VaultDir,
+        unlock: Unlock<'_>,
+        opening: Opening,
+    ) -> Result<Vault> {
+        let [copy_a, copy_b] = header_file::read(&dir)?;
+        let candidates = choose(&copy_a, &copy_b, hash32)?;
+        let OpenedHeader {
+            stored,
+            root,
+            hierarchy,
+            kek_ring,
+            sdk_ring,
+            slot,
+        } = open_first(candidates, unlock, self.limits)?;
+        let rings = Rings {
+            kek: Arc::new(kek_ring),
+            sdk: Arc::new(sdk_ring),
+            domain_id: stored.header.domain_id,
+        };
+        let read_only = matches!(opening, Opening::ReadOnly(_));
+        if let Opening::ReadOnly(copy) = opening {
+            self.scratch = Some(copy);
+        }
+        let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
+        if !read_only {
+            vault.inner.raise_cost(unlock, slot, &root)?;
+        }
+        Ok(vault)
+    }
+
+    pub(super) fn random_source(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    pub(super) fn limits(&self) -> OpenLimits {
+        self.limits
+    }
+
+    pub(super) fn storage_cache_bytes(&self) -> u64 {
+        self.storage_cache
+    }
+
+    pub(super) fn set_deletion(&mut self, deletion: DeletionSettings) {
+        self.deletion = deletion;
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -457,7 +551,7 @@ impl VaultOptions {
         header: HeaderKeeper,
         open_report: OpenReport,
     ) -> Result<Vault> {
-        let (deletion, rules, tombstones, access, audit) = store.read(|view| {
+        let (deletion, rules, tombstones, domain_log, access, audit) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
             let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
             let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
@@ -466,10 +560,15 @@ impl VaultOptions {
                     .map(|plaintext| settings::decode_tombstones(&plaintext))
                     .transpose()
             })?;
+            let domain_log = setting(DOMAIN_EPOCHS)?
+                .map(|plaintext| settings::decode_domain_epochs(&plaintext))
+                .transpose()?
+                .unwrap_or_default();
             Ok((
                 settings::decode_deletion(&deletion)?,
                 settings::decode_algorithms(&rules)?,
                 tombstones,
+                domain_log,
                 AccessPolicies::load(&hierarchy, view)?,
                 setting(AUDIT_OPTIONS)?
                     .map(|plaintext| settings::decode_audit_options(&plaintext))
@@ -481,6 +580,7 @@ impl VaultOptions {
         let software = SoftwareBackend::with_entropy(Arc::clone(&self.entropy));
         let mut backends: Vec<Arc<dyn KeyBackend>> = vec![Arc::new(software)];
         backends.extend(self.backends);
+        let read_only = self.scratch.is_some();
         let mut inner = Inner {
             store,
             hierarchy,
@@ -496,8 +596,14 @@ impl VaultOptions {
             deletion: RwLock::new(deletion),
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
+            domain_log: Mutex::new(domain_log),
             access,
-            recorder: Recorder::new(audit),
+            // Nothing can be recorded where nothing is written.
+            recorder: Recorder::new(if read_only {
+                AuditOptions::off()
+            } else {
+                audit
+            }),
             identity_making: Mutex::default(),
             counters: Counters::default(),
             cache: KeyCache::new(self.key_cache),
@@ -505,9 +611,17 @@ impl VaultOptions {
             gcm: GcmCounters::default(),
             under_way: UnderWay::default(),
             time_floor_ms,
-            guard: self.guard,
+            // An older copy is refused above; of what happens in a scratch copy the guard must not hear.
+            guard: self.guard.filter(|_| self.scratch.is_none()),
+            scratch: Mutex::new(self.scratch),
             open_report,
         };
+        let mut header = inner.header.lock();
+        inner.erase_below_floor(&mut header, None)?;
+        drop(header);
+        if inner.lock_scratch().is_some() {
+            inner.store.freeze();
+        }
         inner.open_report.backend_findings = inner.reconcile(true)?;
         let inner = Arc::new(inner);
         inner.start_guard()?;
@@ -515,7 +629,7 @@ impl VaultOptions {
             inner,
             grant: Grant::default(),
         };
-        vault.begin_recording(self.audit)?;
+        vault.begin_recording(self.audit.filter(|_| !read_only))?;
         Ok(vault)
     }
 }

@@ -121,9 +121,9 @@ impl Inner {
         Ok((done, waiting))
     }
 
-    /// A vault whose anchor was rebuilt may be an older copy.
+    /// A vault whose anchor was rebuilt may be an older copy, and one that is only read settles nothing.
     fn may_settle(&self) -> bool {
-        !self.open_report.contains(OpenFinding::AnchorRebuilt)
+        self.store.is_writable() && !self.open_report.contains(OpenFinding::AnchorRebuilt)
     }
 
     fn reconcile_one(

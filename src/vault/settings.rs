@@ -6,7 +6,9 @@ use super::{Inner, Operation, Subject, Vault};
 use crate::env::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::IndexKey;
-use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
+use crate::format::settings::{
+    self, ALGORITHM_RULES, DELETION_SETTINGS, DOMAIN_EPOCHS, DomainEpochs,
+};
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::seal::hierarchy::Hierarchy;
 use crate::store::{Change, CommitOptions};
@@ -88,6 +90,15 @@ pub(super) fn algorithms_change(
 ) -> Result<Change> {
     let plaintext = settings::encode_algorithms(rules)?;
     setting(hierarchy, ALGORITHM_RULES, &plaintext, entropy)
+}
+
+pub(super) fn domain_epochs_change(
+    hierarchy: &Hierarchy,
+    epochs: &DomainEpochs,
+    entropy: &dyn Entropy,
+) -> Result<Change> {
+    let plaintext = settings::encode_domain_epochs(epochs)?;
+    setting(hierarchy, DOMAIN_EPOCHS, &plaintext, entropy)
 }
 
 pub(super) fn setting(

@@ -120,6 +120,7 @@ fn the_table_knows_every_public_method() {
         "deletion_settings",
         "algorithm_rules",
         "restricted",
+        "is_read_only",
         "destroy",
     ];
     let elsewhere = ["rewrap_key"];

@@ -1,13 +1,13 @@
 //! Every public method of a vault, with what it needs.
 
 use strongroom::{
-    AuditCheckpoint, AuditOptions, Ciphertext, CreateKeyOptions, Curve, EncryptOptions,
-    EncryptionAlgorithm, Error, ImportKeyOptions, KeyName, MaintenanceOptions, PageSize,
-    Permission, Permissions, Principal, SignatureAlgorithm, SlotId, Timestamp, Unlock,
-    UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
+    AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, Curve,
+    EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions, KeyName, MaintenanceOptions,
+    PageSize, Permission, Permissions, Principal, RestoreOptions, SignatureAlgorithm, SlotId,
+    Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
 };
 
-use crate::support::{fixed_oct, master_key};
+use crate::support::{fixed_oct, master_key, memory_vault};
 
 pub(super) const ES256: SignatureAlgorithm = SignatureAlgorithm::Es256;
 const GCM: EncryptionAlgorithm = EncryptionAlgorithm::A256Gcm;
@@ -126,6 +126,21 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             call(|v, _| v.restore_key(b"no backup")),
         ),
         (
+            "backup_key_with",
+            OnKey(Permission::Backup),
+            call(|v, k| v.backup_key_with(k, &BackupOptions::new())),
+        ),
+        (
+            "restore_key_with",
+            Plain(Permission::Restore),
+            call(|v, _| v.restore_key_with(b"no backup", &RestoreOptions::new())),
+        ),
+        (
+            "restore_plan",
+            Plain(Permission::Restore),
+            call(|v, _| v.restore_plan(b"no backup", &RestoreOptions::new())),
+        ),
+        (
             "encrypt",
             OnKey(Permission::Encrypt),
             call(|v, k| v.encrypt(k, GCM, b"text", EncryptOptions::new())),
@@ -226,6 +241,33 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             "security_domain",
             FullHandle,
             call(|v, _| v.security_domain()),
+        ),
+        ("domain_epochs", FullHandle, call(|v, _| v.domain_epochs())),
+        ("rotate_domain", FullHandle, call(|v, _| v.rotate_domain())),
+        (
+            "raise_domain_floor",
+            FullHandle,
+            call(|v, _| v.raise_domain_floor(1)),
+        ),
+        (
+            "update_domain",
+            FullHandle,
+            call(|v, _| v.update_domain(&memory_vault().0.security_domain()?)),
+        ),
+        (
+            "export_domain",
+            FullHandle,
+            call(|v, _| v.export_domain(&BackupOptions::new())),
+        ),
+        (
+            "backup_to",
+            FullHandle,
+            call(|v, _| v.backup_to(std::io::sink(), &BackupOptions::new(), |_| ())),
+        ),
+        (
+            "restore_all_from",
+            FullHandle,
+            call(|v, _| v.restore_all_from(std::io::empty(), &RestoreOptions::new(), |_| ())),
         ),
         ("pin", FullHandle, call(|v, _| v.pin())),
         (
