@@ -103,5 +103,5 @@ fi
 has cargo || fail "no cargo here; install Rust 1.89 or newer from https://rustup.rs"
 
 say "$(cargo --version), $(openssl version), all tests"
-cargo test --workspace --locked
+cargo test --workspace --all-features --locked
 say "all tests passed"

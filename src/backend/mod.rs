@@ -6,6 +6,8 @@
 
 mod capabilities;
 mod error;
+#[cfg(feature = "keyring")]
+pub mod keyring;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 mod request;

@@ -3,7 +3,8 @@ use super::header::{OpenLimits, OpenedHeader, open_first, open_header, seal_head
 use super::hierarchy::Hierarchy;
 use super::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
 use super::slot::{
-    KeptSecret, PassphraseCost, SlotId, SlotProvider, Unlock, is_below, open_slots, seal_slot,
+    KeptSecret, PassphraseCost, Provided, ProvidedSlot, SlotId, SlotProvider, Unlock, is_below,
+    open_slots, seal_slot,
 };
 use super::tests::{Counting, key, sha256_hex};
 use super::{Suite, hash32};
@@ -439,17 +440,20 @@ impl SlotProvider for Device {
         })
     }
 
-    fn knows(&self, kind: SlotKind, tag: &[u8; 16]) -> bool {
-        kind == SlotKind::Pkcs11AesGcm && *tag == self.tag
+    fn serves(&self, kind: SlotKind) -> bool {
+        kind == SlotKind::Pkcs11AesGcm
     }
 
-    fn open(&self, _: SlotKind, kept: &[u8], context: &[u8; 32]) -> Result<Option<Key32>> {
-        let (secret, kept_context) = kept.split_at(32);
-        if kept_context != context {
-            return Ok(None);
+    fn open(&self, slot: &ProvidedSlot<'_>) -> Result<Provided> {
+        if *slot.tag != self.tag {
+            return Ok(Provided::Foreign("another device".to_owned()));
+        }
+        let (secret, kept_context) = slot.kept.split_at(32);
+        if kept_context != slot.context {
+            return Ok(Provided::Refused);
         }
         let secret: Vec<u8> = secret.iter().map(|byte| byte ^ self.byte).collect();
-        Ok(Key32::copied_from(&secret))
+        Ok(Key32::copied_from(&secret).map_or(Provided::Refused, Provided::Secret))
     }
 }
 
@@ -470,15 +474,18 @@ fn a_device_opens_its_own_slots_in_their_own_places_only() {
             DEFAULT_MAX_KDF_WORK_KIB,
         )
         .map(|(_, root)| *root.expose())
-        .map_err(|error| error.kind())
+        .map_err(|error| (error.kind(), error.to_string().contains("altered")))
     };
     assert_eq!(open(&made, &own), Ok(*key(1).expose()));
-    assert_eq!(open(&made, &device(2, 7)), Err(ErrorKind::WrongKey));
-    assert_eq!(open(&made, &device(1, 8)), Err(ErrorKind::WrongKey));
+    assert_eq!(
+        open(&made, &device(2, 7)),
+        Err((ErrorKind::WrongKey, false))
+    );
+    assert_eq!(open(&made, &device(1, 8)), Err((ErrorKind::WrongKey, true)));
     let mut moved = made.clone();
     moved.slot_id[0] ^= 1;
-    assert_eq!(open(&moved, &own), Err(ErrorKind::WrongKey));
+    assert_eq!(open(&moved, &own), Err((ErrorKind::WrongKey, true)));
     let mut short = made.clone();
     short.wrapped.truncate(100);
-    assert_eq!(open(&short, &own), Err(ErrorKind::WrongKey));
+    assert_eq!(open(&short, &own), Err((ErrorKind::WrongKey, true)));
 }

@@ -126,7 +126,10 @@ impl<'a> Unlock<'a> {
     }
 
     /// With something outside this process that keeps or opens the slot's secret.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only features bring providers"))]
+    #[cfg_attr(
+        not(any(test, feature = "pkcs11", feature = "keyring")),
+        expect(dead_code, reason = "only features bring providers")
+    )]
     pub(crate) const fn provider(provider: &'a dyn SlotProvider) -> Self {
         Self::with(Source::Provider(provider))
     }
@@ -174,6 +177,13 @@ impl<'a> NewSlot<'a> {
     }
 }
 
+impl NewSlot<'_> {
+    /// As [`SlotKind::can_be_lost`] of the slot that it will be.
+    pub(crate) const fn can_be_lost(&self) -> bool {
+        matches!(self.source, NewSource::Provider(_))
+    }
+}
+
 impl<'a> From<Unlock<'a>> for NewSlot<'a> {
     fn from(unlock: Unlock<'a>) -> Self {
         let source = match unlock.source {
@@ -215,11 +225,42 @@ pub(crate) trait SlotProvider: fmt::Debug + Send + Sync {
     fn keep(&self, secret: &Key32, context: &[u8; 32], entropy: &dyn Entropy)
     -> Result<KeptSecret>;
 
-    /// Whether a slot of this kind with this tag is one of this provider's.
-    fn knows(&self, kind: SlotKind, tag: &[u8; 16]) -> bool;
+    /// Whether slots of this kind are opened by providers of this sort.
+    fn serves(&self, kind: SlotKind) -> bool;
 
-    /// The secret of a slot that it knows; `None` when it is another secret or was altered.
-    fn open(&self, kind: SlotKind, kept: &[u8], context: &[u8; 32]) -> Result<Option<Key32>>;
+    /// The secret of a slot of a kind that it serves.
+    ///
+    /// Errors: the provider cannot be used now, so that nobody knows.
+    fn open(&self, slot: &ProvidedSlot<'_>) -> Result<Provided>;
+}
+
+/// A slot as its provider sees it.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(any(test, feature = "pkcs11", feature = "keyring")),
+    expect(dead_code, reason = "only features bring providers")
+)]
+pub(crate) struct ProvidedSlot<'a> {
+    pub(crate) kind: SlotKind,
+    pub(crate) tag: &'a [u8; 16],
+    /// What [`SlotProvider::keep`] gave.
+    pub(crate) kept: &'a [u8],
+    /// Vault id ‖ slot id.
+    pub(crate) context: &'a [u8; 32],
+}
+
+/// What a provider makes of a slot.
+#[derive(Debug)]
+#[cfg_attr(
+    not(any(test, feature = "pkcs11", feature = "keyring")),
+    expect(dead_code, reason = "only features bring providers")
+)]
+pub(crate) enum Provided {
+    Secret(Key32),
+    /// The slot is its own and does not open: it was altered.
+    Refused,
+    /// The slot is not its own, in a sentence for a person.
+    Foreign(String),
 }
 
 /// What a slot holds of a secret that a provider keeps.
@@ -331,7 +372,7 @@ pub(crate) fn is_below(slot: &Slot, cost: PassphraseCost) -> bool {
 /// Tries the slots that `unlock` may open; gives the number of the one that did, and the root key.
 ///
 /// Errors: `WrongKey` when none opens; `KdfCostRefused` when a passphrase slot was not tried because of
-/// its cost and no other opens.
+/// its cost and no other opens; those of a provider.
 pub(crate) fn open_slots(
     slots: &[Slot],
     unlock: Unlock<'_>,
@@ -341,6 +382,8 @@ pub(crate) fn open_slots(
 ) -> Result<(usize, Key32)> {
     let mut attempts = 0;
     let mut untried = None;
+    let mut foreign = None;
+    let mut refused = false;
     for (number, slot) in slots.iter().enumerate() {
         let named = unlock.slot == Some(SlotId::of(slot));
         if unlock.slot.is_some() && !named {
@@ -389,12 +432,24 @@ pub(crate) fn open_slots(
                 opened = secret;
                 &opened
             }
-            (Source::Provider(provider), kind) if provider.knows(kind, &slot.provider_tag) => {
+            (Source::Provider(provider), kind) if provider.serves(kind) => {
                 let Some(sealed) = kept(slot) else { continue };
-                let context = outer_context(vault_id, &slot.slot_id);
-                match provider.open(kind, sealed, &context)? {
-                    Some(secret) => opened = secret,
-                    None => continue,
+                let provided = provider.open(&ProvidedSlot {
+                    kind,
+                    tag: &slot.provider_tag,
+                    kept: sealed,
+                    context: &outer_context(vault_id, &slot.slot_id),
+                })?;
+                match provided {
+                    Provided::Secret(secret) => opened = secret,
+                    Provided::Refused => {
+                        refused = true;
+                        continue;
+                    }
+                    Provided::Foreign(sentence) => {
+                        foreign = Some(sentence);
+                        continue;
+                    }
                 }
                 &opened
             }
@@ -403,11 +458,17 @@ pub(crate) fn open_slots(
         if let Some(root) = open_slot(slot, secret, vault_id, suite) {
             return Ok((number, root));
         }
+        refused = true;
+    }
+    if let Some(sentence) = foreign
+        && !refused
+    {
+        return Err(Error::new(ErrorKind::WrongKey, sentence));
     }
     Err(untried.unwrap_or_else(|| {
         Error::new(
             ErrorKind::WrongKey,
-            "no slot of the vault opens with this key or passphrase, or the slot was altered",
+            "no slot of the vault opens with this key, passphrase or device, or the slot was altered",
         )
     }))
 }

@@ -14,7 +14,7 @@ use crate::format::ring::KekRing;
 use crate::model::settings::AlgorithmRules;
 use crate::seal::header::seal_header;
 use crate::seal::hierarchy::Hierarchy;
-use crate::seal::slot::{SlotId, Unlock, seal_slot};
+use crate::seal::slot::{NewSlot, SlotId, Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
 use crate::secret::Key32;
 use crate::store::{Change, Store, StoreConfig, VaultDir, header_file};
@@ -86,8 +86,10 @@ impl VaultOptions {
         fill: impl FnOnce(VaultDir, StoreConfig) -> Result<VaultDir>,
     ) -> Result<StoredHeader> {
         let suite = fresh.hierarchy.suite();
+        let new = NewSlot::from(unlock);
+        slots::require_lasting([new.can_be_lost()], self.allow_sole_device_slot)?;
         let slot = seal_slot(
-            unlock,
+            new,
             SlotId::random(&*self.entropy)?,
             self.passphrase_cost,
             fresh.hierarchy.vault_id(),
@@ -95,7 +97,6 @@ impl VaultOptions {
             &fresh.root,
             &*self.entropy,
         )?;
-        slots::require_lasting([&slot], self.allow_sole_device_slot)?;
         let stored = seal_header(
             &fresh.hierarchy,
             domain.id,

@@ -192,7 +192,7 @@ impl VaultOptions {
     }
 
     /// When opening with a passphrase: the most KiB times passes that a slot may ask for, 1 GiB (1,048,576) by
-    /// default; dearer slots give [`KdfCostRefused`](ErrorKind::KdfCostRefused).
+    /// default; dearer slots give [`KdfCostRefused`](crate::ErrorKind::KdfCostRefused).
     #[must_use]
     pub fn max_kdf_work_kib(mut self, kib: u64) -> Self {
         self.limits.max_kdf_work_kib = kib;
@@ -201,7 +201,7 @@ impl VaultOptions {
 
     /// When opening: the vault must have the root key with this fingerprint, which
     /// [`VaultStatus::fingerprint`](crate::VaultStatus::fingerprint) showed before; another gives
-    /// [`WrongRoot`](ErrorKind::WrongRoot).
+    /// [`WrongRoot`](crate::ErrorKind::WrongRoot).
     ///
     /// It stops a directory that was exchanged for another one under the same key, and is required for slots that
     /// a public key opens, which anybody can make.
@@ -213,8 +213,8 @@ impl VaultOptions {
 
     /// When opening: the vault must be the one of the pin, and at least as new; see [`Vault::pin`].
     ///
-    /// Another vault or root gives [`WrongRoot`](ErrorKind::WrongRoot), an older copy
-    /// [`RolledBack`](ErrorKind::RolledBack).
+    /// Another vault or root gives [`WrongRoot`](crate::ErrorKind::WrongRoot), an older copy
+    /// [`RolledBack`](crate::ErrorKind::RolledBack).
     #[must_use]
     pub fn expect_at_least(mut self, pin: VaultPin) -> Self {
         self.least = Some(pin);
@@ -222,10 +222,10 @@ impl VaultOptions {
     }
 
     /// Remembers outside the directory how far the vault has got, and refuses an older copy of the directory with
-    /// [`RolledBack`](ErrorKind::RolledBack) when opening.
+    /// [`RolledBack`](crate::ErrorKind::RolledBack) when opening.
     ///
     /// The guard is told within a second of a change, so a copy of the last second before a crash passes. A guard
-    /// that fails when opening gives [`GuardUnavailable`](ErrorKind::GuardUnavailable); while the vault is open it is
+    /// that fails when opening gives [`GuardUnavailable`](crate::ErrorKind::GuardUnavailable); while the vault is open it is
     /// tried again, and [`Vault::close`] tells of a last failure. A guard that knows nothing of the vault believes
     /// it: pin the vault as well if that matters.
     #[must_use]
@@ -289,12 +289,12 @@ impl VaultOptions {
     ///
     /// # Errors
     ///
-    /// [`VaultExists`](ErrorKind::VaultExists) when there is anything at `path`;
-    /// [`VaultNotFound`](ErrorKind::VaultNotFound) when its parent is missing;
-    /// [`UnsafePermissions`](ErrorKind::UnsafePermissions) when others can write to a parent;
-    /// [`BadParameter`](ErrorKind::BadParameter) for options that contradict each other;
-    /// [`StorageFull`](ErrorKind::StorageFull), [`ReadOnly`](ErrorKind::ReadOnly), [`Io`](ErrorKind::Io) and
-    /// [`RandomUnavailable`](ErrorKind::RandomUnavailable).
+    /// [`VaultExists`](crate::ErrorKind::VaultExists) when there is anything at `path`;
+    /// [`VaultNotFound`](crate::ErrorKind::VaultNotFound) when its parent is missing;
+    /// [`UnsafePermissions`](crate::ErrorKind::UnsafePermissions) when others can write to a parent;
+    /// [`BadParameter`](crate::ErrorKind::BadParameter) for options that contradict each other;
+    /// [`StorageFull`](crate::ErrorKind::StorageFull), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io) and
+    /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable).
     pub fn create(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let create = || {
             let domain = NewDomain::random(&*self.entropy)?;
@@ -372,8 +372,8 @@ impl VaultOptions {
     ///
     /// # Errors
     ///
-    /// [`BadParameter`](ErrorKind::BadParameter) for options that contradict each other;
-    /// [`RandomUnavailable`](ErrorKind::RandomUnavailable).
+    /// [`BadParameter`](crate::ErrorKind::BadParameter) for options that contradict each other;
+    /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable).
     pub fn create_in_memory(self) -> Result<Vault> {
         let create = || {
             self.check()?;
@@ -404,13 +404,13 @@ impl VaultOptions {
     ///
     /// # Errors
     ///
-    /// [`VaultNotFound`](ErrorKind::VaultNotFound), [`VaultInUse`](ErrorKind::VaultInUse),
-    /// [`WrongKey`](ErrorKind::WrongKey), [`KdfCostRefused`](ErrorKind::KdfCostRefused),
-    /// [`Corrupt`](ErrorKind::Corrupt), [`Tampered`](ErrorKind::Tampered),
-    /// [`RolledBack`](ErrorKind::RolledBack), [`HeaderReplayed`](ErrorKind::HeaderReplayed),
-    /// [`AnchorMissing`](ErrorKind::AnchorMissing), [`NewerFormat`](ErrorKind::NewerFormat),
-    /// [`UnsafePermissions`](ErrorKind::UnsafePermissions), [`StorageFull`](ErrorKind::StorageFull),
-    /// [`ReadOnly`](ErrorKind::ReadOnly) and [`Io`](ErrorKind::Io).
+    /// [`VaultNotFound`](crate::ErrorKind::VaultNotFound), [`VaultInUse`](crate::ErrorKind::VaultInUse),
+    /// [`WrongKey`](crate::ErrorKind::WrongKey), [`KdfCostRefused`](crate::ErrorKind::KdfCostRefused),
+    /// [`Corrupt`](crate::ErrorKind::Corrupt), [`Tampered`](crate::ErrorKind::Tampered),
+    /// [`RolledBack`](crate::ErrorKind::RolledBack), [`HeaderReplayed`](crate::ErrorKind::HeaderReplayed),
+    /// [`AnchorMissing`](crate::ErrorKind::AnchorMissing), [`NewerFormat`](crate::ErrorKind::NewerFormat),
+    /// [`UnsafePermissions`](crate::ErrorKind::UnsafePermissions), [`StorageFull`](crate::ErrorKind::StorageFull),
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly) and [`Io`](crate::ErrorKind::Io).
     pub fn open(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let open = || {
             self.check()?;

@@ -92,7 +92,7 @@ impl VaultOptions {
     /// # Errors
     ///
     /// As [`VaultOptions::open`] for the header and as [`VaultOptions::create`] for the new vault;
-    /// [`Corrupt`](ErrorKind::Corrupt) when the storage engine does not open the files at all: then nothing is saved.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) when the storage engine does not open the files at all: then nothing is saved.
     pub fn salvage(
         self,
         path: impl AsRef<Path>,

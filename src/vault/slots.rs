@@ -186,6 +186,12 @@ impl Inner {
             }
             None => slots.len(),
         };
+        let others = slots.iter().enumerate().filter(|(at, _)| *at != place);
+        let can_be_lost = others.map(|(_, slot)| slot.kind.can_be_lost());
+        require_lasting(
+            can_be_lost.chain([new.can_be_lost()]),
+            self.allow_sole_device_slot,
+        )?;
         let root = self.reopen_root(&header, current)?;
         let id = SlotId::random(&*self.entropy)?;
         let slot = seal_slot(
@@ -225,7 +231,8 @@ impl Inner {
                 "this is the last way to unlock the vault; add another one first",
             ));
         }
-        require_lasting(&slots, self.allow_sole_device_slot)?;
+        let can_be_lost = slots.iter().map(|slot| slot.kind.can_be_lost());
+        require_lasting(can_be_lost, self.allow_sole_device_slot)?;
         self.replace_header(
             header,
             NewHeader {
@@ -285,12 +292,14 @@ fn find(slots: &[Slot], id: SlotId) -> Result<usize> {
         .ok_or_else(|| Error::bad_parameter("the vault has no slot of this id"))
 }
 
+/// `can_be_lost` of each slot. Before a provider is told to keep anything.
+///
 /// Errors: `BadParameter` when all slots are of devices that can be lost, unless that was allowed.
-pub(super) fn require_lasting<'a>(
-    slots: impl IntoIterator<Item = &'a Slot>,
+pub(super) fn require_lasting(
+    can_be_lost: impl IntoIterator<Item = bool>,
     allowed: bool,
 ) -> Result<()> {
-    if allowed || slots.into_iter().any(|slot| !slot.kind.can_be_lost()) {
+    if allowed || can_be_lost.into_iter().any(|can_be_lost| !can_be_lost) {
         return Ok(());
     }
     Err(Error::new(

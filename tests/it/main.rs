@@ -20,6 +20,8 @@ mod golden;
 mod held_keys;
 mod hooked;
 mod image;
+#[cfg(feature = "keyring")]
+mod keyring_slots;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;

@@ -10,8 +10,8 @@ const FLOORS: &[&[&str]] = &[
     &["secret"],
     &["model"],
     &["policy", "format", "crypto"],
-    &["seal", "backend"],
-    &["store"],
+    &["seal"],
+    &["store", "backend"],
     &["vault"],
     &["manual", "fuzzing"],
 ];
@@ -27,6 +27,14 @@ const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["crc32fast"], &["store"]),
     (&["getrandom"], &["env"]),
     (&["cryptoki", "cryptoki_sys"], &["backend::pkcs11"]),
+    (
+        &[
+            "keyring_core",
+            "linux_keyutils_keyring_store",
+            "apple_native_keyring_store",
+        ],
+        &["backend::keyring"],
+    ),
     (
         &[
             "rsa",

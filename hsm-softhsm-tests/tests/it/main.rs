@@ -31,6 +31,7 @@ mod proxy;
 mod readme;
 #[path = "../../../tests/it/rfc_vectors/mod.rs"]
 mod rfc_vectors;
+mod rollback;
 #[path = "../../../tests/it/rules/mod.rs"]
 mod rules;
 #[path = "../../../tests/it/smoke.rs"]
@@ -38,5 +39,6 @@ mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
 mod timing;
+mod token_slots;
 #[path = "../../../tests/it/wycheproof/mod.rs"]
 mod wycheproof;

@@ -3,6 +3,9 @@
 #[path = "../../../tests/it/support.rs"]
 mod shared;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, Result, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -168,4 +171,41 @@ pub(crate) fn code<T>(result: Result<T>) -> RvError {
 )]
 pub(crate) fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
+}
+
+/// The attributes of an object as SoftHSM2 keeps it in a file: a number, then type, kind and value of each.
+pub(crate) fn without_attribute(file: &[u8], unwanted: u64) -> Vec<u8> {
+    let number = |at: usize| u64::from_be_bytes(file[at..at + 8].try_into().unwrap());
+    let mut left = file[..8].to_vec();
+    let mut at = 8;
+    while at < file.len() {
+        let value = at + 16;
+        let length = match number(at + 8) {
+            1 => 1,
+            2 => 8,
+            3..=5 => 8 + usize::try_from(number(value)).unwrap(),
+            kind => panic!("an attribute of kind {kind}"),
+        };
+        if number(at) != unwanted {
+            left.extend_from_slice(&file[at..value + length]);
+        }
+        at = value + length;
+    }
+    assert!(left.len() < file.len(), "it had no such attribute");
+    left
+}
+
+/// The files of the token's objects, sorted.
+pub(crate) fn object_files(directory: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(directory).unwrap();
+    let mut files: Vec<_> = files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "object")
+        })
+        .filter(|path| path.file_stem().is_some_and(|stem| stem != "token"))
+        .collect();
+    files.sort();
+    files
 }

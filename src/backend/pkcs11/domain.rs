@@ -23,6 +23,7 @@ use super::operations::data_object;
 use super::raw::{Functions, ObjectHandle};
 use super::template::Template;
 use super::token::Retry;
+use super::trials::Verdict;
 use crate::backend::{BackendError, BackendErrorKind, BackendResult};
 use crate::crypto::hash::digest;
 use crate::env::OsEntropy;
@@ -31,8 +32,11 @@ use crate::model::algorithm::HashAlgorithm;
 use crate::model::key::KeyTag;
 use crate::secret::{Pin, SecretBytes};
 
-/// A token has one object with this label at most.
+/// A token has one working key with this label at most.
 const LABEL: &str = "strongroom/domain";
+
+/// More objects with the label are not looked at.
+const MOST: usize = 64;
 
 /// What every domain key wraps for its check value.
 const CHECKED: &[u8; 32] = b"strongroom/domain check value v1";
@@ -88,14 +92,10 @@ pub(super) fn find(connection: &Connection, lease: &Lease<'_>) -> TokenResult<Op
     if let Some(domain) = connection.known_domain(lease.epoch()) {
         return Ok(Some(domain));
     }
-    let Some(object) = the_one(lease.functions(), lease.session())? else {
+    let Some(domain) = working(lease.functions(), lease.session())? else {
         // A token that is gone finds nothing either.
         lease.health()?;
         return Ok(None);
-    };
-    let domain = Domain {
-        object,
-        check_value: check_value(lease.functions(), lease.session(), object)?,
     };
     connection.remember_domain(Some((lease.epoch(), domain)));
     Ok(Some(domain))
@@ -269,24 +269,80 @@ pub(super) fn keep(
 
 /// The token's one domain key.
 ///
-/// Errors: `NotPermitted` when there are several.
+/// Errors: as [`working`].
 pub(super) fn the_one(
     functions: &Functions,
     session: &Session,
 ) -> TokenResult<Option<ObjectHandle>> {
+    Ok(working(functions, session)?.map(|domain| domain.object))
+}
+
+/// The token's one domain key, with its check value made now. What cannot be one is passed over: it has the label, but
+/// everybody may read it, or it has no value, because the process that made it ended meanwhile.
+///
+/// Errors: `NotPermitted` when there are several; those of the token, when it cannot be told whether one of them works.
+fn working(functions: &Functions, session: &Session) -> TokenResult<Option<Domain>> {
     let template = Template::new()
         .ulong(CKA_CLASS, CKO_SECRET_KEY)
         .bytes(CKA_LABEL, LABEL.as_bytes());
-    match functions.find_objects(session, &template, 2)?.as_slice() {
-        [] => Ok(None),
-        [object] => Ok(Some(*object)),
-        _ => Err(TokenError::with_detail(
-            ErrorClass::NotPermitted,
-            "C_FindObjects",
-            "the token has several domain keys, and nobody can tell which one is right; destroy the objects labelled \
-             strongroom/domain that do not belong to the domain",
-        )),
+    let mut found = None;
+    for object in functions.find_objects(session, &template, MOST)? {
+        let is_set = |attribute: CK_ATTRIBUTE_TYPE| {
+            let value = functions.get_attribute(session, object, attribute)?;
+            TokenResult::Ok(value.is_some_and(|value| value == [1]))
+        };
+        if !is_set(CKA_SENSITIVE)? || !is_set(CKA_PRIVATE)? {
+            continue;
+        }
+        let Some(check_value) = tested(functions, session, object)? else {
+            continue;
+        };
+        let domain = Domain {
+            object,
+            check_value,
+        };
+        if found.replace(domain).is_some() {
+            return Err(TokenError::with_detail(
+                ErrorClass::NotPermitted,
+                "C_FindObjects",
+                "the token has several domain keys, and nobody can tell which one is right; destroy the objects labelled \
+                 strongroom/domain that do not belong to the domain",
+            ));
+        }
     }
+    Ok(found)
+}
+
+/// The check value of an object that may be a domain key; `None` when it cannot wrap.
+///
+/// Errors: it may be the moment, and not the object.
+fn tested(
+    functions: &Functions,
+    session: &Session,
+    object: ObjectHandle,
+) -> TokenResult<Option<[u8; CHECK_VALUE_LENGTH]>> {
+    for second in [false, true] {
+        let error = match check_value(functions, session, object) {
+            Ok(check_value) => return Ok(Some(check_value)),
+            Err(error) => error,
+        };
+        match Verdict::on(&error) {
+            Verdict::Refused => break,
+            Verdict::Doubtful if second => break,
+            Verdict::Doubtful => {}
+            Verdict::Busy | Verdict::Trouble => return Err(error),
+        }
+        // SoftHSM2 says CKR_GENERAL_ERROR of a key without a value. If a key that has one works now, it is the object.
+        let control = functions.generate_key(
+            session,
+            &Mechanism::AesKeyGen,
+            &template(false, false, false).ulong(CKA_VALUE_LEN, 32),
+        )?;
+        let works = check_value(functions, session, control);
+        functions.destroy_object(session, control)?;
+        works?;
+    }
+    Ok(None)
 }
 
 /// The check value of a domain key, made by the token.

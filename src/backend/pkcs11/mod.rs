@@ -55,6 +55,7 @@ mod module;
 mod objects;
 mod operations;
 mod options;
+mod own_keys;
 mod pin;
 mod pool;
 mod probe;
@@ -64,6 +65,7 @@ mod profile;
 mod provisioning;
 mod raw;
 mod return_codes;
+mod rollback_guard;
 mod routes;
 mod selection;
 mod self_test;
@@ -72,6 +74,7 @@ mod token;
 mod token_info;
 mod transport;
 mod trials;
+mod unlock;
 mod unwrapped;
 mod wrapped;
 
@@ -89,9 +92,11 @@ pub use self::making::KeyKeeping;
 pub use self::options::Pkcs11Options;
 pub use self::pin::PinSource;
 pub use self::provisioning::{DomainDestination, provision_domain};
+pub use self::rollback_guard::Pkcs11RollbackGuard;
 pub use self::selection::TokenSelector;
-use self::token::{Retry, Token};
+use self::token::Retry;
 pub use self::transport::TransportKey;
+pub use self::unlock::TokenUnlock;
 use super::{
     Abandoned, BackendError, BackendErrorKind, BackendId, BackendInstance, BackendResult,
     Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag,
@@ -124,25 +129,11 @@ impl Pkcs11Backend {
     /// A backend for one token.
     #[must_use]
     pub fn new(options: Pkcs11Options) -> Self {
-        let Pkcs11Options {
-            id,
-            token,
-            keeping,
-            fallbacks,
-            verify_after_sign,
-            unwrapped_keys,
-            domain,
-        } = options;
         Self {
-            id,
-            keeping,
-            verify_after_sign,
-            connection: Arc::new(Connection::new(
-                Token::new(token),
-                fallbacks,
-                unwrapped_keys,
-                domain,
-            )),
+            id: options.id.clone(),
+            keeping: options.keeping,
+            verify_after_sign: options.verify_after_sign,
+            connection: options.into_connection(),
         }
     }
 

@@ -58,9 +58,18 @@ pub(super) fn find_one(
     tag: KeyTag,
     class: ObjectClass,
 ) -> TokenResult<ObjectHandle> {
+    find_by_id(lease, tag.as_bytes(), class)
+}
+
+/// As [`find_one`], by a CKA_ID that somebody else may have chosen.
+pub(super) fn find_by_id(
+    lease: &Lease<'_>,
+    id: &[u8],
+    class: ObjectClass,
+) -> TokenResult<ObjectHandle> {
     let template = Template::new()
         .ulong(CKA_CLASS, class.number())
-        .bytes(CKA_ID, tag.as_bytes());
+        .bytes(CKA_ID, id);
     match lease.find_objects(&template, 2)?.as_slice() {
         [handle] => Ok(*handle),
         [] => {

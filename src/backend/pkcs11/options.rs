@@ -1,12 +1,14 @@
 //! How a token is reached and used.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::Connection;
 use super::making::KeyKeeping;
 use super::pin::PinSource;
 use super::probe::Fallbacks;
-use super::token::TokenOptions;
+use super::token::{Token, TokenOptions};
 use crate::backend::BackendId;
 use crate::backend::pkcs11::selection::TokenSelector;
 use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
@@ -52,6 +54,16 @@ impl Pkcs11Options {
             unwrapped_keys: DEFAULT_UNWRAPPED_KEYS,
             domain: None,
         }
+    }
+
+    /// The way to the token that these options describe, without touching it.
+    pub(super) fn into_connection(self) -> Arc<Connection> {
+        Arc::new(Connection::new(
+            Token::new(self.token),
+            self.fallbacks,
+            self.unwrapped_keys,
+            self.domain,
+        ))
     }
 
     /// The name under which records refer to the backend: `pkcs11` without this call. A vault with two tokens

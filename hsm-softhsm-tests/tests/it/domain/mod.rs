@@ -2,6 +2,7 @@
 //! everything else is refused, and then nothing has changed.
 
 mod ceremony;
+mod half_made;
 mod interruptions;
 mod moving;
 mod refusals;

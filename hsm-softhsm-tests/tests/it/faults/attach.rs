@@ -3,7 +3,6 @@
 //! that is not the vault's is called so.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use strongroom::{
 
 use super::{Bench, fails, kinds, labels, markers, name, settled, signer, versions, works};
 use crate::backends::own_options;
+use crate::support::{object_files, without_attribute};
 
 const KEK: &[u8] = b"strongroom/kek";
 
@@ -158,42 +158,6 @@ fn a_token_that_stays_full_while_it_is_measured_is_not_taken_for_a_lesser_one() 
     bench.proxy.heal();
     backend.check().unwrap();
     assert_eq!(all(&backend.capabilities()), measured(&bench).0);
-}
-
-/// The attributes of an object as SoftHSM2 keeps it in a file: a number, then type, kind and value of each.
-fn without_attribute(file: &[u8], unwanted: u64) -> Vec<u8> {
-    let number = |at: usize| u64::from_be_bytes(file[at..at + 8].try_into().unwrap());
-    let mut left = file[..8].to_vec();
-    let mut at = 8;
-    while at < file.len() {
-        let value = at + 16;
-        let length = match number(at + 8) {
-            1 => 1,
-            2 => 8,
-            3..=5 => 8 + usize::try_from(number(value)).unwrap(),
-            kind => panic!("an attribute of kind {kind}"),
-        };
-        if number(at) != unwanted {
-            left.extend_from_slice(&file[at..value + length]);
-        }
-        at = value + length;
-    }
-    assert!(left.len() < file.len(), "it had no such attribute");
-    left
-}
-
-fn object_files(directory: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(directory).unwrap();
-    let mut files: Vec<_> = files
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "object")
-        })
-        .filter(|path| path.file_stem().is_some_and(|stem| stem != "token"))
-        .collect();
-    files.sort();
-    files
 }
 
 /// A key that says that it is the wrapping key, with an id below all others.
