@@ -302,7 +302,7 @@ pub(super) fn write_group(
     mut options: CommitOptions,
 ) -> Result<()> {
     changed.retain(|_, pair| pair.old != pair.new);
-    let first = ledger.state.generation == 0;
+    let first = ledger.state_hash == [0; 32];
     let only_flush = options.flush_events && shared.waiting_events.are_none();
     options.flush_events &= !only_flush;
     if changed.is_empty() && options.is_empty() && !first {

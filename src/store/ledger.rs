@@ -62,13 +62,16 @@ pub(super) struct Prepared {
 
 impl Ledger {
     /// Before the first group.
-    pub(super) fn empty(header: HeaderFacts, anchor: Option<AnchorFile>) -> Self {
+    pub(super) fn empty(config: &StoreConfig, anchor: Option<AnchorFile>) -> Self {
         Self {
-            state: State::default(),
+            state: State {
+                generation: config.generation_before,
+                ..State::default()
+            },
             state_hash: [0; 32],
             buckets: vec![None; usize::from(BUCKET_COUNT)],
             redo_pieces: 0,
-            header,
+            header: config.header.clone(),
             anchor,
         }
     }

@@ -79,6 +79,8 @@ pub(crate) struct StoreConfig {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) header: HeaderFacts,
+    /// When creating: the generation before the first one; 0 unless the vault continues another one.
+    pub(crate) generation_before: u64,
     /// Bytes of sealed records that the engine aims to keep in memory.
     pub(crate) cache_capacity: u64,
 }

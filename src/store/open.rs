@@ -61,7 +61,7 @@ pub(super) fn create(
         Arc::clone(&poison),
     )?;
     let anchor = AnchorFile::create(dir.files().as_ref())?;
-    let ledger = Ledger::empty(config.header.clone(), Some(anchor));
+    let ledger = Ledger::empty(&config, Some(anchor));
     let shared = Shared::new(Box::new(engine), ledger, config, None, poison, points);
     let outcome = first_group(&shared, initial);
     let closed = shared.engine.close();
@@ -79,7 +79,7 @@ pub(super) fn create(
 }
 
 pub(super) fn in_memory(config: StoreConfig, initial: Vec<Change>) -> Result<Store> {
-    let ledger = Ledger::empty(config.header.clone(), None);
+    let ledger = Ledger::empty(&config, None);
     let shared = Shared::new(
         Box::new(MemoryEngine::default()),
         ledger,

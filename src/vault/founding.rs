@@ -24,6 +24,8 @@ pub(super) struct FreshKeys {
     root: Key32,
     pub(super) hierarchy: Arc<Hierarchy>,
     pub(super) kek: Arc<KekRing>,
+    /// How far the vault had got that this one continues.
+    pub(super) generation_before: u64,
 }
 
 impl FreshKeys {
@@ -47,6 +49,7 @@ impl FreshKeys {
                 current_key: Arc::new(Key32::random(entropy)?),
                 previous: None,
             }),
+            generation_before: 0,
         })
     }
 }
@@ -111,7 +114,10 @@ impl VaultOptions {
             let dir = VaultDir::create(&temporary)?;
             header_file::write(&dir, &stored.encode(hash32))?;
             let facts = header_facts(&stored, fresh.kek.current_term);
-            let config = self.store_config(&fresh.hierarchy, facts);
+            let config = StoreConfig {
+                generation_before: fresh.generation_before,
+                ..self.store_config(&fresh.hierarchy, facts)
+            };
             Store::create(&dir, config.clone(), initial)?;
             fill(dir, config)?.publish(path)
         };

@@ -510,6 +510,7 @@ impl VaultOptions {
             entropy: Arc::clone(&self.entropy),
             clock: Arc::clone(&self.clock),
             header,
+            generation_before: 0,
             cache_capacity: self.storage_cache,
         }
     }

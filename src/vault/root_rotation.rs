@@ -122,11 +122,13 @@ impl VaultOptions {
         }
         self.rebuild_anchor = false;
         self.limits.expected_root = None;
-        let fresh = FreshKeys::for_vault(
+        let mut fresh = FreshKeys::for_vault(
             *old.inner.hierarchy.vault_id(),
             &*self.entropy,
             old.inner.hierarchy.suite(),
         )?;
+        // Whoever remembers how far the vault had got never sees it go back.
+        fresh.generation_before = old.inner.store.state().generation;
         let rings = old.inner.header.rings();
         let domain = NewDomain {
             id: rings.domain_id,

@@ -109,6 +109,7 @@ fn everything_is_there_under_the_new_root() {
     assert_eq!(rotated.vault_id(), status.vault_id());
     assert_ne!(rotated.fingerprint(), status.fingerprint());
     assert_eq!(rotated.key_count(), status.key_count());
+    assert!(rotated.generation() > status.generation());
     let look = |vault: &Vault| {
         assert_eq!(vault.get_key(&name("signer")).unwrap(), newest);
         assert_eq!(vault.get_key(&name("rsa")).unwrap(), rsa);

@@ -37,6 +37,7 @@ pub(super) fn config() -> StoreConfig {
             mac: [5; 32],
             kek_term: 1,
         },
+        generation_before: 0,
         cache_capacity: 16 << 20,
     }
 }
