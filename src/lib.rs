@@ -45,7 +45,10 @@ pub use seal::passphrase::PassphraseParameters;
 pub use seal::slot::Unlock;
 #[cfg(feature = "pkcs11")]
 pub use secret::Pin;
-pub use secret::{MasterKey, Passphrase, SecretBytes};
+pub use secret::{
+    HardeningReport, MasterKey, MemoryDegradation, MemoryProtection, MemoryReport, Passphrase,
+    SecretBytes, WipingAllocator, harden_process,
+};
 pub use vault::{
     BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
     DeletedKeyIterator, KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions,

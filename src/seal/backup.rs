@@ -148,11 +148,11 @@ fn stanza_key(domain_key: &Key32) -> Key32 {
 }
 
 fn header_mac(file_key: &Key32, header: &[u8]) -> [u8; BACKUP_MAC_LENGTH] {
-    MacKey::new(&expand(file_key, &[b"strongroom/v1/backup-header"])).mac(&[header])
+    MacKey::new(expand(file_key, &[b"strongroom/v1/backup-header"])).mac(&[header])
 }
 
 fn domain_mac(domain_key: &Key32, preceding: &[u8]) -> [u8; BACKUP_MAC_LENGTH] {
-    let key = MacKey::new(&expand(domain_key, &[b"strongroom/v1/backup-mac"]));
+    let key = MacKey::new(expand(domain_key, &[b"strongroom/v1/backup-mac"]));
     key.mac(&[&hash64(preceding)])
 }
 

@@ -156,6 +156,7 @@ impl Vault {
     /// past versions; [`NotExportable`](ErrorKind::NotExportable) for a version that may not leave its backend;
     /// and the errors of storage.
     pub fn backup_key(&self, name: &KeyName) -> Result<KeyBackup> {
+        let _operation = self.inner.enter("backup_key")?;
         self.inner
             .backup(name)
             .map_err(|error| error.with_key(name).with_operation("backup_key"))
@@ -177,6 +178,7 @@ impl Vault {
     /// [`BackendUnavailable`](ErrorKind::BackendUnavailable) when a version's backend is not attached; and the
     /// errors of storage.
     pub fn restore_key(&self, blob: impl AsRef<[u8]>) -> Result<RestoreResult> {
+        let _operation = self.inner.enter("restore_key")?;
         self.inner
             .restore(blob.as_ref())
             .map_err(|error| error.with_operation("restore_key"))
@@ -234,7 +236,7 @@ impl Inner {
         }
         let plaintext = backup_payload::encode(&payload)?;
         let bytes = seal_backup(
-            &self.sdk,
+            &*self.sdk.get()?,
             self.domain_id,
             self.now_ms(),
             &plaintext,
@@ -245,7 +247,7 @@ impl Inner {
     }
 
     fn restore(&self, blob: &[u8]) -> Result<RestoreResult> {
-        let plaintext = open_backup(&self.sdk, self.domain_id, blob)?;
+        let plaintext = open_backup(&*self.sdk.get()?, self.domain_id, blob)?;
         let payload = backup_payload::decode(&plaintext)?;
         let name = payload.name.clone();
         self.restore_payload(payload)

@@ -90,6 +90,7 @@ impl Vault {
     /// Only what ends the check, as [`VaultFailed`](ErrorKind::VaultFailed); what is wrong with the contents
     /// stands in the report.
     pub fn check(&self) -> Result<CheckReport> {
+        let _operation = self.inner.enter("check")?;
         self.inner
             .check()
             .map_err(|error| error.with_operation("check"))

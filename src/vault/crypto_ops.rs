@@ -66,6 +66,7 @@ impl Vault {
         plaintext: &[u8],
         options: EncryptOptions<'_>,
     ) -> Result<EncryptResult> {
+        let _operation = self.inner.enter("encrypt")?;
         let selector = key.into();
         if algorithm.is_authenticated() && options.iv.is_some() {
             return Err(Error::bad_parameter(
@@ -99,6 +100,7 @@ impl Vault {
         algorithm: EncryptionAlgorithm,
         ciphertext: Ciphertext<'_>,
     ) -> Result<SecretBytes> {
+        let _operation = self.inner.enter("decrypt")?;
         let selector = key.into();
         let operation = CryptoOperation::Decrypt(algorithm);
         let decrypt = || {
@@ -131,6 +133,7 @@ impl Vault {
         algorithm: SignatureAlgorithm,
         digest: &[u8],
     ) -> Result<SignResult> {
+        let _operation = self.inner.enter("sign")?;
         let selector = key.into();
         self.inner
             .sign(selector, algorithm, digest, false)
@@ -148,6 +151,7 @@ impl Vault {
         algorithm: SignatureAlgorithm,
         data: &[u8],
     ) -> Result<SignResult> {
+        let _operation = self.inner.enter("sign_data")?;
         let selector = key.into();
         let sign = || {
             let digest = digest_of(algorithm, data)?;
@@ -172,6 +176,7 @@ impl Vault {
         algorithm: SignatureAlgorithm,
         reader: impl Read,
     ) -> Result<SignResult> {
+        let _operation = self.inner.enter("sign_reader")?;
         let selector = key.into();
         let sign = || {
             let digest = digest_of_reader(algorithm, reader)?;
@@ -194,6 +199,7 @@ impl Vault {
         digest: &[u8],
         signature: &[u8],
     ) -> Result<()> {
+        let _operation = self.inner.enter("verify")?;
         let selector = key.into();
         self.inner
             .verify(selector, algorithm, digest, signature)
@@ -212,6 +218,7 @@ impl Vault {
         data: &[u8],
         signature: &[u8],
     ) -> Result<()> {
+        let _operation = self.inner.enter("verify_data")?;
         let selector = key.into();
         let verify = || {
             let digest = digest_of(algorithm, data)?;
@@ -236,6 +243,7 @@ impl Vault {
         algorithm: WrapAlgorithm,
         key_to_wrap: &[u8],
     ) -> Result<WrapResult> {
+        let _operation = self.inner.enter("wrap_key")?;
         let selector = key.into();
         self.inner
             .wrap(selector, algorithm, key_to_wrap)
@@ -255,6 +263,7 @@ impl Vault {
         algorithm: WrapAlgorithm,
         wrapped_key: &[u8],
     ) -> Result<SecretBytes> {
+        let _operation = self.inner.enter("unwrap_key")?;
         let selector = key.into();
         self.inner
             .unwrap(selector, algorithm, wrapped_key)
@@ -279,6 +288,7 @@ impl Vault {
         to: impl Into<KeySelector<'b>>,
         to_algorithm: WrapAlgorithm,
     ) -> Result<WrapResult> {
+        let _operation = self.inner.enter("rewrap_key")?;
         let (from, to) = (from.into(), to.into());
         let key = self
             .inner
@@ -303,6 +313,7 @@ impl Vault {
         algorithm: WrapAlgorithm,
         length: usize,
     ) -> Result<DataKey> {
+        let _operation = self.inner.enter("generate_data_key")?;
         let selector = key.into();
         let generate = || {
             if !(1..=MAX_DATA_KEY).contains(&length) {
@@ -326,6 +337,7 @@ impl Vault {
     /// [`BadParameter`](ErrorKind::BadParameter) for another count;
     /// [`RandomUnavailable`](ErrorKind::RandomUnavailable).
     pub fn get_random_bytes(&self, count: usize) -> Result<SecretBytes> {
+        let _operation = self.inner.enter("get_random_bytes")?;
         let random = || {
             if !(1..=MAX_RANDOM).contains(&count) {
                 return Err(Error::bad_parameter(format!(
@@ -346,6 +358,7 @@ impl Vault {
     /// [`Unsupported`](ErrorKind::Unsupported) when the backend has no generator;
     /// [`BackendUnavailable`](ErrorKind::BackendUnavailable); [`RandomUnavailable`](ErrorKind::RandomUnavailable).
     pub fn get_random_bytes_from(&self, backend: &BackendId, count: usize) -> Result<SecretBytes> {
+        let _operation = self.inner.enter("get_random_bytes_from")?;
         let random = || {
             let system = self.get_random_bytes(count)?;
             let backend = self.inner.backend(backend)?;

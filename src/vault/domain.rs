@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Vault;
+use super::gate::forked;
 use crate::env::Entropy;
 use crate::error::Result;
 use crate::format::ring::SdkRing;
-use crate::secret::Key32;
+use crate::secret::{Key32, Process};
 
 /// The security domain of a vault that is being created.
 pub(super) struct NewDomain {
@@ -37,6 +38,8 @@ impl NewDomain {
 pub struct SecurityDomain {
     pub(super) id: [u8; 16],
     pub(super) ring: Arc<SdkRing>,
+    /// A forked child finds zeros in place of the keys.
+    origin: Process,
 }
 
 impl SecurityDomain {
@@ -46,7 +49,11 @@ impl SecurityDomain {
         &self.id
     }
 
+    /// Errors: `ForkedProcess`.
     pub(super) fn copy(&self) -> Result<NewDomain> {
+        if !self.origin.is_here() {
+            return Err(forked());
+        }
         let epochs = self
             .ring
             .epochs
@@ -77,11 +84,19 @@ impl fmt::Debug for SecurityDomain {
 
 impl Vault {
     /// The security domain of this vault, to create a sister vault in it.
-    #[must_use]
-    pub fn security_domain(&self) -> SecurityDomain {
-        SecurityDomain {
+    ///
+    /// It is a secret of its own: locking the vault does not reach it. It is of no use in a forked child.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultLocked`](crate::ErrorKind::VaultLocked), [`VaultFailed`](crate::ErrorKind::VaultFailed) after a close, and
+    /// [`ForkedProcess`](crate::ErrorKind::ForkedProcess).
+    pub fn security_domain(&self) -> Result<SecurityDomain> {
+        let _operation = self.inner.enter("security_domain")?;
+        Ok(SecurityDomain {
             id: self.inner.domain_id,
-            ring: Arc::clone(&self.inner.sdk),
-        }
+            ring: self.inner.sdk.get()?,
+            origin: Process::here(),
+        })
     }
 }

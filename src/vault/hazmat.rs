@@ -25,6 +25,7 @@ pub fn encrypt_with_iv<'a>(
     iv: &[u8],
     options: EncryptOptions<'_>,
 ) -> Result<EncryptResult> {
+    let _operation = vault.inner.enter("encrypt_with_iv")?;
     let selector = key.into();
     vault
         .inner
@@ -50,6 +51,7 @@ pub fn sign_deterministic<'a>(
     algorithm: SignatureAlgorithm,
     digest: &[u8],
 ) -> Result<SignResult> {
+    let _operation = vault.inner.enter("sign_deterministic")?;
     let selector = key.into();
     vault
         .inner

@@ -78,6 +78,7 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), also when it is deleted already; and the errors of storage.
     pub fn delete_key(&self, name: &KeyName) -> Result<DeletedKey> {
+        let _operation = self.inner.enter("delete_key")?;
         self.inner
             .delete(name)
             .map_err(|error| error.with_key(name).with_operation("delete_key"))
@@ -90,6 +91,7 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn get_deleted_key(&self, name: &KeyName) -> Result<DeletedKey> {
+        let _operation = self.inner.enter("get_deleted_key")?;
         let get = || {
             let (key, newest) = self.inner.store.read(|view| {
                 let key = self.inner.load_deleted(view, name)?;
@@ -109,6 +111,7 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn recover_deleted_key(&self, name: &KeyName) -> Result<KeyBundle> {
+        let _operation = self.inner.enter("recover_deleted_key")?;
         self.inner
             .recover(name)
             .map_err(|error| error.with_key(name).with_operation("recover_deleted_key"))
@@ -126,6 +129,7 @@ impl Vault {
     /// [`PurgeRefused`](ErrorKind::PurgeRefused) under purge protection, and in a vault without soft delete,
     /// where deletion was final; and the errors of storage.
     pub fn purge_deleted_key(&self, name: &KeyName) -> Result<()> {
+        let _operation = self.inner.enter("purge_deleted_key")?;
         self.inner
             .purge(name)
             .map_err(|error| error.with_key(name).with_operation("purge_deleted_key"))
@@ -142,6 +146,7 @@ impl Vault {
     /// on by more than 32 days at once: a wrong clock must not destroy keys; see
     /// [`MaintenanceOptions::confirm_clock`]. And the errors of storage.
     pub fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
+        let _operation = self.inner.enter("maintain")?;
         self.inner
             .maintain(options)
             .map_err(|error| error.with_operation("maintain"))
@@ -153,6 +158,7 @@ impl Vault {
     ///
     /// The errors of storage.
     pub fn due(&self, now: Timestamp) -> Result<bool> {
+        let _operation = self.inner.enter("due")?;
         let mut after = None;
         loop {
             let (step, last) = self.inner.gone_keys(after, now)?;

@@ -57,6 +57,7 @@ impl Vault {
         from: Option<&ContinuationToken>,
         size: PageSize,
     ) -> Result<Page<KeyProperties>> {
+        let _operation = self.inner.enter("list_key_properties_page")?;
         let inner = &self.inner;
         inner
             .page(from, size, Lifecycle::Active, |key, newest| {
@@ -72,6 +73,7 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and the errors of storage.
     pub fn list_key_properties_versions(&self, name: &KeyName) -> Result<KeyVersionIterator> {
+        let _operation = self.inner.enter("list_key_properties_versions")?;
         let list = || {
             self.inner.store.read(|view| {
                 let key = self.inner.load_active(view, name)?;
@@ -104,6 +106,7 @@ impl Vault {
         from: Option<&ContinuationToken>,
         size: PageSize,
     ) -> Result<Page<KeyProperties>> {
+        let _operation = self.inner.enter("list_key_properties_versions_page")?;
         let mut versions = self.list_key_properties_versions(name)?.versions;
         if let Some(token) = from {
             // The token names the last version of the page before.
@@ -152,6 +155,7 @@ impl Vault {
         from: Option<&ContinuationToken>,
         size: PageSize,
     ) -> Result<Page<DeletedKeyProperties>> {
+        let _operation = self.inner.enter("list_deleted_key_properties_page")?;
         let inner = &self.inner;
         inner
             .page(from, size, Lifecycle::Deleted, |key, newest| {

@@ -1,17 +1,22 @@
 //! Orchestration: the vault and its operations.
 
+#[cfg(feature = "testing")]
+mod at_rest_keys;
 mod backup;
 mod bound;
 mod cache;
 mod check;
 mod crypto_ops;
 mod domain;
+mod gate;
 mod gcm;
 pub mod hazmat;
+mod held;
 mod intents;
 mod keys;
 mod lifecycle;
 mod listing;
+mod locking;
 mod open;
 mod open_report;
 mod operate;
@@ -25,17 +30,20 @@ mod versions;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
 pub use self::domain::SecurityDomain;
+use self::gate::Gate;
 use self::gcm::GcmCounters;
+use self::held::Held;
 use self::intents::UnderWay;
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
+use self::locking::IdleLock;
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
 pub use self::reconcile::{BackendFinding, BackendFindingKind};
@@ -94,8 +102,8 @@ pub struct Vault {
 pub(crate) struct Inner {
     store: Store,
     hierarchy: Arc<Hierarchy>,
-    kek: KekRing,
-    sdk: Arc<SdkRing>,
+    kek: Held<KekRing>,
+    sdk: Held<SdkRing>,
     domain_id: [u8; 16],
     url: VaultUrl,
     clock: Arc<dyn Clock>,
@@ -113,17 +121,21 @@ pub(crate) struct Inner {
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,
+    gate: Arc<Gate>,
+    idle_lock: OnceLock<IdleLock>,
 }
 
 impl Vault {
     /// Closes the vault for every clone of this handle, and reports what a drop would keep quiet.
     ///
     /// Counts of GCM encryptions are written back exactly, the anchor is synced, and the lock is
-    /// released. Later calls fail with [`VaultFailed`](ErrorKind::VaultFailed).
+    /// released. Later calls fail with [`VaultFailed`](ErrorKind::VaultFailed). The vault's secrets are wiped when
+    /// the operations in flight have ended; [`Vault::lock`] waits for them.
     ///
     /// # Errors
     ///
-    /// The [`ErrorKind`] of a last write that failed. The vault is closed all the same.
+    /// The [`ErrorKind`] of a last write that failed. The vault is closed all the same. And
+    /// [`ForkedProcess`](ErrorKind::ForkedProcess): nothing is done then, here as at a drop.
     pub fn close(&self) -> Result<()> {
         self.inner.close()
     }
@@ -150,10 +162,11 @@ impl fmt::Debug for Vault {
 
 impl Inner {
     fn close(&self) -> Result<()> {
-        let counts = self.settle_gcm_counts();
-        self.cache.clear();
-        let closed = self.store.close();
-        counts.and(closed)
+        if !self.gate.is_here() {
+            return Err(gate::forked());
+        }
+        self.gate.close();
+        self.shut()
     }
 
     /// The later of the clock and the latest time that a commit has seen.
@@ -236,7 +249,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A drop has nobody to tell; `Vault::close` does.
+        // A drop has nobody to tell; `Vault::close` does. In a forked child it does nothing at all.
         let _ = self.close();
     }
 }

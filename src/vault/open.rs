@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::Duration;
 
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
+use super::gate::Gate;
 use super::gcm::GcmCounters;
+use super::held::Held;
 use super::intents::UnderWay;
+use super::locking::IdleLock;
 use super::settings::{algorithms_change, deletion_change};
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
@@ -26,7 +30,7 @@ use crate::seal::hierarchy::Hierarchy;
 use crate::seal::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
 use crate::seal::slot::{Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
-use crate::secret::Key32;
+use crate::secret::{Key32, MemoryProtection, wipe_stack};
 use crate::store::{Change, HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
 
 /// What the storage engine's cache aims at by default, in bytes.
@@ -34,6 +38,9 @@ const DEFAULT_STORAGE_CACHE: u64 = 256 * 1024 * 1024;
 
 /// How many open key versions are kept by default.
 const DEFAULT_KEY_CACHE: usize = 1_024;
+
+/// How many open key versions are kept in protected memory; the largest takes 2.4 KiB.
+const MAX_PROTECTED_KEYS: usize = 256;
 
 /// The longest leeway, in seconds: Azure's "few minutes".
 const MAX_LEEWAY_SECONDS: u64 = 600;
@@ -68,6 +75,8 @@ pub struct VaultOptions {
     key_cache: usize,
     storage_cache: u64,
     rebuild_anchor: bool,
+    memory: MemoryProtection,
+    lock_after_idle: Option<Duration>,
 }
 
 impl Default for VaultOptions {
@@ -94,6 +103,8 @@ impl VaultOptions {
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
             rebuild_anchor: false,
+            memory: MemoryProtection::default(),
+            lock_after_idle: None,
         }
     }
 
@@ -186,6 +197,23 @@ impl VaultOptions {
         self
     }
 
+    /// How secrets are kept in memory: [`MemoryProtection::Standard`] by default. Full protection makes each
+    /// operation parse its key anew, and keeps at most 256 key versions open.
+    #[must_use]
+    pub fn memory_protection(mut self, protection: MemoryProtection) -> Self {
+        self.memory = protection;
+        self
+    }
+
+    /// Locks the vault, as [`Vault::lock`] does, when no operation has begun or been in flight for this time; at
+    /// the latest a quarter of it, and 10 milliseconds, later. By default it stays open. It takes a thread, which ends
+    /// with the vault.
+    #[must_use]
+    pub fn lock_after_idle(mut self, idle: Duration) -> Self {
+        self.lock_after_idle = Some(idle);
+        self
+    }
+
     /// When opening: makes the file `vault.anchor` anew if it is missing or holds nothing valid.
     ///
     /// The anchor is what tells the newest state from an older copy of it. Use this once, when you know that
@@ -208,13 +236,16 @@ impl VaultOptions {
     /// [`UnsafePermissions`](ErrorKind::UnsafePermissions) when others can write to a parent;
     /// [`BadParameter`](ErrorKind::BadParameter) for options that contradict each other;
     /// [`StorageFull`](ErrorKind::StorageFull), [`ReadOnly`](ErrorKind::ReadOnly), [`Io`](ErrorKind::Io) and
-    /// [`RandomUnavailable`](ErrorKind::RandomUnavailable).
+    /// [`RandomUnavailable`](ErrorKind::RandomUnavailable); [`MemoryProtection`](ErrorKind::MemoryProtection) under
+    /// [`MemoryProtection::RequireFull`].
     pub fn create(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let create = || {
             let domain = NewDomain::random(&*self.entropy)?;
             self.create_at(path.as_ref(), unlock, domain)
         };
-        create().map_err(|error: Error| error.with_operation("create"))
+        let created = create().map_err(|error: Error| error.with_operation("create"));
+        wipe_stack();
+        created
     }
 
     /// Creates a vault that shares a security domain: backups of one vault restore in the other.
@@ -228,10 +259,12 @@ impl VaultOptions {
         unlock: Unlock<'_>,
         domain: &SecurityDomain,
     ) -> Result<Vault> {
-        domain
+        let created = domain
             .copy()
             .and_then(|domain| self.create_at(path.as_ref(), unlock, domain))
-            .map_err(|error| error.with_operation("create_in_domain"))
+            .map_err(|error| error.with_operation("create_in_domain"));
+        wipe_stack();
+        created
     }
 
     /// Creates a vault that lives in memory and ends with its last handle: for tests and scratch keys.
@@ -264,7 +297,9 @@ impl VaultOptions {
                 OpenReport::default(),
             )
         };
-        create().map_err(|error: Error| error.with_operation("create_in_memory"))
+        let created = create().map_err(|error: Error| error.with_operation("create_in_memory"));
+        wipe_stack();
+        created
     }
 
     /// Opens an existing vault.
@@ -280,7 +315,8 @@ impl VaultOptions {
     /// [`RolledBack`](ErrorKind::RolledBack), [`HeaderReplayed`](ErrorKind::HeaderReplayed),
     /// [`AnchorMissing`](ErrorKind::AnchorMissing), [`NewerFormat`](ErrorKind::NewerFormat),
     /// [`UnsafePermissions`](ErrorKind::UnsafePermissions), [`StorageFull`](ErrorKind::StorageFull),
-    /// [`ReadOnly`](ErrorKind::ReadOnly) and [`Io`](ErrorKind::Io).
+    /// [`ReadOnly`](ErrorKind::ReadOnly), [`Io`](ErrorKind::Io) and
+    /// [`MemoryProtection`](ErrorKind::MemoryProtection) under [`MemoryProtection::RequireFull`].
     pub fn open(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let open = || {
             self.check()?;
@@ -301,7 +337,9 @@ impl VaultOptions {
             };
             self.open_store(dir, &stored, keys)
         };
-        open().map_err(|error: Error| error.with_operation("open"))
+        let opened = open().map_err(|error: Error| error.with_operation("open"));
+        wipe_stack();
+        opened
     }
 
     /// Opens the vault at `path`, or creates one when there is nothing at `path`.
@@ -318,6 +356,7 @@ impl VaultOptions {
     }
 
     fn check(&self) -> Result<()> {
+        self.memory.demand()?;
         if self.deletion.purge_protection && self.deletion.soft_delete.is_off() {
             return Err(Error::bad_parameter("purge protection needs soft delete"));
         }
@@ -464,15 +503,19 @@ impl VaultOptions {
                 tombstones,
             ))
         })?;
+        let memory = self.memory;
+        let idle = self.lock_after_idle;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
+        let full = memory.is_full();
         let software = SoftwareBackend::with_entropy(Arc::clone(&self.entropy));
+        let software = if full { software.protected() } else { software };
         let mut backends: Vec<Arc<dyn KeyBackend>> = vec![Arc::new(software)];
         backends.extend(self.backends);
         let mut inner = Inner {
             store,
             hierarchy,
-            kek,
-            sdk,
+            kek: Held::new(Arc::new(kek)),
+            sdk: Held::new(sdk),
             domain_id,
             url: self.url,
             clock: self.clock,
@@ -482,17 +525,27 @@ impl VaultOptions {
             deletion: RwLock::new(deletion),
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
-            cache: KeyCache::new(self.key_cache),
+            cache: KeyCache::new(if full {
+                self.key_cache.min(MAX_PROTECTED_KEYS)
+            } else {
+                self.key_cache
+            }),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
             under_way: UnderWay::default(),
             time_floor_ms,
             open_report,
+            gate: Arc::new(Gate::new(full)),
+            idle_lock: OnceLock::new(),
         };
         inner.open_report.backend_findings = inner.reconcile(true)?;
-        Ok(Vault {
-            inner: Arc::new(inner),
-        })
+        // Also what reconciling has put there.
+        memory.demand()?;
+        let inner = Arc::new(inner);
+        if let Some(idle) = idle {
+            IdleLock::start(&inner, idle)?;
+        }
+        Ok(Vault { inner })
     }
 }
 

@@ -105,6 +105,7 @@ impl Vault {
     ///
     /// The errors of storage; a backend that fails is a finding.
     pub fn reconcile_backends(&self) -> Result<Vec<BackendFinding>> {
+        let _operation = self.inner.enter("reconcile_backends")?;
         self.inner
             .reconcile(true)
             .map_err(|error| error.with_operation("reconcile_backends"))

@@ -53,7 +53,8 @@ impl Inner {
 
     /// Opens the key object at the place `n`.
     pub(super) fn open_key(&self, n: [u8; 16], record: &SealedRecord) -> Result<StoredKey> {
-        let key = self.kek.key(record.term()).ok_or_else(|| {
+        let ring = self.kek.get()?;
+        let key = ring.key(record.term()).ok_or_else(|| {
             Error::new(
                 ErrorKind::Tampered,
                 "a key is sealed under a key term that the header does not hold",
@@ -136,10 +137,11 @@ impl Inner {
     pub(super) fn put_key(&self, key: &StoredKey) -> Result<Change> {
         let index = IndexKey::key_object(key.n);
         let plaintext = key_object::encode(&key.data_key, &key.object)?;
+        let ring = self.kek.get()?;
         let record = self.hierarchy.seal_record(
-            &self.kek.current_key,
+            &ring.current_key,
             &index,
-            self.kek.current_term,
+            ring.current_term,
             &plaintext,
             &*self.entropy,
         )?;

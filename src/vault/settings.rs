@@ -30,6 +30,7 @@ impl Vault {
     ///
     /// [`BadParameter`](ErrorKind::BadParameter) in a vault without soft delete, and the errors of storage.
     pub fn enable_purge_protection(&self) -> Result<()> {
+        let _operation = self.inner.enter("enable_purge_protection")?;
         let enable = || {
             let mut current = self
                 .inner
@@ -64,6 +65,7 @@ impl Vault {
     ///
     /// The errors of storage.
     pub fn set_algorithm_rules(&self, rules: AlgorithmRules) -> Result<()> {
+        let _operation = self.inner.enter("set_algorithm_rules")?;
         let set = || {
             let mut current = self
                 .inner
@@ -108,7 +110,7 @@ fn setting(
     entropy: &dyn Entropy,
 ) -> Result<Change> {
     let index = IndexKey::settings(number);
-    let record = hierarchy.seal_record(hierarchy.meta_key(), &index, 0, plaintext, entropy)?;
+    let record = hierarchy.seal_record(&*hierarchy.meta_key()?, &index, 0, plaintext, entropy)?;
     Ok(Change::Put(index, record))
 }
 

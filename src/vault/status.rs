@@ -55,7 +55,8 @@ impl VaultStatus {
 }
 
 impl Vault {
-    /// Ids and counts.
+    /// Ids and counts. They can be read of a locked vault, too; in a forked child the counts are those of the
+    /// moment of the fork, or zero.
     #[must_use]
     pub fn status(&self) -> VaultStatus {
         let state = self.inner.store.state();

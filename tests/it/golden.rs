@@ -362,7 +362,7 @@ fn judge(case: Case) {
         .create_in_domain(
             directory.path().join("sister"),
             Unlock::raw_key(&master_key()),
-            &vault.security_domain(),
+            &vault.security_domain().unwrap(),
         )
         .unwrap();
     let blobs = read_image(&case.path().join("backups"));

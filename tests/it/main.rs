@@ -10,6 +10,10 @@
     reason = "what a library may not ask its environment, a test may"
 )]
 
+/// As a program has it that asks for full protection of memory.
+#[global_allocator]
+static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
+
 mod bad_input;
 mod conformance;
 mod crash;
@@ -20,6 +24,7 @@ mod image;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;
+mod memory;
 mod model;
 mod overtaken;
 mod rfc_vectors;

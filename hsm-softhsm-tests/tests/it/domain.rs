@@ -78,7 +78,7 @@ fn vault(backend: &Arc<Pkcs11Backend>, domain_of: Option<&Vault>) -> (Vault, Tem
     let options = VaultOptions::new().backend(Arc::clone(backend) as Arc<dyn KeyBackend>);
     let vault = match domain_of {
         None => options.create(path, unlock),
-        Some(other) => options.create_in_domain(path, unlock, &other.security_domain()),
+        Some(other) => options.create_in_domain(path, unlock, &other.security_domain().unwrap()),
     };
     (vault.unwrap(), directory)
 }

@@ -32,7 +32,7 @@ fn sister(of: &Vault) -> (Place, Vault) {
         .create_in_domain(
             &place.path,
             Unlock::raw_key(&master_key()),
-            &of.security_domain(),
+            &of.security_domain().unwrap(),
         )
         .unwrap();
     (place, vault)
@@ -161,8 +161,14 @@ fn another_domain_refuses() {
         ErrorKind::WrongDomain
     );
     let summary = KeyBackup::inspect(backup.as_bytes()).unwrap();
-    assert_eq!(summary.domain_id(), Some(vault.security_domain().id()));
-    assert_ne!(summary.domain_id(), Some(stranger.security_domain().id()));
+    assert_eq!(
+        summary.domain_id(),
+        Some(vault.security_domain().unwrap().id())
+    );
+    assert_ne!(
+        summary.domain_id(),
+        Some(stranger.security_domain().unwrap().id())
+    );
     assert_eq!(summary.created_on(), start_plus(0));
     assert_eq!(stranger.status().key_count(), 0);
 }

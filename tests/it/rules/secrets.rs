@@ -209,7 +209,7 @@ fn a_vault_with_open_keys_prints_nothing_of_them() {
     quiet(&bound);
     quiet(&vault);
     quiet(&vault.status());
-    quiet(&vault.security_domain());
+    quiet(&vault.security_domain().unwrap());
     quiet(&vault.check().unwrap());
     quiet(&vault.deletion_settings());
     quiet(&vault.algorithm_rules());
