@@ -31,7 +31,7 @@ fn holes_are_used_again_and_never_overlap() {
             .wrapping_add(1);
         let choice = state >> 40;
         let length = 32 * (1 + choice % 5);
-        if choice % 3 > 0
+        if !choice.is_multiple_of(3)
             && let Some(offset) = books.take(length)
         {
             assert!(offset + length <= 1_024);
