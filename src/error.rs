@@ -108,7 +108,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.inner.kind,
-            ErrorKind::VaultInUse | ErrorKind::BackendUnavailable | ErrorKind::Throttled
+            ErrorKind::VaultInUse
+                | ErrorKind::BackendUnavailable
+                | ErrorKind::GuardUnavailable
+                | ErrorKind::Throttled
         )
     }
 }
@@ -216,6 +219,8 @@ pub enum ErrorKind {
     VaultInUse,
     /// No slot of the vault opens with this key or passphrase, or the slot was altered.
     WrongKey,
+    /// The vault opens, but its root key is not the one that the caller expects.
+    WrongRoot,
     /// A passphrase slot asks for more work than the caller allows.
     KdfCostRefused,
     /// A file or record is damaged.
@@ -224,6 +229,8 @@ pub enum ErrorKind {
     Tampered,
     /// The stored state is older than the anchor.
     RolledBack,
+    /// The rollback guard cannot be reached, or does not hold a pin.
+    GuardUnavailable,
     /// The header is older than the stored state.
     HeaderReplayed,
     /// The anchor file is missing or holds nothing valid.

@@ -32,6 +32,7 @@ pub use model::options::{
     Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
+pub use model::pin::VaultPin;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
@@ -41,8 +42,9 @@ pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySi
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
 pub use model::version::KeyVersion;
+pub use seal::hpke::{Recipient, RecipientKey};
 pub use seal::passphrase::PassphraseParameters;
-pub use seal::slot::Unlock;
+pub use seal::slot::{NewSlot, SlotId, Unlock};
 #[cfg(feature = "pkcs11")]
 pub use secret::Pin;
 pub use secret::{
@@ -51,7 +53,7 @@ pub use secret::{
 };
 pub use vault::{
     BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
-    DeletedKeyIterator, KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions,
-    MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain, Vault, VaultOptions,
-    VaultStatus, hazmat,
+    DeletedKeyIterator, FileRollbackGuard, KekRotation, KeyBackup, KeyIterator, KeyVersionIterator,
+    MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain,
+    Shredding, UnlockKind, UnlockSlot, Vault, VaultOptions, VaultStatus, hazmat,
 };

@@ -9,6 +9,7 @@ mod error;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 mod request;
+mod rollback;
 pub mod software;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use self::capabilities::{Capabilities, Support};
 pub use self::error::{BackendError, BackendErrorKind};
 pub use self::request::{Abandoned, Encrypted, HeldKey, KeyReference, KeyRequest, NewKey};
+pub use self::rollback::RollbackGuard;
 use crate::crypto::public_key::PublicKey;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
 pub use crate::model::key::{BackendId, KeyBlob, KeyTag, VaultLabel};

@@ -292,6 +292,13 @@ impl SealedRecord {
         &self.bytes[RECORD_HEADER_LENGTH..]
     }
 
+    /// What a replacement of exactly this record is compared by.
+    pub(crate) fn salt(&self) -> [u8; 24] {
+        let mut salt = [0; 24];
+        salt.copy_from_slice(&self.salt_and_commitment()[..24]);
+        salt
+    }
+
     /// salt ‖ commitment, 56 bytes: they fix the key of the contents, so they stand for them in digests.
     pub(crate) fn salt_and_commitment(&self) -> &[u8] {
         &self.bytes[RECORD_HEADER_LENGTH..RECORD_HEADER_LENGTH + 56]

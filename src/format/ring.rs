@@ -1,5 +1,7 @@
 //! The plaintexts of the two key rings in the header file.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -19,12 +21,21 @@ const EPOCH_LENGTH: usize = 36;
 #[derive(Debug)]
 pub(crate) struct KekRing {
     pub(crate) current_term: u32,
-    pub(crate) current_key: Key32,
+    pub(crate) current_key: Arc<Key32>,
     /// The term before, only while key objects are still sealed under it.
-    pub(crate) previous: Option<(u32, Key32)>,
+    pub(crate) previous: Option<(u32, Arc<Key32>)>,
 }
 
 impl KekRing {
+    /// A ring that holds no key of any record, for a vault that has let its own go.
+    pub(crate) fn blank() -> Self {
+        Self {
+            current_term: 0,
+            current_key: Arc::new(Key32::blank()),
+            previous: None,
+        }
+    }
+
     /// The key of `term`, if the ring has it.
     pub(crate) fn key(&self, term: u32) -> Option<&Key32> {
         if term == self.current_term {
@@ -33,7 +44,7 @@ impl KekRing {
         self.previous
             .as_ref()
             .filter(|(previous, _)| *previous == term)
-            .map(|(_, key)| key)
+            .map(|(_, key)| &**key)
     }
 
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -80,7 +91,7 @@ impl KekRing {
 pub(crate) struct SdkRing {
     pub(crate) current_epoch: u32,
     /// Ascending, at least one and at most [`MAX_EPOCHS`].
-    pub(crate) epochs: Vec<(u32, Key32)>,
+    pub(crate) epochs: Vec<(u32, Arc<Key32>)>,
 }
 
 impl SdkRing {
@@ -89,7 +100,7 @@ impl SdkRing {
         self.epochs
             .iter()
             .find(|(number, _)| *number == epoch)
-            .map(|(_, key)| key)
+            .map(|(_, key)| &**key)
     }
 
     /// Errors: `TooLarge` for more than [`MAX_EPOCHS`] epochs.
@@ -154,8 +165,10 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(value)
 }
 
-fn key_at(bytes: &[u8], at: usize) -> Result<Key32> {
-    Key32::copied_from(&bytes[at..at + 32]).ok_or_else(corrupt)
+fn key_at(bytes: &[u8], at: usize) -> Result<Arc<Key32>> {
+    Key32::copied_from(&bytes[at..at + 32])
+        .map(Arc::new)
+        .ok_or_else(corrupt)
 }
 
 fn corrupt() -> Error {

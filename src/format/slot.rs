@@ -50,6 +50,19 @@ impl SlotKind {
             other => Self::Other(other),
         })
     }
+
+    /// Anyone who knows a public key can make such a slot: the vault behind it must be recognised by its root.
+    pub(crate) const fn needs_expected_root(self) -> bool {
+        matches!(self, Self::Pkcs11RsaOaep | Self::HpkeRecipient)
+    }
+
+    /// What opens it can be lost with a device, or at the next start of the system.
+    pub(crate) const fn can_be_lost(self) -> bool {
+        matches!(
+            self,
+            Self::OsKeyring | Self::Pkcs11AesGcm | Self::Pkcs11RsaOaep | Self::Other(_)
+        )
+    }
 }
 
 /// A slot in use. What does not belong to its kind is zero.

@@ -149,10 +149,10 @@ fn altered_plaintexts_decode_strictly_or_fail() {
         GcmCounter::decode,
         |counter| counter.encode().to_vec(),
     );
-    for previous in [None, Some((3, key(3)))] {
+    for previous in [None, Some((3, key(3).into()))] {
         let ring = KekRing {
             current_term: 4,
-            current_key: key(4),
+            current_key: key(4).into(),
             previous,
         };
         decodes_strictly(&ring.encode(), KekRing::decode, |ring| {
@@ -161,7 +161,7 @@ fn altered_plaintexts_decode_strictly_or_fail() {
     }
     let ring = SdkRing {
         current_epoch: 5,
-        epochs: vec![(2, key(2)), (5, key(5))],
+        epochs: vec![(2, key(2).into()), (5, key(5).into())],
     };
     decodes_strictly(&ring.encode().unwrap(), SdkRing::decode, |ring| {
         ring.encode().unwrap().to_vec()
@@ -208,7 +208,7 @@ fn unknown_layouts_are_newer_and_set_reserved_bytes_corrupt() {
     }
     let ring = KekRing {
         current_term: 4,
-        current_key: key(4),
+        current_key: key(4).into(),
         previous: None,
     };
     let ring_kind = |bytes: &[u8]| KekRing::decode(bytes).unwrap_err().kind();
@@ -250,7 +250,7 @@ fn bucket_counts_that_contradict_each_other_are_corrupt() {
 fn rings_hold_what_the_format_gives_room_for() {
     let ring = |count: u32| SdkRing {
         current_epoch: 1,
-        epochs: (1..=count).map(|epoch| (epoch, key(1))).collect(),
+        epochs: (1..=count).map(|epoch| (epoch, key(1).into())).collect(),
     };
     let full = ring(40).encode().unwrap();
     assert_eq!(
@@ -267,8 +267,8 @@ fn rings_hold_what_the_format_gives_room_for() {
 fn rings_give_keys_by_term_and_epoch_only() {
     let ring = KekRing {
         current_term: 4,
-        current_key: key(4),
-        previous: Some((3, key(3))),
+        current_key: key(4).into(),
+        previous: Some((3, key(3).into())),
     };
     let found = |term| ring.key(term).map(|key| key.expose()[0]);
     assert_eq!([2, 3, 4, 5].map(found), [None, Some(3), Some(4), None]);

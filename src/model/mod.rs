@@ -12,6 +12,7 @@ pub(crate) mod name;
 pub(crate) mod operation;
 pub(crate) mod options;
 pub(crate) mod paging;
+pub(crate) mod pin;
 mod private_jwk;
 pub(crate) mod results;
 pub(crate) mod settings;

@@ -13,7 +13,7 @@ const SUITE: Suite = Suite::Aes256Gcm;
 fn sdk_ring() -> SdkRing {
     SdkRing {
         current_epoch: 3,
-        epochs: vec![(1, key(0x51)), (3, key(0x53))],
+        epochs: vec![(1, key(0x51).into()), (3, key(0x53).into())],
     }
 }
 
@@ -43,14 +43,14 @@ fn backups_open_in_their_domain_only() {
     let blob = backup(b"payload", &OsEntropy);
     let erased = SdkRing {
         current_epoch: 4,
-        epochs: vec![(4, key(0x53))],
+        epochs: vec![(4, key(0x53).into())],
     };
     let kind = |ring: &SdkRing, domain| open_backup(ring, domain, &blob).unwrap_err().kind();
     assert_eq!(kind(&sdk_ring(), [0xde; 16]), ErrorKind::WrongDomain);
     assert_eq!(kind(&erased, DOMAIN), ErrorKind::WrongDomain);
     let other = SdkRing {
         current_epoch: 3,
-        epochs: vec![(3, key(0x54))],
+        epochs: vec![(3, key(0x54).into())],
     };
     assert_eq!(kind(&other, DOMAIN), ErrorKind::InvalidBackup);
 }

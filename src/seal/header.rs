@@ -5,6 +5,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 
 use super::hierarchy::Hierarchy;
+use super::passphrase::DEFAULT_MAX_KDF_WORK_KIB;
 use super::slot::{Unlock, open_slots};
 use super::{Suite, hash32};
 use crate::env::Entropy;
@@ -54,10 +55,6 @@ pub(crate) fn seal_header(
 /// A header whose MAC is right, and the keys in it.
 pub(crate) struct OpenedHeader {
     pub(crate) stored: StoredHeader,
-    #[cfg_attr(
-        not(any(test, feature = "testing")),
-        expect(dead_code, reason = "sealed anew when a slot is added")
-    )]
     pub(crate) root: Key32,
     pub(crate) hierarchy: Hierarchy,
     pub(crate) kek_ring: KekRing,
@@ -75,14 +72,32 @@ impl fmt::Debug for OpenedHeader {
     }
 }
 
+/// What an attempt to open may cost, and which vault it must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenLimits {
+    pub(crate) max_kdf_work_kib: u64,
+    /// The fingerprint of the root key.
+    pub(crate) expected_root: Option<[u8; 32]>,
+}
+
+impl Default for OpenLimits {
+    fn default() -> Self {
+        Self {
+            max_kdf_work_kib: DEFAULT_MAX_KDF_WORK_KIB,
+            expected_root: None,
+        }
+    }
+}
+
 /// Opens one header.
 ///
 /// Errors: `NewerFormat` for an unknown suite; `WrongKey` and `KdfCostRefused` as in [`open_slots`]; `Tampered`
-/// when a slot opens and the MAC is wrong; the errors of the rings.
+/// when a slot opens and the MAC is wrong; `WrongRoot` for another root than the expected one; `BadParameter` when
+/// none is expected and the slot is one that anybody can make; the errors of the rings.
 pub(crate) fn open_header(
     stored: StoredHeader,
     unlock: Unlock<'_>,
-    max_kdf_work_kib: u64,
+    limits: OpenLimits,
 ) -> Result<OpenedHeader> {
     let header = &stored.header;
     let suite = Suite::from_byte(header.suite).ok_or_else(|| {
@@ -97,9 +112,29 @@ pub(crate) fn open_header(
         unlock,
         &header.vault_id,
         suite,
-        max_kdf_work_kib,
+        limits.max_kdf_work_kib,
     )?;
     let hierarchy = Hierarchy::derive(&root, header.vault_id, suite);
+    match limits.expected_root {
+        Some(expected) if expected != hierarchy.fingerprint() => {
+            return Err(Error::new(
+                ErrorKind::WrongRoot,
+                "the vault opens, but its root is not the expected one: this is another vault, or its root was \
+                 replaced",
+            ));
+        }
+        None if header
+            .slots
+            .get(slot)
+            .is_some_and(|slot| slot.kind.needs_expected_root()) =>
+        {
+            return Err(Error::bad_parameter(
+                "anyone can make a slot for a public key: name the root that you expect with \
+                 VaultOptions::expect_root",
+            ));
+        }
+        _ => {}
+    }
     let mac = hierarchy.header_mac(&header.mac_input(hash32));
     if !bool::from(mac.ct_eq(&stored.mac)) {
         return Err(Error::new(
@@ -124,11 +159,11 @@ pub(crate) fn open_header(
 pub(crate) fn open_first(
     candidates: Vec<StoredHeader>,
     unlock: Unlock<'_>,
-    max_kdf_work_kib: u64,
+    limits: OpenLimits,
 ) -> Result<OpenedHeader> {
     let mut first_error = None;
     for candidate in candidates {
-        match open_header(candidate, unlock, max_kdf_work_kib) {
+        match open_header(candidate, unlock, limits) {
             Ok(opened) => return Ok(opened),
             Err(error) => {
                 first_error.get_or_insert(error);

@@ -1,8 +1,10 @@
 use super::anchor::{open_anchor, seal_anchor};
-use super::header::{OpenedHeader, open_first, open_header, seal_header};
+use super::header::{OpenLimits, OpenedHeader, open_first, open_header, seal_header};
 use super::hierarchy::Hierarchy;
 use super::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
-use super::slot::{Unlock, open_slots, seal_slot};
+use super::slot::{
+    KeptSecret, PassphraseCost, SlotId, SlotProvider, Unlock, is_below, open_slots, seal_slot,
+};
 use super::tests::{Counting, key, sha256_hex};
 use super::{Suite, hash32};
 use crate::env::{Entropy, OsEntropy};
@@ -10,7 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::anchor::Anchor;
 use crate::format::header::{HEADER_COPY_LENGTH, KekRing, SdkRing, StoredHeader, choose};
 use crate::format::slot::{Slot, SlotKind};
-use crate::secret::{MasterKey, Passphrase};
+use crate::secret::{Key32, MasterKey, Passphrase};
 
 const VAULT: [u8; 16] = [0xaa; 16];
 const DOMAIN: [u8; 16] = [0xdd; 16];
@@ -29,20 +31,30 @@ fn cheap() -> PassphraseParameters {
 fn sdk_ring() -> SdkRing {
     SdkRing {
         current_epoch: 3,
-        epochs: vec![(1, key(0x51)), (3, key(0x53))],
+        epochs: vec![(1, key(0x51).into()), (3, key(0x53).into())],
     }
 }
 
 fn slot(unlock: Unlock<'_>, entropy: &dyn Entropy) -> Slot {
-    seal_slot(unlock, cheap(), &VAULT, SUITE, &key(1), entropy).unwrap()
+    let id = SlotId::random(entropy).unwrap();
+    seal_slot(
+        unlock,
+        id,
+        PassphraseCost::Chosen(cheap()),
+        &VAULT,
+        SUITE,
+        &key(1),
+        entropy,
+    )
+    .unwrap()
 }
 
 fn header(seq: u64, slots: Vec<Slot>, entropy: &dyn Entropy) -> StoredHeader {
     let hierarchy = Hierarchy::derive(&key(1), VAULT, SUITE);
     let kek_ring = KekRing {
         current_term: 2,
-        current_key: key(0x42),
-        previous: Some((1, key(0x41))),
+        current_key: key(0x42).into(),
+        previous: Some((1, key(0x41).into())),
     };
     seal_header(
         &hierarchy,
@@ -66,11 +78,7 @@ fn raw_header(seq: u64) -> StoredHeader {
 
 fn open_copy(copy: &[u8]) -> Result<OpenedHeader> {
     let stored = StoredHeader::decode(copy, hash32)?;
-    open_header(
-        stored,
-        Unlock::raw_key(&master(9)),
-        DEFAULT_MAX_KDF_WORK_KIB,
-    )
+    open_header(stored, Unlock::raw_key(&master(9)), OpenLimits::default())
 }
 
 #[test]
@@ -84,7 +92,8 @@ fn a_header_gives_back_its_keys() {
     assert_eq!(opened.slot, 0);
     assert_eq!(opened.kek_ring.key(1).unwrap().expose(), &[0x41; 32]);
     assert_eq!(opened.sdk_ring.key(3).unwrap().expose(), &[0x53; 32]);
-    let wrong = open_header(stored, Unlock::raw_key(&master(8)), u64::MAX).unwrap_err();
+    let wrong =
+        open_header(stored, Unlock::raw_key(&master(8)), OpenLimits::default()).unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::WrongKey);
 }
 
@@ -152,9 +161,13 @@ fn the_copy_with_the_higher_number_is_tried_first_and_the_other_serves() {
     let mut forged = new.clone();
     forged.mac[0] ^= 1;
     let own = master(9);
-    let opened = open_first(vec![forged.clone(), old], Unlock::raw_key(&own), u64::MAX);
+    let opened = open_first(
+        vec![forged.clone(), old],
+        Unlock::raw_key(&own),
+        OpenLimits::default(),
+    );
     assert_eq!(opened.unwrap().stored.header.seq, 7);
-    let opened = open_first(vec![forged], Unlock::raw_key(&own), u64::MAX);
+    let opened = open_first(vec![forged], Unlock::raw_key(&own), OpenLimits::default());
     assert_eq!(opened.unwrap_err().kind(), ErrorKind::Tampered);
 }
 
@@ -297,7 +310,7 @@ fn a_header_has_one_to_eight_slots() {
     let hierarchy = Hierarchy::derive(&key(1), VAULT, SUITE);
     let kek_ring = KekRing {
         current_term: 1,
-        current_key: key(1),
+        current_key: key(1).into(),
         previous: None,
     };
     for count in [0, 9] {
@@ -377,4 +390,95 @@ fn every_flipped_byte_of_an_anchor_slot_is_refused() {
         let kind = open_anchor(&other, &slot).unwrap_err().kind();
         assert_eq!(kind, ErrorKind::Tampered);
     }
+}
+
+#[test]
+fn a_passphrase_slot_follows_the_default_only_if_nobody_chose_its_cost() {
+    let passphrase = Passphrase::new("a quiet morning").unwrap();
+    let mut slot = slot(Unlock::passphrase(&passphrase), &OsEntropy);
+    assert!(!is_below(&slot, PassphraseCost::Default));
+    slot.flags = 1;
+    assert!(is_below(&slot, PassphraseCost::Default));
+    assert!(!is_below(&slot, PassphraseCost::Chosen(cheap())));
+    let id = SlotId::of(&slot);
+    let default = seal_slot(
+        Unlock::passphrase(&passphrase),
+        id,
+        PassphraseCost::Default,
+        &VAULT,
+        SUITE,
+        &key(1),
+        &OsEntropy,
+    )
+    .unwrap();
+    assert_eq!(default.flags, 1);
+    assert!(!is_below(&default, PassphraseCost::Default));
+    let less_memory = PassphraseParameters::new(19_456, 16, 1).unwrap();
+    assert!(!is_below(&default, PassphraseCost::Chosen(less_memory)));
+}
+
+/// A device that keeps secrets xored with its own byte: no cryptography, only the seam.
+#[derive(Debug)]
+struct Device {
+    tag: [u8; 16],
+    byte: u8,
+}
+
+impl SlotProvider for Device {
+    fn keep(&self, secret: &Key32, context: &[u8; 32], _: &dyn Entropy) -> Result<KeptSecret> {
+        let mut kept: Vec<u8> = secret
+            .expose()
+            .iter()
+            .map(|byte| byte ^ self.byte)
+            .collect();
+        kept.extend_from_slice(context);
+        Ok(KeptSecret {
+            kind: SlotKind::Pkcs11AesGcm,
+            tag: self.tag,
+            kept,
+        })
+    }
+
+    fn knows(&self, kind: SlotKind, tag: &[u8; 16]) -> bool {
+        kind == SlotKind::Pkcs11AesGcm && *tag == self.tag
+    }
+
+    fn open(&self, _: SlotKind, kept: &[u8], context: &[u8; 32]) -> Result<Option<Key32>> {
+        let (secret, kept_context) = kept.split_at(32);
+        if kept_context != context {
+            return Ok(None);
+        }
+        let secret: Vec<u8> = secret.iter().map(|byte| byte ^ self.byte).collect();
+        Ok(Key32::copied_from(&secret))
+    }
+}
+
+#[test]
+fn a_device_opens_its_own_slots_in_their_own_places_only() {
+    let device = |tag, byte| Device {
+        tag: [tag; 16],
+        byte,
+    };
+    let own = device(1, 7);
+    let made = slot(Unlock::provider(&own), &OsEntropy);
+    let open = |slot: &Slot, device: &Device| {
+        open_slots(
+            std::slice::from_ref(slot),
+            Unlock::provider(device),
+            &VAULT,
+            SUITE,
+            DEFAULT_MAX_KDF_WORK_KIB,
+        )
+        .map(|(_, root)| *root.expose())
+        .map_err(|error| error.kind())
+    };
+    assert_eq!(open(&made, &own), Ok(*key(1).expose()));
+    assert_eq!(open(&made, &device(2, 7)), Err(ErrorKind::WrongKey));
+    assert_eq!(open(&made, &device(1, 8)), Err(ErrorKind::WrongKey));
+    let mut moved = made.clone();
+    moved.slot_id[0] ^= 1;
+    assert_eq!(open(&moved, &own), Err(ErrorKind::WrongKey));
+    let mut short = made.clone();
+    short.wrapped.truncate(100);
+    assert_eq!(open(&short, &own), Err(ErrorKind::WrongKey));
 }

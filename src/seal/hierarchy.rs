@@ -188,6 +188,7 @@ impl Hierarchy {
         plaintext: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<SealedRecord> {
+        self.present()?;
         let padded;
         let plaintext = if is_padded(index.class()) {
             padded = pad(plaintext)?;
@@ -214,6 +215,7 @@ impl Hierarchy {
         index: &IndexKey,
         record: &SealedRecord,
     ) -> Result<Zeroizing<Vec<u8>>> {
+        self.present()?;
         let suite = Suite::from_byte(record.suite()).ok_or_else(|| {
             Error::new(
                 ErrorKind::NewerFormat,

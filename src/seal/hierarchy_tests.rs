@@ -238,12 +238,12 @@ fn rings_open_under_their_own_header_only() {
     let hierarchy = hierarchy();
     let kek_ring = KekRing {
         current_term: 2,
-        current_key: key(2),
-        previous: Some((1, key(1))),
+        current_key: key(2).into(),
+        previous: Some((1, key(1).into())),
     };
     let sdk_ring = SdkRing {
         current_epoch: 1,
-        epochs: vec![(1, key(5))],
+        epochs: vec![(1, key(5).into())],
     };
     let kek = hierarchy.seal_kek_ring(&kek_ring, 7, &OsEntropy).unwrap();
     let sdk = hierarchy.seal_sdk_ring(&sdk_ring, 7, &OsEntropy).unwrap();

@@ -22,6 +22,7 @@ pub(crate) mod backup;
 mod cipher;
 pub(crate) mod header;
 pub(crate) mod hierarchy;
+pub(crate) mod hpke;
 mod mac;
 pub(crate) mod passphrase;
 pub(crate) mod slot;

@@ -103,7 +103,7 @@ impl PassphraseParameters {
             .then_some(parameters)
     }
 
-    fn work_kib(self) -> u64 {
+    pub(super) fn work_kib(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.iterations)
     }
 

@@ -155,12 +155,29 @@ impl Key32 {
         (&mut *self.block).try_into().expect("made with 32 bytes")
     }
 
+    /// Zeros: no key of anything.
+    pub(crate) fn blank() -> Self {
+        Self::zeroed(Home::Vault)
+    }
+
+    /// As [`Key32::filled_with`], for a key that the caller of this library holds: it survives a fork.
+    pub(crate) fn of_caller<E>(
+        fill: impl FnOnce(&mut [u8; 32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
+        Self::zeroed(Home::Caller).filled(fill)
+    }
+
     pub(crate) fn random(entropy: &dyn Entropy) -> Result<Self> {
         Self::filled_with(|bytes| entropy.fill(bytes))
     }
 
     pub(crate) fn copied_from(bytes: &[u8]) -> Option<Self> {
         Self::zeroed(Home::Vault).copied(bytes)
+    }
+
+    /// As [`Key32::copied_from`], for a key that the caller of this library holds.
+    pub(crate) fn copied_from_caller(bytes: &[u8]) -> Option<Self> {
+        Self::zeroed(Home::Caller).copied(bytes)
     }
 
     fn copied(self, bytes: &[u8]) -> Option<Self> {
@@ -247,7 +264,7 @@ impl MasterKey {
     /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable).
     pub fn generate() -> Result<Self> {
         Ok(Self {
-            key: Key32::zeroed(Home::Caller).filled(|bytes| crate::env::OsEntropy.fill(bytes))?,
+            key: Key32::of_caller(|bytes| crate::env::OsEntropy.fill(bytes))?,
         })
     }
 
@@ -258,7 +275,7 @@ impl MasterKey {
     /// [`BadParameter`](crate::ErrorKind::BadParameter) when there are not exactly 32 bytes or all are equal,
     /// which no generator produces and every placeholder is.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let key = Key32::zeroed(Home::Caller).copied(bytes).ok_or_else(|| {
+        let key = Key32::copied_from_caller(bytes).ok_or_else(|| {
             Error::bad_parameter(format!(
                 "a master key has {} bytes, but {} were given",
                 Self::LENGTH,

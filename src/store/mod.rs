@@ -81,10 +81,6 @@ pub(crate) enum Change {
     Put(IndexKey, SealedRecord),
     /// No change when there is none.
     Remove(IndexKey),
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for rotating the key that seals key objects")
-    )]
     /// Replaces a record only while it still has this salt; else no change.
     Reseal {
         index: IndexKey,
@@ -286,6 +282,19 @@ impl Store {
         self.shared.poison.check()
     }
 
+    /// Writes both copies of the header, durably; the group that tells STATE of it is to follow.
+    ///
+    /// Errors: `StorageFull`, `ReadOnly`, `Io`; the handle is of no more use then, because the file may hold a
+    /// header that nobody answers for.
+    pub(crate) fn write_header(&self, copy: &[u8]) -> Result<()> {
+        self.shared.poison.check()?;
+        let written = match self.shared.lock_dir().as_ref() {
+            Some(dir) => header_file::write(dir, copy),
+            None => return self.shared.poison.check(),
+        };
+        written.inspect_err(|error| self.shared.poison.fail(error))
+    }
+
     /// Rewrites a copy of the header that differs from the one that the records belong to.
     ///
     /// Errors: `ReadOnly`, `StorageFull`, `Io`.
@@ -297,10 +306,6 @@ impl Store {
     }
 
     /// Syncs the anchor now rather than within a second.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "before a purge is reported as shredded")
-    )]
     pub(crate) fn sync_anchor(&self) -> Result<()> {
         self.shared.poison.check()?;
         let mut ledger = self.shared.lock_ledger();
@@ -352,10 +357,6 @@ impl Store {
     }
 
     /// How many key objects are still sealed under an earlier KEK term. Verifies every bucket.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for rotating the key that seals key objects")
-    )]
     pub(crate) fn previous_term_keys(&self) -> Result<u64> {
         self.shared.poison.check()?;
         let mut ledger = self.shared.lock_ledger();

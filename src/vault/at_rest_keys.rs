@@ -6,8 +6,7 @@ use super::{Vault, VaultOptions};
 use crate::error::Result;
 use crate::format::header::choose;
 use crate::seal::hash32;
-use crate::seal::header::open_first;
-use crate::seal::passphrase::DEFAULT_MAX_KDF_WORK_KIB;
+use crate::seal::header::{OpenLimits, open_first};
 use crate::seal::slot::Unlock;
 use crate::secret::SecretBytes;
 use crate::store::{VaultDir, header_file};
@@ -29,7 +28,7 @@ impl Vault {
         let header = open_first(
             choose(&copy_a, &copy_b, hash32)?,
             unlock,
-            DEFAULT_MAX_KDF_WORK_KIB,
+            OpenLimits::default(),
         )?;
         drop(dir);
         let copied = |bytes: &[u8; 32]| SecretBytes::copied_from(bytes);

@@ -156,7 +156,7 @@ impl Vault {
     /// past versions; [`NotExportable`](ErrorKind::NotExportable) for a version that may not leave its backend;
     /// and the errors of storage.
     pub fn backup_key(&self, name: &KeyName) -> Result<KeyBackup> {
-        let _operation = self.inner.enter("backup_key")?;
+        let _operation = self.inner.enter_on("backup_key", name)?;
         self.inner
             .backup(name)
             .map_err(|error| error.with_key(name).with_operation("backup_key"))
@@ -235,9 +235,10 @@ impl Inner {
             version.body.blob = exported;
         }
         let plaintext = backup_payload::encode(&payload)?;
+        let rings = self.header.rings();
         let bytes = seal_backup(
-            &*self.sdk.get()?,
-            self.domain_id,
+            &rings.sdk,
+            rings.domain_id,
             self.now_ms(),
             &plaintext,
             self.hierarchy.suite(),
@@ -247,7 +248,8 @@ impl Inner {
     }
 
     fn restore(&self, blob: &[u8]) -> Result<RestoreResult> {
-        let plaintext = open_backup(&*self.sdk.get()?, self.domain_id, blob)?;
+        let rings = self.header.rings();
+        let plaintext = open_backup(&rings.sdk, rings.domain_id, blob)?;
         let payload = backup_payload::decode(&plaintext)?;
         let name = payload.name.clone();
         self.restore_payload(payload)
@@ -335,9 +337,11 @@ impl Inner {
                 additions.push(self.put_gcm_count(&key, version.version, *count)?);
             }
         }
-        additions.push(self.put_key(&key)?);
+        let sealing = self.header.sealing();
+        additions.push(self.put_key(&sealing, &key)?);
         additions.extend(creations.iter().flat_map(Creation::end));
         let previously_purged = self.commit_restore(&name, &object_id, additions)?;
+        drop(sealing);
         let newest = versions
             .into_iter()
             .next_back()

@@ -12,6 +12,7 @@ pub struct CheckReport {
     findings: Vec<CheckFinding>,
     keys: u64,
     versions: u64,
+    previous_kek_keys: u64,
 }
 
 impl CheckReport {
@@ -43,6 +44,13 @@ impl CheckReport {
     #[must_use]
     pub fn versions(&self) -> u64 {
         self.versions
+    }
+
+    /// How many keys are still sealed under the key encryption key before the current one: none, unless a
+    /// replacement of it is under way or was interrupted.
+    #[must_use]
+    pub fn previous_kek_keys(&self) -> u64 {
+        self.previous_kek_keys
     }
 }
 
@@ -124,8 +132,10 @@ impl Inner {
                 let objects = view.key_objects(after, CHECK_STEP)?;
                 let last = objects.last().map(|(n, _)| *n);
                 let mut findings = Vec::new();
-                let (mut keys, mut versions) = (0, 0);
+                let (mut keys, mut versions, mut previous) = (0, 0, 0);
+                let term = self.header.rings().kek.current_term;
                 for (n, record) in &objects {
+                    previous += u64::from(record.term() < term);
                     let opened = self.open_key(*n, record).and_then(|key| {
                         let records = self
                             .load_versions(view, &key)
@@ -153,9 +163,9 @@ impl Inner {
                         }),
                     }
                 }
-                Ok((last, findings, keys, versions))
+                Ok((last, findings, keys, versions, previous))
             });
-            let (last, findings, keys, versions) = match step {
+            let (last, findings, keys, versions, previous) = match step {
                 Ok(step) => step,
                 // A bad bucket ends the walk through the keys; the store's own findings name it.
                 Err(error)
@@ -168,6 +178,7 @@ impl Inner {
             report.findings.extend(findings);
             report.keys += keys;
             report.versions += versions;
+            report.previous_kek_keys += previous;
             match last {
                 Some(last) => after = Some(last),
                 None => break,

@@ -66,8 +66,8 @@ impl Vault {
         plaintext: &[u8],
         options: EncryptOptions<'_>,
     ) -> Result<EncryptResult> {
-        let _operation = self.inner.enter("encrypt")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("encrypt", selector)?;
         if algorithm.is_authenticated() && options.iv.is_some() {
             return Err(Error::bad_parameter(
                 "the IV of AES-GCM is made by the library: two equal ones give the key away",
@@ -100,8 +100,8 @@ impl Vault {
         algorithm: EncryptionAlgorithm,
         ciphertext: Ciphertext<'_>,
     ) -> Result<SecretBytes> {
-        let _operation = self.inner.enter("decrypt")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("decrypt", selector)?;
         let operation = CryptoOperation::Decrypt(algorithm);
         let decrypt = || {
             perform::check_data(algorithm, ciphertext.bytes, ciphertext.aad)?;
@@ -133,8 +133,8 @@ impl Vault {
         algorithm: SignatureAlgorithm,
         digest: &[u8],
     ) -> Result<SignResult> {
-        let _operation = self.inner.enter("sign")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("sign", selector)?;
         self.inner
             .sign(selector, algorithm, digest, false)
             .map_err(|error| error.with_key(selector).with_operation("sign"))
@@ -151,8 +151,8 @@ impl Vault {
         algorithm: SignatureAlgorithm,
         data: &[u8],
     ) -> Result<SignResult> {
-        let _operation = self.inner.enter("sign_data")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("sign_data", selector)?;
         let sign = || {
             let digest = digest_of(algorithm, data)?;
             self.inner.sign(
@@ -176,8 +176,8 @@ impl Vault {
         algorithm: SignatureAlgorithm,
         reader: impl Read,
     ) -> Result<SignResult> {
-        let _operation = self.inner.enter("sign_reader")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("sign_reader", selector)?;
         let sign = || {
             let digest = digest_of_reader(algorithm, reader)?;
             self.inner.sign(selector, algorithm, &digest, false)
@@ -199,8 +199,8 @@ impl Vault {
         digest: &[u8],
         signature: &[u8],
     ) -> Result<()> {
-        let _operation = self.inner.enter("verify")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("verify", selector)?;
         self.inner
             .verify(selector, algorithm, digest, signature)
             .map_err(|error| error.with_key(selector).with_operation("verify"))
@@ -218,8 +218,8 @@ impl Vault {
         data: &[u8],
         signature: &[u8],
     ) -> Result<()> {
-        let _operation = self.inner.enter("verify_data")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("verify_data", selector)?;
         let verify = || {
             let digest = digest_of(algorithm, data)?;
             let digest = digest.as_deref().unwrap_or(data);
@@ -243,8 +243,8 @@ impl Vault {
         algorithm: WrapAlgorithm,
         key_to_wrap: &[u8],
     ) -> Result<WrapResult> {
-        let _operation = self.inner.enter("wrap_key")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("wrap_key", selector)?;
         self.inner
             .wrap(selector, algorithm, key_to_wrap)
             .map_err(|error| error.with_key(selector).with_operation("wrap_key"))
@@ -263,8 +263,8 @@ impl Vault {
         algorithm: WrapAlgorithm,
         wrapped_key: &[u8],
     ) -> Result<SecretBytes> {
-        let _operation = self.inner.enter("unwrap_key")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("unwrap_key", selector)?;
         self.inner
             .unwrap(selector, algorithm, wrapped_key)
             .map_err(|error| {
@@ -313,8 +313,8 @@ impl Vault {
         algorithm: WrapAlgorithm,
         length: usize,
     ) -> Result<DataKey> {
-        let _operation = self.inner.enter("generate_data_key")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("generate_data_key", selector)?;
         let generate = || {
             if !(1..=MAX_DATA_KEY).contains(&length) {
                 return Err(Error::bad_parameter(format!(

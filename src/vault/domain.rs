@@ -13,7 +13,7 @@ use crate::secret::{Key32, Process};
 /// The security domain of a vault that is being created.
 pub(super) struct NewDomain {
     pub(super) id: [u8; 16],
-    pub(super) ring: SdkRing,
+    pub(super) ring: Arc<SdkRing>,
 }
 
 impl NewDomain {
@@ -22,10 +22,10 @@ impl NewDomain {
         entropy.fill(&mut id)?;
         Ok(Self {
             id,
-            ring: SdkRing {
+            ring: Arc::new(SdkRing {
                 current_epoch: 1,
-                epochs: vec![(1, Key32::random(entropy)?)],
-            },
+                epochs: vec![(1, Arc::new(Key32::random(entropy)?))],
+            }),
         })
     }
 }
@@ -50,28 +50,13 @@ impl SecurityDomain {
     }
 
     /// Errors: `ForkedProcess`.
-    pub(super) fn copy(&self) -> Result<NewDomain> {
+    pub(super) fn shared(&self) -> Result<NewDomain> {
         if !self.origin.is_here() {
             return Err(forked());
         }
-        let epochs = self
-            .ring
-            .epochs
-            .iter()
-            .map(|(epoch, key)| {
-                Key32::filled_with(|bytes| {
-                    bytes.copy_from_slice(key.expose());
-                    Ok(())
-                })
-                .map(|key| (*epoch, key))
-            })
-            .collect::<Result<Vec<_>>>()?;
         Ok(NewDomain {
             id: self.id,
-            ring: SdkRing {
-                current_epoch: self.ring.current_epoch,
-                epochs,
-            },
+            ring: Arc::clone(&self.ring),
         })
     }
 }
@@ -93,9 +78,10 @@ impl Vault {
     /// [`ForkedProcess`](crate::ErrorKind::ForkedProcess).
     pub fn security_domain(&self) -> Result<SecurityDomain> {
         let _operation = self.inner.enter("security_domain")?;
+        let rings = self.inner.header.rings();
         Ok(SecurityDomain {
-            id: self.inner.domain_id,
-            ring: self.inner.sdk.get()?,
+            id: rings.domain_id,
+            ring: rings.sdk,
             origin: Process::here(),
         })
     }

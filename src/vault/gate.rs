@@ -158,6 +158,15 @@ impl Inner {
             .enter()
             .map_err(|error| error.with_operation(operation))
     }
+
+    /// Begins an operation of this name on a key.
+    pub(super) fn enter_on(
+        &self,
+        operation: &'static str,
+        key: impl std::fmt::Display,
+    ) -> Result<Entered<'_>> {
+        self.enter(operation).map_err(|error| error.with_key(key))
+    }
 }
 
 fn own_place() -> usize {

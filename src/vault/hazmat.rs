@@ -25,8 +25,8 @@ pub fn encrypt_with_iv<'a>(
     iv: &[u8],
     options: EncryptOptions<'_>,
 ) -> Result<EncryptResult> {
-    let _operation = vault.inner.enter("encrypt_with_iv")?;
     let selector = key.into();
+    let _operation = vault.inner.enter_on("encrypt_with_iv", selector)?;
     vault
         .inner
         .encrypt(
@@ -51,8 +51,8 @@ pub fn sign_deterministic<'a>(
     algorithm: SignatureAlgorithm,
     digest: &[u8],
 ) -> Result<SignResult> {
-    let _operation = vault.inner.enter("sign_deterministic")?;
     let selector = key.into();
+    let _operation = vault.inner.enter_on("sign_deterministic", selector)?;
     vault
         .inner
         .sign(selector, algorithm, digest, true)

@@ -30,7 +30,7 @@ impl Vault {
     /// [`Unsupported`](ErrorKind::Unsupported) and [`BackendUnavailable`](ErrorKind::BackendUnavailable) from the
     /// backend; [`RandomUnavailable`](ErrorKind::RandomUnavailable); and the errors of storage.
     pub fn create_key(&self, name: &KeyName, options: CreateKeyOptions) -> Result<KeyBundle> {
-        let _operation = self.inner.enter("create_key")?;
+        let _operation = self.inner.enter_on("create_key", name)?;
         let CreateKeyOptions {
             spec,
             public_exponent,
@@ -51,7 +51,7 @@ impl Vault {
     ///
     /// [`InvalidKeyMaterial`](ErrorKind::InvalidKeyMaterial), and those of [`Vault::create_key`].
     pub fn import_key(&self, name: &KeyName, options: ImportKeyOptions) -> Result<KeyBundle> {
-        let _operation = self.inner.enter("import_key")?;
+        let _operation = self.inner.enter_on("import_key", name)?;
         let ImportKeyOptions { key, common } = options;
         let import = || {
             let material = validation::validate(key, &*self.inner.entropy)?;
@@ -71,7 +71,7 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and those of [`Vault::create_key`].
     pub fn rotate_key(&self, name: &KeyName) -> Result<KeyBundle> {
-        let _operation = self.inner.enter("rotate_key")?;
+        let _operation = self.inner.enter_on("rotate_key", name)?;
         self.inner
             .rotate(name)
             .map_err(|error| error.with_key(name).with_operation("rotate_key"))
@@ -84,8 +84,8 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and the errors of storage.
     pub fn get_key<'a>(&self, key: impl Into<KeySelector<'a>>) -> Result<KeyBundle> {
-        let _operation = self.inner.enter("get_key")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("get_key", selector)?;
         let get = || {
             let (stored, version) = self.inner.store.read(|view| {
                 let stored = self.inner.load_active(view, selector.name())?;
@@ -112,8 +112,8 @@ impl Vault {
         key: impl Into<KeySelector<'a>>,
         options: UpdateKeyOptions,
     ) -> Result<KeyBundle> {
-        let _operation = self.inner.enter("update_key_properties")?;
         let selector = key.into();
+        let _operation = self.inner.enter_on("update_key_properties", selector)?;
         self.inner.update(selector, options).map_err(|error| {
             error
                 .with_key(selector)

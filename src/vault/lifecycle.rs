@@ -1,10 +1,8 @@
 //! Deleting, recovering and purging keys.
 
-use std::sync::atomic::Ordering;
-
 use super::records::{Removal, StoredKey};
 use super::versions::name_is_deleted;
-use super::{Inner, Vault};
+use super::{Inner, Shredding, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};
 use crate::model::name::KeyName;
@@ -45,6 +43,7 @@ pub struct MaintenanceReport {
     purged: Vec<KeyName>,
     settled: usize,
     unsettled: usize,
+    shred_pending: bool,
 }
 
 impl MaintenanceReport {
@@ -65,6 +64,13 @@ impl MaintenanceReport {
     pub fn unsettled(&self) -> usize {
         self.unsettled
     }
+
+    /// Whether something purged can still be opened in the vault's files, because a damaged key stopped the
+    /// replacement of the key encryption key; [`Vault::check`] names it.
+    #[must_use]
+    pub fn shred_pending(&self) -> bool {
+        self.shred_pending
+    }
 }
 
 impl Vault {
@@ -78,7 +84,7 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), also when it is deleted already; and the errors of storage.
     pub fn delete_key(&self, name: &KeyName) -> Result<DeletedKey> {
-        let _operation = self.inner.enter("delete_key")?;
+        let _operation = self.inner.enter_on("delete_key", name)?;
         self.inner
             .delete(name)
             .map_err(|error| error.with_key(name).with_operation("delete_key"))
@@ -91,7 +97,7 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn get_deleted_key(&self, name: &KeyName) -> Result<DeletedKey> {
-        let _operation = self.inner.enter("get_deleted_key")?;
+        let _operation = self.inner.enter_on("get_deleted_key", name)?;
         let get = || {
             let (key, newest) = self.inner.store.read(|view| {
                 let key = self.inner.load_deleted(view, name)?;
@@ -111,7 +117,7 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn recover_deleted_key(&self, name: &KeyName) -> Result<KeyBundle> {
-        let _operation = self.inner.enter("recover_deleted_key")?;
+        let _operation = self.inner.enter_on("recover_deleted_key", name)?;
         self.inner
             .recover(name)
             .map_err(|error| error.with_key(name).with_operation("recover_deleted_key"))
@@ -120,23 +126,31 @@ impl Vault {
     /// Removes a deleted key for ever: Azure's
     /// [Purge Deleted Key](https://learn.microsoft.com/rest/api/keyvault/keys/purge-deleted-key/purge-deleted-key).
     ///
-    /// The records are gone when this returns, and the name is free. Their old ciphertext stays in the
-    /// files of the storage engine until it is overwritten there; backups are independent copies.
+    /// The records are gone when this returns, and the name is free. What the storage engine's files still hold of
+    /// them is shredded: the key encryption key is replaced, as [`Vault::rotate_kek`] does, and without the old one
+    /// nobody opens them, whoever has the files and the master key. In a vault with more than 10,000 keys that is
+    /// left to [`Vault::maintain`], and the answer is [`Shredding::Pending`]. Purges that run at the same time
+    /// share one replacement.
+    ///
+    /// Out of reach are objects in a token, which are destroyed by the token; backups, which are independent copies;
+    /// and copies of the header made before, by a file system or a disk that does not overwrite in place.
     ///
     /// # Errors
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound);
     /// [`PurgeRefused`](ErrorKind::PurgeRefused) under purge protection, and in a vault without soft delete,
     /// where deletion was final; and the errors of storage.
-    pub fn purge_deleted_key(&self, name: &KeyName) -> Result<()> {
-        let _operation = self.inner.enter("purge_deleted_key")?;
+    pub fn purge_deleted_key(&self, name: &KeyName) -> Result<Shredding> {
+        let _operation = self.inner.enter_on("purge_deleted_key", name)?;
         self.inner
             .purge(name)
+            .and_then(|()| self.inner.shred_if_small())
             .map_err(|error| error.with_key(name).with_operation("purge_deleted_key"))
     }
 
-    /// Does what time has made due: purges deleted keys whose scheduled purge date has come. It also settles
-    /// what was cut short in backends.
+    /// Does what time has made due: purges deleted keys whose scheduled purge date has come. It also shreds what
+    /// purges left to it, finishes a replacement of the key encryption key that was interrupted, and settles what
+    /// was cut short in backends.
     ///
     /// A vault has no thread for this: call it now and then, for example daily.
     ///
@@ -159,6 +173,9 @@ impl Vault {
     /// The errors of storage.
     pub fn due(&self, now: Timestamp) -> Result<bool> {
         let _operation = self.inner.enter("due")?;
+        if self.inner.kek_work_pending() {
+            return Ok(true);
+        }
         let mut after = None;
         loop {
             let (step, last) = self.inner.gone_keys(after, now)?;
@@ -201,7 +218,9 @@ impl Inner {
             deleted: now,
             scheduled_purge: now.plus_days(soft_delete.recoverable_days().into()),
         });
-        self.commit(name, vec![self.put_key(&key)?])?;
+        let sealing = self.header.sealing();
+        self.commit(name, vec![self.put_key(&sealing, &key)?])?;
+        drop(sealing);
         Ok(self.deleted_key(&key, newest))
     }
 
@@ -213,11 +232,13 @@ impl Inner {
             Ok((key, newest))
         })?;
         key.object.deletion = None;
-        self.commit(name, vec![self.put_key(&key)?])?;
+        let sealing = self.header.sealing();
+        self.commit(name, vec![self.put_key(&sealing, &key)?])?;
+        drop(sealing);
         Ok(self.bundle(&key.object, newest))
     }
 
-    fn purge(&self, name: &KeyName) -> Result<()> {
+    pub(super) fn purge(&self, name: &KeyName) -> Result<()> {
         let settings = self.deletion_settings();
         if settings.soft_delete().is_off() {
             return Err(Error::new(
@@ -287,15 +308,7 @@ impl Inner {
     fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
         if options.clock_confirmed {
             // First of all: what is due is due by the clock that was confirmed, not by an earlier, later one.
-            self.store.commit_with(
-                Vec::new(),
-                CommitOptions {
-                    reset_time_floor: true,
-                    ..CommitOptions::default()
-                },
-            )?;
-            self.time_floor_ms
-                .store(self.store.state().max_time_seen_ms, Ordering::Relaxed);
+            self.believe_clock()?;
         }
         let now = self.now();
         let mut report = MaintenanceReport::default();
@@ -316,6 +329,7 @@ impl Inner {
             }
         }
         (report.settled, report.unsettled) = self.settle_everywhere()?;
+        report.shred_pending = self.shred()? == Shredding::Pending;
         Ok(report)
     }
 

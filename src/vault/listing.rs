@@ -73,7 +73,7 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and the errors of storage.
     pub fn list_key_properties_versions(&self, name: &KeyName) -> Result<KeyVersionIterator> {
-        let _operation = self.inner.enter("list_key_properties_versions")?;
+        let _operation = self.inner.enter_on("list_key_properties_versions", name)?;
         let list = || {
             self.inner.store.read(|view| {
                 let key = self.inner.load_active(view, name)?;
@@ -106,7 +106,9 @@ impl Vault {
         from: Option<&ContinuationToken>,
         size: PageSize,
     ) -> Result<Page<KeyProperties>> {
-        let _operation = self.inner.enter("list_key_properties_versions_page")?;
+        let _operation = self
+            .inner
+            .enter_on("list_key_properties_versions_page", name)?;
         let mut versions = self.list_key_properties_versions(name)?.versions;
         if let Some(token) = from {
             // The token names the last version of the page before.

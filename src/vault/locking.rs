@@ -89,12 +89,12 @@ impl Inner {
     pub(super) fn shut(&self) -> Result<()> {
         let counts = self.settle_gcm_counts();
         self.cache.clear();
+        let guarded = self.end_guard();
         let closed = self.store.close();
         self.hierarchy.let_go();
-        self.kek.let_go();
-        self.sdk.let_go();
+        self.header.let_go();
         wipe_stack();
-        counts.and(closed)
+        counts.and(closed).and(guarded)
     }
 }
 
@@ -170,5 +170,54 @@ impl Drop for IdleLock {
 impl fmt::Debug for IdleLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IdleLock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::name::KeyName;
+    use crate::model::options::CreateKeyOptions;
+    use crate::model::spec::Curve;
+    use crate::vault::VaultOptions;
+
+    const KEY: KeyName = KeyName::from_static("key");
+
+    #[test]
+    fn a_lock_that_waits_in_vain_wipes_nothing_and_can_be_repeated() {
+        let vault = VaultOptions::new().create_in_memory().unwrap();
+        vault
+            .create_key(&KEY, CreateKeyOptions::ec(Curve::P256))
+            .unwrap();
+        let operation = vault.inner.enter("test").unwrap();
+        let error = vault.inner.lock(Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Throttled);
+        assert!(error.is_retryable());
+        assert!(vault.is_locked());
+        // The operation in flight still finds everything.
+        vault
+            .inner
+            .store
+            .read(|view| vault.inner.load_active(view, &KEY))
+            .unwrap();
+        drop(operation);
+        vault.lock().unwrap();
+        assert!(vault.inner.hierarchy.meta_key().is_err());
+        assert!(vault.inner.header.rings().sdk.epochs.is_empty());
+        assert_eq!(
+            vault.inner.header.rings().kek.current_key.expose(),
+            &[0; 32]
+        );
+    }
+
+    #[test]
+    fn a_close_lets_go_of_the_keys_too() {
+        let vault = VaultOptions::new().create_in_memory().unwrap();
+        vault.close().unwrap();
+        assert!(vault.inner.hierarchy.meta_key().is_err());
+        assert_eq!(
+            vault.inner.header.rings().kek.current_key.expose(),
+            &[0; 32]
+        );
     }
 }

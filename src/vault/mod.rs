@@ -11,8 +11,9 @@ mod domain;
 mod gate;
 mod gcm;
 pub mod hazmat;
-mod held;
+mod header;
 mod intents;
+mod kek_rotation;
 mod keys;
 mod lifecycle;
 mod listing;
@@ -23,7 +24,12 @@ mod operate;
 mod perform;
 mod reconcile;
 mod records;
+mod rollback;
 mod settings;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests read files")]
+mod shred_tests;
+mod slots;
 mod status;
 mod tombstones;
 mod versions;
@@ -39,20 +45,23 @@ pub use self::check::{CheckFinding, CheckReport};
 pub use self::domain::SecurityDomain;
 use self::gate::Gate;
 use self::gcm::GcmCounters;
-use self::held::Held;
+use self::header::HeaderKeeper;
 use self::intents::UnderWay;
+pub use self::kek_rotation::{KekRotation, Shredding};
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 use self::locking::IdleLock;
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
 pub use self::reconcile::{BackendFinding, BackendFindingKind};
+pub use self::rollback::FileRollbackGuard;
+use self::rollback::Guarded;
+pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ring::{KekRing, SdkRing};
 use crate::model::identifier::{KeyIdentifier, VaultUrl};
 use crate::model::key::BackendId;
 use crate::model::name::KeyName;
@@ -61,7 +70,9 @@ use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::Now;
+use crate::seal::header::OpenLimits;
 use crate::seal::hierarchy::Hierarchy;
+use crate::seal::slot::PassphraseCost;
 use crate::store::{Change, Store};
 
 /// A key store in a directory.
@@ -102,9 +113,10 @@ pub struct Vault {
 pub(crate) struct Inner {
     store: Store,
     hierarchy: Arc<Hierarchy>,
-    kek: Held<KekRing>,
-    sdk: Held<SdkRing>,
-    domain_id: [u8; 16],
+    header: HeaderKeeper,
+    passphrase_cost: PassphraseCost,
+    limits: OpenLimits,
+    allow_sole_device_slot: bool,
     url: VaultUrl,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -118,6 +130,7 @@ pub(crate) struct Inner {
     locks: KeyLocks,
     gcm: GcmCounters,
     under_way: UnderWay,
+    guard: Option<Arc<Guarded>>,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,

@@ -9,26 +9,29 @@ use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::gate::Gate;
 use super::gcm::GcmCounters;
-use super::held::Held;
+use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
 use super::locking::IdleLock;
+use super::rollback::{Guarded, require_at_least};
 use super::settings::{algorithms_change, deletion_change};
+use super::slots;
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};
-use crate::backend::KeyBackend;
 use crate::backend::software::SoftwareBackend;
+use crate::backend::{KeyBackend, RollbackGuard};
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
-use crate::format::ring::{KekRing, SdkRing};
+use crate::format::ring::KekRing;
 use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
 use crate::model::attributes::SoftDelete;
 use crate::model::identifier::VaultUrl;
+use crate::model::pin::VaultPin;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
-use crate::seal::header::{OpenedHeader, open_first, seal_header};
+use crate::seal::header::{OpenLimits, OpenedHeader, open_first, seal_header};
 use crate::seal::hierarchy::Hierarchy;
-use crate::seal::passphrase::{DEFAULT_MAX_KDF_WORK_KIB, PassphraseParameters};
-use crate::seal::slot::{Unlock, seal_slot};
+use crate::seal::passphrase::PassphraseParameters;
+use crate::seal::slot::{PassphraseCost, SlotId, Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
 use crate::secret::{Key32, MemoryProtection, wipe_stack};
 use crate::store::{Change, HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
@@ -69,8 +72,11 @@ pub struct VaultOptions {
     backends: Vec<Arc<dyn KeyBackend>>,
     deletion: DeletionSettings,
     suite: Suite,
-    passphrase_parameters: PassphraseParameters,
-    max_kdf_work_kib: u64,
+    passphrase_cost: PassphraseCost,
+    limits: OpenLimits,
+    allow_sole_device_slot: bool,
+    least: Option<VaultPin>,
+    guard: Option<Arc<Guarded>>,
     leeway_seconds: u64,
     key_cache: usize,
     storage_cache: u64,
@@ -97,8 +103,11 @@ impl VaultOptions {
             backends: Vec::new(),
             deletion: DeletionSettings::default(),
             suite: Suite::Aes256Gcm,
-            passphrase_parameters: PassphraseParameters::default(),
-            max_kdf_work_kib: DEFAULT_MAX_KDF_WORK_KIB,
+            passphrase_cost: PassphraseCost::Default,
+            limits: OpenLimits::default(),
+            allow_sole_device_slot: false,
+            least: None,
+            guard: None,
             leeway_seconds: 0,
             key_cache: DEFAULT_KEY_CACHE,
             storage_cache: DEFAULT_STORAGE_CACHE,
@@ -159,10 +168,15 @@ impl VaultOptions {
         self
     }
 
-    /// When creating with a passphrase: what a guess costs.
+    /// What a guess of a passphrase costs, in slots that are made: when creating, and by
+    /// [`Vault::add_unlock_slot`].
+    ///
+    /// When a vault is opened with a passphrase whose slot costs less, the slot is sealed anew with these
+    /// parameters. Without this option the library's default holds, and a later, higher default raises the slots
+    /// that were made with an earlier one.
     #[must_use]
     pub fn passphrase_parameters(mut self, parameters: PassphraseParameters) -> Self {
-        self.passphrase_parameters = parameters;
+        self.passphrase_cost = PassphraseCost::Chosen(parameters);
         self
     }
 
@@ -170,7 +184,49 @@ impl VaultOptions {
     /// default; dearer slots give [`KdfCostRefused`](ErrorKind::KdfCostRefused).
     #[must_use]
     pub fn max_kdf_work_kib(mut self, kib: u64) -> Self {
-        self.max_kdf_work_kib = kib;
+        self.limits.max_kdf_work_kib = kib;
+        self
+    }
+
+    /// When opening: the vault must have the root key with this fingerprint, which
+    /// [`VaultStatus::fingerprint`](crate::VaultStatus::fingerprint) showed before; another gives
+    /// [`WrongRoot`](ErrorKind::WrongRoot).
+    ///
+    /// It stops a directory that was exchanged for another one under the same key, and is required for slots that
+    /// a public key opens, which anybody can make.
+    #[must_use]
+    pub fn expect_root(mut self, fingerprint: [u8; 32]) -> Self {
+        self.limits.expected_root = Some(fingerprint);
+        self
+    }
+
+    /// When opening: the vault must be the one of the pin, and at least as new; see [`Vault::pin`].
+    ///
+    /// Another vault or root gives [`WrongRoot`](ErrorKind::WrongRoot), an older copy
+    /// [`RolledBack`](ErrorKind::RolledBack).
+    #[must_use]
+    pub fn expect_at_least(mut self, pin: VaultPin) -> Self {
+        self.least = Some(pin);
+        self
+    }
+
+    /// Remembers outside the directory how far the vault has got, and refuses an older copy of the directory with
+    /// [`RolledBack`](ErrorKind::RolledBack) when opening.
+    ///
+    /// The guard is told within a second of a change, so a copy of the last second before a crash passes. A guard
+    /// that fails when opening gives [`GuardUnavailable`](ErrorKind::GuardUnavailable); while the vault is open it is
+    /// tried again, and [`Vault::close`] tells of a last failure. A guard that knows nothing of the vault believes
+    /// it: pin the vault as well if that matters.
+    #[must_use]
+    pub fn rollback_guard(mut self, guard: Arc<dyn RollbackGuard>) -> Self {
+        self.guard = Some(Arc::new(Guarded::new(guard)));
+        self
+    }
+
+    /// Allows a vault whose only slots are those of tokens and keyrings: it is lost with them.
+    #[must_use]
+    pub fn allow_sole_device_slot(mut self) -> Self {
+        self.allow_sole_device_slot = true;
         self
     }
 
@@ -260,7 +316,7 @@ impl VaultOptions {
         domain: &SecurityDomain,
     ) -> Result<Vault> {
         let created = domain
-            .copy()
+            .shared()
             .and_then(|domain| self.create_at(path.as_ref(), unlock, domain))
             .map_err(|error| error.with_operation("create_in_domain"));
         wipe_stack();
@@ -279,23 +335,21 @@ impl VaultOptions {
             self.check()?;
             let domain = NewDomain::random(&*self.entropy)?;
             let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
-            let config = self.store_config(
-                &fresh.hierarchy,
-                HeaderFacts {
-                    seq: 1,
-                    mac: [0; 32],
-                    kek_term: fresh.kek.current_term,
-                },
-            );
+            wipe_stack();
+            let facts = HeaderFacts {
+                seq: 1,
+                mac: [0; 32],
+                kek_term: fresh.kek.current_term,
+            };
+            let config = self.store_config(&fresh.hierarchy, facts.clone());
             let store = Store::in_memory(config, self.initial_records(&fresh.hierarchy)?)?;
-            self.start(
-                store,
-                fresh.hierarchy,
-                fresh.kek,
-                Arc::new(domain.ring),
-                domain.id,
-                OpenReport::default(),
-            )
+            let rings = Rings {
+                kek: fresh.kek,
+                sdk: domain.ring,
+                domain_id: domain.id,
+            };
+            let header = HeaderKeeper::new(None, facts, rings);
+            self.start(store, fresh.hierarchy, header, OpenReport::default())
         };
         let created = create().map_err(|error: Error| error.with_operation("create_in_memory"));
         wipe_stack();
@@ -325,17 +379,22 @@ impl VaultOptions {
             let candidates = choose(&copy_a, &copy_b, hash32)?;
             let OpenedHeader {
                 stored,
+                root,
                 hierarchy,
                 kek_ring,
                 sdk_ring,
-                ..
-            } = open_first(candidates, unlock, self.max_kdf_work_kib)?;
-            let keys = VaultKeys {
-                hierarchy: Arc::new(hierarchy),
-                kek: kek_ring,
-                sdk: sdk_ring,
+                slot,
+            } = open_first(candidates, unlock, self.limits)?;
+            // What is built next is moved as a whole, and would take along what lies in its gaps.
+            wipe_stack();
+            let rings = Rings {
+                kek: Arc::new(kek_ring),
+                sdk: Arc::new(sdk_ring),
+                domain_id: stored.header.domain_id,
             };
-            self.open_store(dir, &stored, keys)
+            let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
+            vault.inner.raise_cost(unlock, slot, &root)?;
+            Ok(vault)
         };
         let opened = open().map_err(|error: Error| error.with_operation("open"));
         wipe_stack();
@@ -389,12 +448,17 @@ impl VaultOptions {
         let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
         let slot = seal_slot(
             unlock,
-            self.passphrase_parameters,
+            SlotId::random(&*self.entropy)?,
+            self.passphrase_cost,
             fresh.hierarchy.vault_id(),
             self.suite,
             &fresh.root,
             &*self.entropy,
         )?;
+        slots::require_lasting([&slot], self.allow_sole_device_slot)?;
+        if let Some(guard) = &self.guard {
+            guard.require_unknown(fresh.hierarchy.vault_id())?;
+        }
         let stored = seal_header(
             &fresh.hierarchy,
             domain.id,
@@ -404,6 +468,7 @@ impl VaultOptions {
             &domain.ring,
             &*self.entropy,
         )?;
+        wipe_stack();
         let temporary = self.temporary_beside(path)?;
         let dir = VaultDir::create(&temporary)?;
         let built = self
@@ -414,12 +479,12 @@ impl VaultOptions {
             let _ = std::fs::remove_dir_all(&temporary);
             return Err(error);
         }
-        let keys = VaultKeys {
-            hierarchy: fresh.hierarchy,
+        let rings = Rings {
             kek: fresh.kek,
             sdk: domain.ring,
+            domain_id: domain.id,
         };
-        self.open_store(VaultDir::open(path)?, &stored, keys)
+        self.open_store(VaultDir::open(path)?, stored, fresh.hierarchy, rings)
     }
 
     fn build(&self, dir: &VaultDir, fresh: &FreshKeys, stored: &StoredHeader) -> Result<()> {
@@ -460,32 +525,39 @@ impl VaultOptions {
         }
     }
 
-    fn open_store(self, dir: VaultDir, stored: &StoredHeader, keys: VaultKeys) -> Result<Vault> {
-        let VaultKeys {
-            hierarchy,
-            kek,
-            sdk,
-        } = keys;
-        let config = self.store_config(&hierarchy, header_facts(stored, kek.current_term));
+    fn open_store(
+        self,
+        dir: VaultDir,
+        stored: StoredHeader,
+        hierarchy: Arc<Hierarchy>,
+        rings: Rings,
+    ) -> Result<Vault> {
+        let facts = header_facts(&stored, rings.kek.current_term);
+        let config = self.store_config(&hierarchy, facts.clone());
         let mode = OpenMode {
             rebuild_anchor: self.rebuild_anchor,
             ..OpenMode::default()
         };
         let (store, report) = Store::open_with(dir, config, mode)?;
+        let state = store.state();
+        if let Some(pin) = &self.least {
+            require_at_least(pin, &hierarchy, &state)?;
+        }
+        if let Some(guard) = &self.guard {
+            guard.require_newest(&hierarchy, &state)?;
+        }
         // Only now is it certain that this header is the newest.
         let healed = store.heal_header(&stored.encode(hash32))?;
         let report = OpenReport::new(report, healed);
-        let domain_id = stored.header.domain_id;
-        self.start(store, hierarchy, kek, Arc::new(sdk), domain_id, report)
+        let header = HeaderKeeper::new(Some(stored), facts, rings);
+        self.start(store, hierarchy, header, report)
     }
 
     fn start(
         self,
         store: Store,
         hierarchy: Arc<Hierarchy>,
-        kek: KekRing,
-        sdk: Arc<SdkRing>,
-        domain_id: [u8; 16],
+        header: HeaderKeeper,
         open_report: OpenReport,
     ) -> Result<Vault> {
         let (deletion, rules, tombstones) = store.read(|view| {
@@ -514,10 +586,11 @@ impl VaultOptions {
         let mut inner = Inner {
             store,
             hierarchy,
-            kek: Held::new(Arc::new(kek)),
-            sdk: Held::new(sdk),
-            domain_id,
+            header,
             url: self.url,
+            passphrase_cost: self.passphrase_cost,
+            limits: self.limits,
+            allow_sole_device_slot: self.allow_sole_device_slot,
             clock: self.clock,
             entropy: self.entropy,
             backends,
@@ -534,6 +607,7 @@ impl VaultOptions {
             gcm: GcmCounters::default(),
             under_way: UnderWay::default(),
             time_floor_ms,
+            guard: self.guard,
             open_report,
             gate: Arc::new(Gate::new(full)),
             idle_lock: OnceLock::new(),
@@ -542,6 +616,7 @@ impl VaultOptions {
         // Also what reconciling has put there.
         memory.demand()?;
         let inner = Arc::new(inner);
+        inner.start_guard()?;
         if let Some(idle) = idle {
             IdleLock::start(&inner, idle)?;
         }
@@ -549,29 +624,11 @@ impl VaultOptions {
     }
 }
 
-/// What STATE holds of a header.
-fn header_facts(stored: &StoredHeader, kek_term: u32) -> HeaderFacts {
-    let mut mac = [0; 32];
-    mac.copy_from_slice(&stored.mac[..32]);
-    HeaderFacts {
-        seq: stored.header.seq,
-        mac,
-        kek_term,
-    }
-}
-
-/// What the header of a vault holds in keys.
-struct VaultKeys {
-    hierarchy: Arc<Hierarchy>,
-    kek: KekRing,
-    sdk: SdkRing,
-}
-
 /// The keys of a vault that is being created.
 struct FreshKeys {
     root: Key32,
     hierarchy: Arc<Hierarchy>,
-    kek: KekRing,
+    kek: Arc<KekRing>,
 }
 
 impl FreshKeys {
@@ -582,11 +639,11 @@ impl FreshKeys {
         Ok(Self {
             hierarchy: Arc::new(Hierarchy::derive(&root, vault_id, suite)),
             root,
-            kek: KekRing {
+            kek: Arc::new(KekRing {
                 current_term: 1,
-                current_key: Key32::random(entropy)?,
+                current_key: Arc::new(Key32::random(entropy)?),
                 previous: None,
-            },
+            }),
         })
     }
 }

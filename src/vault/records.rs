@@ -1,6 +1,9 @@
 //! Keys and versions between the model and the store: sealing, opening, and the changes of a commit.
 
+use zeroize::Zeroizing;
+
 use super::Inner;
+use super::header::Sealing;
 use super::intents::Destruction;
 use crate::backend::KeyReference;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,22 +56,45 @@ impl Inner {
 
     /// Opens the key object at the place `n`.
     pub(super) fn open_key(&self, n: [u8; 16], record: &SealedRecord) -> Result<StoredKey> {
-        let ring = self.kek.get()?;
-        let key = ring.key(record.term()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Tampered,
-                "a key is sealed under a key term that the header does not hold",
-            )
-        })?;
-        let plaintext = self
-            .hierarchy
-            .open_record(key, &IndexKey::key_object(n), record)?;
+        let plaintext = self.open_under_kek(&IndexKey::key_object(n), record)?;
         let (data_key, object) = key_object::decode(&plaintext)?;
         Ok(StoredKey {
             n,
             data_key,
             object,
         })
+    }
+
+    /// Errors: `Tampered` also when the record was read before its key was replaced: a read of the store then
+    /// begins again, because a group landed meanwhile.
+    pub(super) fn open_under_kek(
+        &self,
+        index: &IndexKey,
+        record: &SealedRecord,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let ring = self.header.rings().kek;
+        let key = ring.key(record.term()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Tampered,
+                "a key is sealed under a key term that the header does not hold",
+            )
+        })?;
+        self.hierarchy.open_record(key, index, record)
+    }
+
+    pub(super) fn seal_under_kek(
+        &self,
+        sealing: &Sealing<'_>,
+        index: &IndexKey,
+        plaintext: &[u8],
+    ) -> Result<SealedRecord> {
+        self.hierarchy.seal_record(
+            &sealing.kek.current_key,
+            index,
+            sealing.kek.current_term,
+            plaintext,
+            &*self.entropy,
+        )
     }
 
     pub(super) fn load_version(
@@ -134,17 +160,11 @@ impl Inner {
         key_version::decode(&plaintext)
     }
 
-    pub(super) fn put_key(&self, key: &StoredKey) -> Result<Change> {
+    /// `sealing` stays until the change is durable.
+    pub(super) fn put_key(&self, sealing: &Sealing<'_>, key: &StoredKey) -> Result<Change> {
         let index = IndexKey::key_object(key.n);
         let plaintext = key_object::encode(&key.data_key, &key.object)?;
-        let ring = self.kek.get()?;
-        let record = self.hierarchy.seal_record(
-            &ring.current_key,
-            &index,
-            ring.current_term,
-            &plaintext,
-            &*self.entropy,
-        )?;
+        let record = self.seal_under_kek(sealing, &index, &plaintext)?;
         Ok(Change::Put(index, record))
     }
 

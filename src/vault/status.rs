@@ -6,8 +6,7 @@ use super::Vault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::choose;
 use crate::seal::hash32;
-use crate::seal::header::open_first;
-use crate::seal::passphrase::DEFAULT_MAX_KDF_WORK_KIB;
+use crate::seal::header::{OpenLimits, open_first};
 use crate::seal::slot::Unlock;
 use crate::store::vault_dir::HEADER_FILE;
 use crate::store::{VaultDir, header_file};
@@ -20,6 +19,9 @@ pub struct VaultStatus {
     generation: u64,
     key_count: u64,
     record_count: u64,
+    kek_term: u32,
+    kek_rotation_pending: bool,
+    shred_pending: bool,
 }
 
 impl VaultStatus {
@@ -52,6 +54,26 @@ impl VaultStatus {
     pub fn record_count(&self) -> u64 {
         self.record_count
     }
+
+    /// The number of the current key encryption key, counted from 1.
+    #[must_use]
+    pub fn kek_term(&self) -> u32 {
+        self.kek_term
+    }
+
+    /// Whether an interrupted [`Vault::rotate_kek`] left the key before the current one in use;
+    /// [`Vault::maintain`] and `rotate_kek` finish it.
+    #[must_use]
+    pub fn kek_rotation_pending(&self) -> bool {
+        self.kek_rotation_pending
+    }
+
+    /// Whether something that was purged can still be opened in the vault's files, until [`Vault::maintain`] or
+    /// [`Vault::rotate_kek`] has replaced the key encryption key.
+    #[must_use]
+    pub fn shred_pending(&self) -> bool {
+        self.shred_pending
+    }
 }
 
 impl Vault {
@@ -60,12 +82,16 @@ impl Vault {
     #[must_use]
     pub fn status(&self) -> VaultStatus {
         let state = self.inner.store.state();
+        let kek = self.inner.header.rings().kek;
         VaultStatus {
             vault_id: *self.inner.hierarchy.vault_id(),
             fingerprint: self.inner.hierarchy.fingerprint(),
             generation: state.generation,
             key_count: state.key_count,
             record_count: state.record_count,
+            kek_term: kek.current_term,
+            kek_rotation_pending: kek.previous.is_some(),
+            shred_pending: self.inner.shred_pending(),
         }
     }
 
@@ -85,7 +111,7 @@ impl Vault {
             let dir = VaultDir::open(path)?;
             let [copy_a, copy_b] = header_file::read(&dir)?;
             let candidates = choose(&copy_a, &copy_b, hash32)?;
-            open_first(candidates, unlock, DEFAULT_MAX_KDF_WORK_KIB)?;
+            open_first(candidates, unlock, OpenLimits::default())?;
             header_file::erase(&dir)?;
             let io = |error: std::io::Error| {
                 Error::new(

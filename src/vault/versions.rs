@@ -273,9 +273,14 @@ impl Inner {
             },
             body,
         };
-        let mut changes = vec![self.put_version(&key, &record)?, self.put_key(&key)?];
+        let sealing = self.header.sealing();
+        let mut changes = vec![
+            self.put_version(&key, &record)?,
+            self.put_key(&sealing, &key)?,
+        ];
         changes.extend(creation.end());
         self.commit(name, changes)?;
+        drop(sealing);
         Ok(Some(self.bundle(&key.object, record)))
     }
 

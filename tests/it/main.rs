@@ -28,7 +28,10 @@ mod memory;
 mod model;
 mod overtaken;
 mod rfc_vectors;
+mod rollback;
+mod rotation;
 mod rules;
+mod slots;
 mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;

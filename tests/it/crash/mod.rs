@@ -15,6 +15,7 @@ use crate::support::master_key;
 #[path = "../../../src/store/tests/disk/mod.rs"]
 mod disk;
 mod faults;
+mod header_changes;
 mod kill;
 mod lock;
 mod power_cuts;

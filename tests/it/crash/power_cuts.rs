@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use strongroom::{MaintenanceOptions, Vault};
+
 use super::disk::{Cut, Image, Random, Recording, scratch};
 use super::workload::{Acknowledged, Bulk, acknowledged, compare, run};
 use super::{Layout, child, create, job, mark, open, open_marks, require_sound, seed};
@@ -136,10 +138,32 @@ fn keep(image: &Image, name: &str) -> PathBuf {
     kept
 }
 
+/// What a purge left undone is done by maintenance, and nothing is left under the old key.
+fn finish_purges(vault: &Vault) -> Result<(), String> {
+    vault
+        .maintain(MaintenanceOptions::new())
+        .map_err(|error| format!("maintain: {error:?}"))?;
+    let status = vault.status();
+    let left = vault
+        .check()
+        .map_err(|error| format!("check: {error:?}"))?
+        .previous_kek_keys();
+    if status.kek_rotation_pending() || status.shred_pending() || left > 0 {
+        return Err(format!("{left} keys are under the old key: {status:?}"));
+    }
+    Ok(())
+}
+
 fn verify(layout: &Layout, seed: u64, done: &Acknowledged) -> Result<(), String> {
     let path = layout.vault();
     let vault = open(&path).map_err(|error| format!("it does not open: {error:?}"))?;
-    compare(&vault, seed, done)?;
+    let reached = compare(&vault, seed, done)?;
+    if vault.status().kek_rotation_pending() || vault.status().shred_pending() {
+        finish_purges(&vault)?;
+        if compare(&vault, seed, done)? != reached {
+            return Err("finishing a purge changed something else".to_owned());
+        }
+    }
     require_sound(&vault, &path)?;
     vault.close().map_err(|error| format!("close: {error:?}"))
 }

@@ -41,6 +41,13 @@ impl Dump {
         Self { regions }
     }
 
+    /// Bytes from elsewhere, to search them.
+    pub(super) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            regions: vec![("file".to_owned(), bytes)],
+        }
+    }
+
     pub(super) fn length(&self) -> usize {
         self.regions.iter().map(|(_, bytes)| bytes.len()).sum()
     }

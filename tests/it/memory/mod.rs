@@ -286,6 +286,11 @@ impl Known {
                 at_rest.push(Secret::new(format!("{vault}: {key}"), bytes.expose()));
             }
         }
+        for vault in ["raw", "pass"] {
+            let found = Dump::of_bytes(fs::read(base.join(vault).join("vault.hdr")).unwrap())
+                .find(&at_rest);
+            assert_eq!(found, Vec::<String>::new(), "in the header of {vault}");
+        }
         Self {
             private,
             unlocking: vec![

@@ -258,7 +258,7 @@ fn perform(vault: &Vault, key: &str, call: &Call) -> Answer {
         Call::Recover => vault
             .recover_deleted_key(&key)
             .map(|recovered| Answer::Version(recovered.id().version())),
-        Call::Purge => vault.purge_deleted_key(&key).map(|()| Answer::Done),
+        Call::Purge => vault.purge_deleted_key(&key).map(|_| Answer::Done),
     };
     outcome.unwrap_or_else(|error| Answer::Refused(error.kind()))
 }

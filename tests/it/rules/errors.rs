@@ -173,7 +173,7 @@ fn the_state_of_a_key() {
             vault.recover_deleted_key(&k).map(drop),
             "recover_deleted_key",
         ),
-        (vault.purge_deleted_key(&k), "purge_deleted_key"),
+        (vault.purge_deleted_key(&k).map(drop), "purge_deleted_key"),
     ] {
         expect_of(
             outcome,
