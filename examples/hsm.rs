@@ -82,10 +82,10 @@ fn main() -> Outcome {
 
     println!("\nThe vault is opened again, and the token still has its keys");
     let vault = options().open(&path, Unlock::raw_key(&master))?;
-    for finding in vault.open_report().backend_findings() {
+    for finding in vault.open_report()?.backend_findings() {
         println!("  {}", finding.message());
     }
-    require(vault.open_report().is_clean(), "the open report is clean")?;
+    require(vault.open_report()?.is_clean(), "the open report is clean")?;
     let signer = KeyName::from_static("signer");
     let signed = vault.sign_data(&signer, SignatureAlgorithm::Es256, b"again")?;
     vault.verify_data(
@@ -207,7 +207,7 @@ fn side_by_side(vault: &Vault, wrapped: &BackendId) -> Outcome {
 /// How many keys of the vault the token holds.
 fn held(backend: &dyn KeyBackend, vault: &Vault) -> Outcome<usize> {
     let mut label = [0; 8];
-    label.copy_from_slice(&vault.status().vault_id()[..8]);
+    label.copy_from_slice(&vault.status()?.vault_id()[..8]);
     let label = strongroom::backend::VaultLabel::from_bytes(label);
     Ok(backend.inventory(&label)?.len())
 }

@@ -172,6 +172,9 @@ pub enum ErrorKind {
     /// An input is longer than its documented limit.
     TooLarge,
 
+    /// The handle of the vault lacks a permission, or is not for keys of this name.
+    Forbidden,
+
     // The state of a key.
     /// No such key or version, or the key is deleted.
     KeyNotFound,
@@ -291,7 +294,9 @@ impl ErrorKind {
             Self::KeyExpired => (403, "Forbidden", Some("KeyExpired")),
             Self::KeyNotYetValid => (403, "Forbidden", Some("KeyNotYetValid")),
             Self::OperationNotPermitted => (403, "Forbidden", Some("KeyOperationForbidden")),
-            Self::AlgorithmRefused => (403, "Forbidden", Some("ForbiddenByPolicy")),
+            Self::Forbidden | Self::AlgorithmRefused => {
+                (403, "Forbidden", Some("ForbiddenByPolicy"))
+            }
             Self::PurgeRefused | Self::KeyExhausted => (403, "Forbidden", None),
             Self::Throttled => (429, "Throttled", None),
             Self::BackendUnavailable => (503, "ServiceUnavailable", None),

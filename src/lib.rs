@@ -23,16 +23,20 @@ pub use model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
 pub use model::attributes::{RecoveryLevel, SoftDelete};
+pub use model::audit::{AuditEntry, AuditOptions, AuditReads};
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
+pub use model::name_pattern::NamePattern;
 pub use model::operation::{KeyOperation, KeyOperations};
 pub use model::options::{
     Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
+pub use model::permission::{Permission, Permissions};
 pub use model::pin::VaultPin;
+pub use model::principal::Principal;
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
@@ -52,8 +56,9 @@ pub use secret::{
     SecretBytes, WipingAllocator, harden_process,
 };
 pub use vault::{
-    BackendFinding, BackendFindingKind, BackupSummary, BoundKey, CheckFinding, CheckReport,
-    DeletedKeyIterator, FileRollbackGuard, KekRotation, KeyBackup, KeyIterator, KeyVersionIterator,
-    MaintenanceOptions, MaintenanceReport, OpenFinding, OpenReport, RestoreResult, SecurityDomain,
-    Shredding, UnlockKind, UnlockSlot, Vault, VaultOptions, VaultStatus, hazmat,
+    AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupSummary,
+    BoundKey, CheckFinding, CheckReport, DeletedKeyIterator, FileRollbackGuard, KekRotation,
+    KeyBackup, KeyIterator, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
+    OpenFinding, OpenReport, OperationMetrics, RestoreResult, SecurityDomain, Shredding,
+    UnlockKind, UnlockSlot, Vault, VaultOptions, VaultStatus, hazmat, verify_audit_checkpoint,
 };

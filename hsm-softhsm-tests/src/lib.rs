@@ -23,6 +23,7 @@ pub mod child;
 mod configuration;
 mod environment;
 mod foreign;
+mod issued;
 pub mod proxy;
 mod scratch;
 mod skipped;

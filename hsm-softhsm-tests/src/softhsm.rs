@@ -8,8 +8,8 @@ use cryptoki::error::{Error, RvError};
 
 use crate::configuration::Configuration;
 use crate::environment::{self, variable};
+use crate::issued::Issued;
 use crate::scratch::Scratch;
-use crate::token::Token;
 
 /// Names the module: SoftHSM2's if no token is named, else a foreign one.
 pub(crate) const MODULE: &str = "STRONGROOM_TEST_PKCS11_MODULE";
@@ -21,7 +21,7 @@ const HOME: &str = "STRONGROOM_TEST_SOFTHSM_HOME";
 const STOCK: usize = 16;
 
 /// The tokens for the next tests.
-static SUPPLY: Mutex<Vec<Token>> = Mutex::new(Vec::new());
+static SUPPLY: Mutex<Vec<(SoftHsm, Issued)>> = Mutex::new(Vec::new());
 
 /// Where packages put the shared library; `run.sh` has the same list.
 const PLACES: &[&str] = &[
@@ -101,7 +101,7 @@ impl SoftHsm {
     ///
     /// It has its tokens from the start: SoftHSM2 2.6.1 aborts the process, or spoils its memory, within a few dozen
     /// tokens if slots are listed while another thread makes one, for listing adds a free slot without a lock.
-    /// [`Token::new`] hands them out; when they are used up, those of a copy that is like it.
+    /// [`Token::new`](crate::Token::new) hands them out; when they are used up, those of a copy that is like it.
     ///
     /// In a child process that its parent lent a token: on the same directory as the parent's.
     #[must_use]
@@ -129,8 +129,8 @@ impl SoftHsm {
         Self::load_copy(Arc::new(Home::new(configuration, false)))
     }
 
-    /// A token out of those that were made before anyone could list slots.
-    pub(crate) fn take_token() -> Token {
+    /// A token out of those that were made before anyone could list slots, and its instance.
+    pub(crate) fn take() -> (Self, Issued) {
         // Before the supply is locked, which it fills.
         drop(Self::main());
         let mut supply = supply();
@@ -141,8 +141,14 @@ impl SoftHsm {
         supply.pop().expect("it was filled")
     }
 
-    fn stock(&self, supply: &mut Vec<Token>) {
-        supply.extend((0..STOCK).map(|_| Token::make(self.clone())));
+    fn stock(&self, supply: &mut Vec<(Self, Issued)>) {
+        supply.extend((0..STOCK).map(|_| (self.clone(), self.issue())));
+    }
+
+    /// Makes a token.
+    pub(crate) fn issue(&self) -> Issued {
+        let _listing = self.lock();
+        Issued::make(&self.0.pkcs11, &self.tokens())
     }
 
     /// One more instance on the same tokens, as another process would be: of a [copy](Self::copy), or of what was
@@ -182,14 +188,6 @@ impl SoftHsm {
             ),
             Err(error) => panic!("SoftHSM2 does not start: {error}"),
         }
-    }
-
-    /// A new token of a [copy](Self::copy); while no other thread lists slots past the fixture, for the reason that
-    /// [`SoftHsm::main`] tells.
-    #[must_use]
-    pub fn new_token(&self) -> Token {
-        self.require_own();
-        Token::make(self.clone())
     }
 
     /// Path of the shared library.
@@ -240,7 +238,7 @@ impl SoftHsm {
         environment::with_configuration(&self.0.home.configuration(), work)
     }
 
-    /// Takes the directory of all tokens away; as [`Token::move_away`].
+    /// Takes the directory of all tokens away; as [`Token::move_away`](crate::Token::move_away).
     pub fn move_away(&self) {
         self.require_own();
         fs::rename(self.tokens(), self.away()).expect("the tokens are in place");
@@ -288,7 +286,7 @@ impl SoftHsm {
     }
 }
 
-fn supply() -> MutexGuard<'static, Vec<Token>> {
+fn supply() -> MutexGuard<'static, Vec<(SoftHsm, Issued)>> {
     SUPPLY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -23,7 +23,7 @@ pub use self::request::{Abandoned, Encrypted, HeldKey, KeyReference, KeyRequest,
 pub use self::rollback::RollbackGuard;
 use crate::crypto::public_key::PublicKey;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
-pub use crate::model::key::{BackendId, KeyBlob, KeyTag, VaultLabel};
+pub use crate::model::key::{BackendId, BackendInstance, KeyBlob, KeyTag, VaultLabel};
 use crate::model::material::KeyMaterial;
 use crate::model::operation::KeyOperations;
 use crate::model::spec::KeySpec;
@@ -87,6 +87,25 @@ pub trait KeyBackend: Debug + Send + Sync {
     fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
         let _ = blob;
         false
+    }
+
+    /// Which device the backend is connected to, for backends that can be pointed at one or another. The vault writes it
+    /// down before a key is made, so that what a crash leaves in one device is not looked for in another.
+    ///
+    /// `None`, the default, says that there is but one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the backend from finding out.
+    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
+        Ok(None)
+    }
+
+    /// Which device the key of this blob belongs to, as [`KeyBackend::instance`] names it; `None` if the blob does not
+    /// tell. Without asking a device.
+    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
+        let _ = blob;
+        None
     }
 
     /// Marks keys as belonging to durable records: from now on [`KeyBackend::abandon`] leaves them alone. What

@@ -1,6 +1,7 @@
 //! Bytes to structs and back: pure, bounded, and byte for byte as the format document says.
 
 pub(crate) mod anchor;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod backup_payload;
 pub(crate) mod bucket;

@@ -111,6 +111,11 @@ impl IndexKey {
         Self::nameless(Class::Settings, number, [0; 16])
     }
 
+    /// The audit record whose first entry has this number.
+    pub(crate) fn audit(first: u64) -> Self {
+        Self::nameless(Class::Audit, first, [0; 16])
+    }
+
     /// The intent about the key with this tag.
     pub(crate) fn intent(tag: [u8; 16]) -> Self {
         Self::nameless(Class::Intent, 0, tag)
@@ -167,6 +172,13 @@ impl IndexKey {
         let mut n = [0; 16];
         n.copy_from_slice(&self.bytes[1..17]);
         n
+    }
+
+    /// The number of a nameless record: of a setting, a piece, or the first audit entry.
+    pub(crate) fn number(&self) -> u64 {
+        self.n()[8..]
+            .iter()
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
     }
 
     pub(crate) fn class(&self) -> Class {

@@ -3,6 +3,8 @@
 //! - [`howto`]: recipes, from the first vault to a rotated key.
 //! - [`defaults`]: every default and every limit.
 //! - [`azure_differences`]: where Azure's documents leave something open, or this library does otherwise.
+//! - [`permissions`]: restricted handles and access policies.
+//! - [`audit`]: what the audit log records and what it proves.
 //! - [`durability`]: what `Ok` promises and what a crash leaves.
 //! - [`threat_model`]: against whom the files are protected, and against whom not.
 //! - [`backends`]: how to write a backend.
@@ -17,6 +19,12 @@ pub mod defaults {}
 
 #[doc = include_str!("azure_differences.md")]
 pub mod azure_differences {}
+
+#[doc = include_str!("permissions.md")]
+pub mod permissions {}
+
+#[doc = include_str!("audit.md")]
+pub mod audit {}
 
 #[doc = include_str!("durability.md")]
 pub mod durability {}

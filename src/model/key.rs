@@ -173,6 +173,50 @@ impl fmt::Display for BackendId {
     }
 }
 
+/// Which device a backend is connected to, in 1 to 32 bytes of the backend's choice: the same for one device after every
+/// restart, and another for another device. Printable ones are shown as they are, so a serial number is a good choice.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendInstance {
+    bytes: Vec<u8>,
+}
+
+impl BackendInstance {
+    /// The longest, in bytes.
+    pub const MAX_LENGTH: usize = 32;
+
+    /// From 1 to 32 bytes; `None` for others.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        (1..=Self::MAX_LENGTH).contains(&bytes.len()).then(|| Self {
+            bytes: bytes.to_vec(),
+        })
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Display for BackendInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) if self.bytes.iter().all(u8::is_ascii_graphic) => f.write_str(text),
+            _ => self
+                .bytes
+                .iter()
+                .try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
+    }
+}
+
+impl fmt::Debug for BackendInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BackendInstance({self})")
+    }
+}
+
 /// Where the material of a version came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Origin {

@@ -2,6 +2,7 @@
 
 pub(crate) mod algorithm;
 pub(crate) mod attributes;
+pub(crate) mod audit;
 pub(crate) mod base64url;
 pub(crate) mod identifier;
 mod json;
@@ -9,10 +10,13 @@ pub(crate) mod jwk;
 pub(crate) mod key;
 pub(crate) mod material;
 pub(crate) mod name;
+pub(crate) mod name_pattern;
 pub(crate) mod operation;
 pub(crate) mod options;
 pub(crate) mod paging;
+pub(crate) mod permission;
 pub(crate) mod pin;
+pub(crate) mod principal;
 mod private_jwk;
 pub(crate) mod results;
 pub(crate) mod settings;

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 /// # let path = directory.path().join("vault");
 /// # let key = MasterKey::generate()?;
 /// let vault = VaultOptions::new().create(&path, Unlock::raw_key(&key))?;
-/// let kept_elsewhere = vault.pin().to_string();
+/// let kept_elsewhere = vault.pin().unwrap().to_string();
 /// vault.close()?;
 ///
 /// let pin: VaultPin = kept_elsewhere.parse()?;

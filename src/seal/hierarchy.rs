@@ -30,6 +30,7 @@ struct SubKeys {
     set: MacKey,
     anchor: MacKey,
     header: MacKey,
+    audit: MacKey,
     meta: Arc<Key32>,
     kek_ring: Key32,
     sdk_ring: Key32,
@@ -49,6 +50,7 @@ impl Hierarchy {
             set: mac_key("set"),
             anchor: mac_key("anchor"),
             header: mac_key("header"),
+            audit: mac_key("audit"),
             meta: Arc::new(sub_key("meta")),
             kek_ring: sub_key("kekring"),
             sdk_ring: sub_key("sdkring"),
@@ -71,6 +73,7 @@ impl Hierarchy {
             ("set key", copied(keys.set.key())),
             ("anchor key", copied(keys.anchor.key())),
             ("header key", copied(keys.header.key())),
+            ("audit key", copied(keys.audit.key())),
             ("meta key", copied(&keys.meta)),
             ("KEK ring key", copied(&keys.kek_ring)),
             ("SDK ring key", copied(&keys.sdk_ring)),
@@ -175,6 +178,11 @@ impl Hierarchy {
 
     pub(crate) fn header_mac(&self, bytes: &[u8]) -> [u8; MAC_LENGTH] {
         self.truncated(|keys| &keys.header, &[bytes])
+    }
+
+    /// The audit chain after one more entry.
+    pub(crate) fn audit_link(&self, head: &[u8; 32], seq: u64, entry: &[u8]) -> [u8; 32] {
+        self.truncated(|keys| &keys.audit, &[head, &seq.to_be_bytes(), entry])
     }
 
     /// Pads the classes whose length would tell something, seals and frames.

@@ -43,6 +43,17 @@ fn hmac_by(label: &str, message: &[u8]) -> Vec<u8> {
     hmac::sign(&key, message).as_ref().to_vec()
 }
 
+#[test]
+fn the_audit_chain_is_a_mac_over_the_value_before_the_number_and_the_entry() {
+    let mut message = vec![7; 32];
+    message.extend_from_slice(&[0, 0, 0, 0, 0, 0, 1, 2]);
+    message.extend_from_slice(b"entry");
+    assert_eq!(
+        hierarchy().audit_link(&[7; 32], 258, b"entry"),
+        hmac_by("audit", &message)[..32]
+    );
+}
+
 fn place(class: Class) -> IndexKey {
     match class {
         Class::KeyObject => IndexKey::key_object([1; 16]),

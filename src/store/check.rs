@@ -46,6 +46,8 @@ pub(super) fn run(
     if let Err(error) = open::check_meta(engine, config, &ledger.state) {
         report.take("settings and intents", error)?;
     }
+    let log = super::audit::verify(shared, ledger, None)?;
+    report.findings.extend(log.findings);
     for number in 0..BUCKET_COUNT {
         let verdict = ledger.verify_bucket(config, engine, number);
         shared.note_verdict(number, &verdict);

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use super::audit;
 use super::ledger::{Changed, Ledger, Pair};
 use super::{Change, CommitOptions, Shared};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,7 +32,9 @@ impl Request {
             Change::Put(_, record) | Change::Reseal { record, .. } => record.as_bytes().len(),
             Change::Remove(_) => 0,
         };
-        self.changes.iter().map(length).sum()
+        let changes: usize = self.changes.iter().map(length).sum();
+        let events = self.options.events.iter();
+        changes + events.map(|event| event.as_bytes().len()).sum::<usize>()
     }
 }
 
@@ -128,7 +131,10 @@ pub(super) fn run(shared: &Shared) {
     let mut due = None;
     loop {
         let step = match shared.queue.next(due) {
-            Work::Done => break,
+            Work::Done => {
+                write_last_events(shared);
+                break;
+            }
             Work::AnchorDue => Ok(()),
             Work::Group(group) => {
                 let outcome = catch_unwind(AssertUnwindSafe(|| commit_group(shared, group)));
@@ -146,6 +152,26 @@ pub(super) fn run(shared: &Shared) {
     waiting.gone = true;
     // Their callers see the answer's sender go.
     waiting.requests.clear();
+}
+
+/// What waits for the audit log when the vault is closed.
+fn write_last_events(shared: &Shared) {
+    if shared.poison.check().is_err() || shared.waiting_events.are_none() {
+        return;
+    }
+    let flush = CommitOptions {
+        flush_events: true,
+        ..CommitOptions::default()
+    };
+    let write = || write_group(shared, &mut shared.lock_ledger(), Changed::new(), flush);
+    match catch_unwind(AssertUnwindSafe(write)) {
+        Ok(Ok(())) => {}
+        // Closing reports it.
+        Ok(Err(error)) => shared.poison.fail(&error),
+        Err(_) => shared
+            .poison
+            .fail(&Error::internal("the committing thread panicked")),
+    }
 }
 
 fn sync_anchor_when_due(shared: &Shared) -> Option<Instant> {
@@ -185,7 +211,7 @@ fn commit_group(shared: &Shared, group: Vec<Request>) {
             }
         }
     }
-    let outcome = write_group(shared, &mut ledger, changed, &options);
+    let outcome = write_group(shared, &mut ledger, changed, options);
     drop(ledger);
     for answer in answers {
         let _ = answer.send(match &outcome {
@@ -276,19 +302,25 @@ pub(super) fn write_group(
     shared: &Shared,
     ledger: &mut Ledger,
     mut changed: Changed,
-    options: &CommitOptions,
+    mut options: CommitOptions,
 ) -> Result<()> {
     changed.retain(|_, pair| pair.old != pair.new);
     let first = ledger.state.generation == 0;
+    let only_flush = options.flush_events && shared.waiting_events.are_none();
+    options.flush_events &= !only_flush;
     if changed.is_empty() && options.is_empty() && !first {
         return Ok(());
     }
     // Until here nothing was written: an error is the callers' alone.
-    let mut prepared = ledger.prepare(&shared.config, changed, options)?;
+    let (chain, waiting) = audit::extend(shared, ledger, &mut changed, &mut options)?;
+    let mut prepared = ledger
+        .prepare(&shared.config, changed, &options, chain)
+        .inspect_err(|_| audit::undo(shared, waiting))?;
     let outcome = write_prepared(shared, ledger, &mut prepared);
     match outcome {
         Ok(()) => {
             shared.overlay.publish();
+            shared.commits.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
         // The overlay stays, so that no reader sees half a group before it sees the failure.

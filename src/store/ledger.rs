@@ -7,7 +7,7 @@ use super::anchor::AnchorFile;
 use super::engine::{Bound, Group, Scan, Storage, Write};
 use super::overlay::PreImages;
 use super::redo;
-use super::{CommitOptions, HeaderFacts, StoreConfig};
+use super::{AuditState, CommitOptions, HeaderFacts, StoreConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bucket::Bucket;
 use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, SealedRecord};
@@ -122,12 +122,19 @@ impl Ledger {
         config: &StoreConfig,
         changed: Changed,
         options: &CommitOptions,
+        chain: Option<AuditState>,
     ) -> Result<Prepared> {
         let header = options
             .header
             .clone()
             .unwrap_or_else(|| self.header.clone());
         let mut state = self.next_state(config, &header, options)?;
+        if let Some(chain) = chain {
+            state.audit_first = chain.first;
+            state.audit_next = chain.next;
+            state.audit_head = chain.head;
+            state.audit_cut_head = chain.cut_head;
+        }
         let mut touched: BTreeMap<u16, Bucket> = BTreeMap::new();
         for pair in changed.values() {
             match pair.index.class() {
@@ -241,12 +248,6 @@ impl Ledger {
         state.header_mac = header.mac;
         if options.raise_shred_term {
             state.shred_term = state.shred_term.max(header.kek_term);
-        }
-        if let Some(audit) = &options.audit {
-            state.audit_first = audit.first;
-            state.audit_next = audit.next;
-            state.audit_head = audit.head;
-            state.audit_cut_head = audit.cut_head;
         }
         let now = config.clock.unix_milliseconds();
         state.max_time_seen = if options.reset_time_floor {

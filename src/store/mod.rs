@@ -9,11 +9,15 @@ use std::thread::{self, JoinHandle};
 
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::audit::Event;
 use crate::format::record::{BUCKET_COUNT, IndexKey, SealedRecord};
+use crate::format::state::State;
+use crate::model::audit::AuditEntry;
 use crate::seal::hierarchy::Hierarchy;
 use crate::secret::Process;
 
 mod anchor;
+mod audit;
 mod check;
 mod committer;
 mod engine;
@@ -46,6 +50,7 @@ mod view;
 )]
 mod tests;
 
+pub(crate) use audit::{AuditVerdict, CutPlan};
 pub(crate) use check::StoreReport;
 pub(crate) use open::{OpenMode, OpenReport};
 pub(crate) use vault_dir::VaultDir;
@@ -113,8 +118,21 @@ pub(crate) struct CommitOptions {
     pub(crate) raise_shred_term: bool,
     /// Takes the clock's reading even if it is earlier than an older one.
     pub(crate) reset_time_floor: bool,
-    /// The audit chain after the group.
-    pub(crate) audit: Option<AuditState>,
+    /// Entries for the audit log, in their order. Their numbers are given when the group is written.
+    pub(crate) events: Vec<Event>,
+    /// Where the audit log begins from now on.
+    pub(crate) audit_cut: Option<AuditCut>,
+    /// Commits even if nothing but waiting entries of the audit log is there to be written.
+    pub(crate) flush_events: bool,
+}
+
+/// The beginning of the audit log after a cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuditCut {
+    /// The number of the first entry that stays.
+    pub(crate) first: u64,
+    /// The value of the chain before it.
+    pub(crate) head: [u8; 32],
 }
 
 /// The audit chain as STATE keeps it.
@@ -126,15 +144,33 @@ pub(crate) struct AuditState {
     pub(crate) cut_head: [u8; 32],
 }
 
+impl AuditState {
+    fn of(state: &State) -> Self {
+        Self {
+            first: state.audit_first,
+            next: state.audit_next,
+            head: state.audit_head,
+            cut_head: state.audit_cut_head,
+        }
+    }
+}
+
 impl CommitOptions {
     fn is_empty(&self) -> bool {
         let Self {
             header,
             raise_shred_term,
             reset_time_floor,
-            audit,
+            events,
+            audit_cut,
+            flush_events,
         } = self;
-        header.is_none() && !raise_shred_term && !reset_time_floor && audit.is_none()
+        header.is_none()
+            && !raise_shred_term
+            && !reset_time_floor
+            && events.is_empty()
+            && audit_cut.is_none()
+            && !flush_events
     }
 
     /// Adds what a later request of the same group wants.
@@ -142,7 +178,9 @@ impl CommitOptions {
         self.header = later.header.or(self.header.take());
         self.raise_shred_term |= later.raise_shred_term;
         self.reset_time_floor |= later.reset_time_floor;
-        self.audit = later.audit.or(self.audit.take());
+        self.events.extend(later.events);
+        self.audit_cut = later.audit_cut.or(self.audit_cut.take());
+        self.flush_events |= later.flush_events;
     }
 }
 
@@ -277,6 +315,49 @@ impl Store {
         })
     }
 
+    /// Lets an entry of the audit log wait for the next commit. Without room it is counted and lost.
+    pub(crate) fn note_event(&self, event: Event) {
+        self.shared.waiting_events.push(event);
+    }
+
+    /// How many entries of the audit log wait, and how many were lost since the vault was opened.
+    pub(crate) fn event_counts(&self) -> (usize, u64) {
+        self.shared.waiting_events.counts()
+    }
+
+    /// How many groups were made durable since the vault was opened.
+    pub(crate) fn commit_count(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// Entries of the audit log from the number `from` on; none at the end.
+    ///
+    /// Errors: `Tampered`, `Corrupt`, `VaultFailed`.
+    pub(crate) fn audit_entries(&self, from: u64) -> Result<Vec<AuditEntry>> {
+        self.read(|view| audit::entries(&self.shared.config, view, from))
+    }
+
+    /// Verifies the audit log; no change lands meanwhile. `at` asks for the chain's value before that entry.
+    ///
+    /// Errors: only those that end the verification.
+    pub(crate) fn verify_audit(&self, at: Option<u64>) -> Result<AuditVerdict> {
+        self.shared.poison.check()?;
+        let ledger = self.shared.lock_ledger();
+        audit::verify(&self.shared, &ledger, at)
+    }
+
+    /// Plans a cut of up to `limit` records at the beginning of the audit log.
+    ///
+    /// Errors: `Tampered`, `Corrupt`, `VaultFailed`.
+    pub(crate) fn plan_audit_cut(
+        &self,
+        limit: usize,
+        is_over: impl Fn(&AuditEntry) -> bool,
+    ) -> Result<Option<CutPlan>> {
+        let chain = self.state().audit;
+        self.read(|view| audit::plan_cut(&self.shared.config, view, &chain, limit, &is_over))
+    }
+
     /// Errors: `VaultFailed` when the handle is closed or of no more use.
     pub(crate) fn ensure_usable(&self) -> Result<()> {
         self.shared.poison.check()
@@ -347,12 +428,7 @@ impl Store {
             kek_term: state.kek_term,
             shred_term: state.shred_term,
             header_seq: state.header_seq,
-            audit: AuditState {
-                first: state.audit_first,
-                next: state.audit_next,
-                head: state.audit_head,
-                cut_head: state.audit_cut_head,
-            },
+            audit: AuditState::of(state),
         }
     }
 

@@ -100,7 +100,7 @@ fn first_group(shared: &Shared, initial: Vec<Change>) -> Result<()> {
     let mut ledger = shared.lock_ledger();
     let mut changed = Changed::new();
     committer::admit(shared, &mut ledger, &mut changed, initial)?;
-    committer::write_group(shared, &mut ledger, changed, &CommitOptions::default())?;
+    committer::write_group(shared, &mut ledger, changed, CommitOptions::default())?;
     ledger.anchor.as_mut().map_or(Ok(()), AnchorFile::sync)
 }
 
@@ -152,7 +152,7 @@ fn settle(shared: &Shared, report: &mut OpenReport) -> Result<()> {
             header: Some(header),
             ..CommitOptions::default()
         };
-        committer::write_group(shared, &mut ledger, Changed::new(), &options)?;
+        committer::write_group(shared, &mut ledger, Changed::new(), options)?;
     }
     ledger.anchor.as_mut().map_or(Ok(()), AnchorFile::sync)
 }
@@ -231,6 +231,16 @@ fn match_header(state: &State, config: &StoreConfig) -> Result<bool> {
     }
     if current && state.header_seq.checked_add(1) == Some(header.seq) {
         return Ok(true);
+    }
+    if current && header.seq > state.header_seq {
+        return Err(Error::new(
+            ErrorKind::RolledBack,
+            format!(
+                "the vault's records belong to header number {}, but the header is number {}: the records are \
+                 older; restore those that belong to the header",
+                state.header_seq, header.seq
+            ),
+        ));
     }
     Err(Error::new(
         ErrorKind::HeaderReplayed,

@@ -1,9 +1,10 @@
 //! What the callers of a store and its committer share.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreConfig;
+use super::audit::WaitingEvents;
 use super::committer;
 use super::engine::Storage;
 use super::ledger::{self, Ledger};
@@ -26,6 +27,9 @@ pub(super) struct Shared {
     pub(super) overlay: Overlay,
     pub(super) verdicts: Vec<AtomicU8>,
     pub(super) queue: committer::Queue,
+    pub(super) waiting_events: WaitingEvents,
+    /// Groups that are durable.
+    pub(super) commits: AtomicU64,
     pub(super) poison: Arc<Poison>,
     pub(super) config: StoreConfig,
     /// Holds the vault's lock; taken away by closing.
@@ -51,6 +55,8 @@ impl Shared {
                 .map(|_| AtomicU8::new(BUCKET_UNKNOWN))
                 .collect(),
             queue: committer::Queue::default(),
+            waiting_events: WaitingEvents::default(),
+            commits: AtomicU64::new(0),
             poison,
             config,
             dir: Mutex::new(dir),

@@ -50,6 +50,41 @@ impl<'s> View<'s> {
         self.record(&IndexKey::settings(number))
     }
 
+    /// Up to `count` settings records from the number `first` on, with their numbers.
+    pub(crate) fn settings_between(
+        &self,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<(u64, SealedRecord)>> {
+        let scan = Scan {
+            from: lowest(&IndexKey::settings(first).as_bytes()[..17]),
+            until: Some(lowest(
+                &IndexKey::settings(first.saturating_add(count)).as_bytes()[..17],
+            )),
+            class: None,
+            limit: PAGE,
+        };
+        let records = self.all(scan)?;
+        Ok(records
+            .into_iter()
+            .map(|(index, record)| (index.number(), record))
+            .collect())
+    }
+
+    /// Up to `limit` audit records, beginning with the first whose number is not below `first`, and where the next
+    /// ones begin.
+    pub(crate) fn audit_records(&self, first: u64, limit: usize) -> Result<(Records, Option<u64>)> {
+        let (mut records, following) = self.page(&super::audit::scan_from(first, limit))?;
+        let more = following.is_some() || records.len() > limit;
+        records.truncate(limit);
+        let next = match records.last() {
+            Some((last, _)) => last.number().checked_add(1),
+            None => following.and_then(|bound| index_of(bound).ok().map(|index| index.number())),
+        };
+        let next = next.filter(|_| more);
+        Ok((records, next))
+    }
+
     /// The intents, in the order of their tags.
     pub(crate) fn intents(&self) -> Result<Records> {
         let first = IndexKey::intent([0; 16]);

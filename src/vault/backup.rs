@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::intents::Creation;
 use super::records::{StoredKey, reference};
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::backend::KeyRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup_payload::{self, BackupPayload, MAX_BACKUP_VERSIONS};
@@ -156,10 +156,7 @@ impl Vault {
     /// past versions; [`NotExportable`](ErrorKind::NotExportable) for a version that may not leave its backend;
     /// and the errors of storage.
     pub fn backup_key(&self, name: &KeyName) -> Result<KeyBackup> {
-        let _operation = self.inner.enter_on("backup_key", name)?;
-        self.inner
-            .backup(name)
-            .map_err(|error| error.with_key(name).with_operation("backup_key"))
+        self.act(Operation::BackupKey, name, |act| act.inner().backup(name))
     }
 
     /// Brings a key back from a backup, under its name, with its version ids, dates and tags: Azure's
@@ -178,10 +175,9 @@ impl Vault {
     /// [`BackendUnavailable`](ErrorKind::BackendUnavailable) when a version's backend is not attached; and the
     /// errors of storage.
     pub fn restore_key(&self, blob: impl AsRef<[u8]>) -> Result<RestoreResult> {
-        let _operation = self.inner.enter("restore_key")?;
-        self.inner
-            .restore(blob.as_ref())
-            .map_err(|error| error.with_operation("restore_key"))
+        self.act(Operation::RestoreKey, Subject::Vault, |act| {
+            act.inner().restore(act, blob.as_ref())
+        })
     }
 }
 
@@ -247,16 +243,15 @@ impl Inner {
         Ok(KeyBackup { bytes })
     }
 
-    fn restore(&self, blob: &[u8]) -> Result<RestoreResult> {
+    fn restore(&self, act: &Act<'_>, blob: &[u8]) -> Result<RestoreResult> {
         let rings = self.header.rings();
         let plaintext = open_backup(&rings.sdk, rings.domain_id, blob)?;
         let payload = backup_payload::decode(&plaintext)?;
-        let name = payload.name.clone();
-        self.restore_payload(payload)
-            .map_err(|error| error.with_key(&name))
+        act.is_about(&payload.name)?;
+        self.restore_payload(act, payload)
     }
 
-    fn restore_payload(&self, payload: BackupPayload) -> Result<RestoreResult> {
+    fn restore_payload(&self, act: &Act<'_>, payload: BackupPayload) -> Result<RestoreResult> {
         let BackupPayload {
             name,
             object_id,
@@ -288,7 +283,7 @@ impl Inner {
             created,
             updated,
         };
-        let restored = self.restore_versions(key, versions, &creations);
+        let restored = self.restore_versions(act, key, versions, &creations);
         for creation in &creations {
             self.finish_creation(creation, restored.is_ok());
         }
@@ -297,6 +292,7 @@ impl Inner {
 
     fn restore_versions(
         &self,
+        act: &Act<'_>,
         key: RestoredKey,
         versions: Vec<(VersionRecord, u64, KeyTag)>,
         creations: &[Creation<'_>],
@@ -340,7 +336,8 @@ impl Inner {
         let sealing = self.header.sealing();
         additions.push(self.put_key(&sealing, &key)?);
         additions.extend(creations.iter().flat_map(Creation::end));
-        let previously_purged = self.commit_restore(&name, &object_id, additions)?;
+        act.note_version(newest);
+        let previously_purged = self.commit_restore(act, &name, &object_id, additions)?;
         drop(sealing);
         let newest = versions
             .into_iter()
@@ -357,16 +354,18 @@ impl Inner {
     /// Whether the key was purged before.
     fn commit_restore(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         object_id: &[u8; 16],
         additions: Vec<Change>,
     ) -> Result<bool> {
         let _guard = self.locks.lock(name);
         if let Some(gone) = self.store.read(|view| self.require_free_name(view, name))? {
-            self.commit_purge(name, gone, self.now())?;
+            let purge = act.beside(Operation::PurgeDeletedKey, Subject::from(name));
+            self.commit_purge(&purge, name, gone, self.now())?;
         }
         let previously_purged = self.was_purged(object_id);
-        self.commit(name, additions)?;
+        self.commit(act, name, additions)?;
         Ok(previously_purged)
     }
 

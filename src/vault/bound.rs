@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Vault;
+use super::{Operation, Vault};
 use crate::crypto::public_key::PublicKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
@@ -14,7 +14,8 @@ use crate::secret::SecretBytes;
 /// One exact version of a key, bound to its vault: owned, cheap to clone, and `Send + Sync`.
 ///
 /// It is what a TLS stack or a token service holds. Every call asks the policy anew: a version that is
-/// disabled, expires or is deleted stops working here at the same moment.
+/// disabled, expires or is deleted stops working here at the same moment. So does a permission that is taken
+/// away from the handle which bound the key: each call needs the one of its own operation.
 #[derive(Clone)]
 pub struct BoundKey {
     vault: Vault,
@@ -30,23 +31,26 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and the errors of storage.
     pub fn key<'a>(&self, key: impl Into<KeySelector<'a>>) -> Result<BoundKey> {
-        let bundle = self.get_key(key)?;
-        let public = bundle
-            .key()
-            .public_parts()
-            .map(|parts| PublicKey::from_parts(&parts))
-            .transpose()
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Tampered,
-                    "the stored public key is not a legal key",
-                )
-                .with_source(error)
-            })?;
-        Ok(BoundKey {
-            vault: self.clone(),
-            id: bundle.id().clone(),
-            public,
+        let selector = key.into();
+        self.act(Operation::BindKey, selector, |act| {
+            let bundle = act.inner().get(act, selector)?;
+            let public = bundle
+                .key()
+                .public_parts()
+                .map(|parts| PublicKey::from_parts(&parts))
+                .transpose()
+                .map_err(|error| {
+                    Error::new(
+                        ErrorKind::Tampered,
+                        "the stored public key is not a legal key",
+                    )
+                    .with_source(error)
+                })?;
+            Ok(BoundKey {
+                vault: self.clone(),
+                id: bundle.id().clone(),
+                public,
+            })
         })
     }
 }

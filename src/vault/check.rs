@@ -1,7 +1,8 @@
 //! Looking everything over.
 
-use super::{BackendFindingKind, Inner, OpenFinding, Vault};
+use super::{BackendFindingKind, Inner, OpenFinding, Operation, Subject, Vault};
 use crate::error::{ErrorKind, Result};
+use crate::store::Finding;
 
 /// How many key objects one step opens.
 const CHECK_STEP: usize = 64;
@@ -89,19 +90,43 @@ impl CheckFinding {
     }
 }
 
+impl CheckFinding {
+    pub(super) fn new(
+        kind: ErrorKind,
+        place: String,
+        message: impl Into<String>,
+        harmless: bool,
+    ) -> Self {
+        Self {
+            kind,
+            place,
+            message: message.into(),
+            harmless,
+        }
+    }
+}
+
+impl From<Finding> for CheckFinding {
+    fn from(finding: Finding) -> Self {
+        Self::new(
+            finding.kind,
+            finding.place,
+            finding.message,
+            finding.harmless,
+        )
+    }
+}
+
 impl Vault {
-    /// Verifies everything that is stored: files, header copies, anchor, digests, every record, and that every
-    /// key version opens. Changes wait meanwhile for as long as it takes to read the files once.
+    /// Verifies everything that is stored: files, header copies, anchor, digests, every record, the audit log, and
+    /// that every key version opens. Changes wait meanwhile for as long as it takes to read the files once.
     ///
     /// # Errors
     ///
     /// Only what ends the check, as [`VaultFailed`](ErrorKind::VaultFailed); what is wrong with the contents
     /// stands in the report.
     pub fn check(&self) -> Result<CheckReport> {
-        let _operation = self.inner.enter("check")?;
-        self.inner
-            .check()
-            .map_err(|error| error.with_operation("check"))
+        self.act(Operation::Check, Subject::Vault, |act| act.inner().check())
     }
 }
 
@@ -111,12 +136,7 @@ impl Inner {
         let mut report = CheckReport::default();
         report
             .findings
-            .extend(store.findings.into_iter().map(|finding| CheckFinding {
-                kind: finding.kind,
-                place: finding.place,
-                message: finding.message,
-                harmless: finding.harmless,
-            }));
+            .extend(store.findings.into_iter().map(CheckFinding::from));
         if self.open_report.contains(OpenFinding::HeaderHealed) {
             report.findings.push(CheckFinding {
                 kind: ErrorKind::Corrupt,
@@ -185,7 +205,10 @@ impl Inner {
             }
         }
         for finding in self.reconcile(false)? {
-            let missing = finding.kind() == BackendFindingKind::MissingKey;
+            let missing = matches!(
+                finding.kind(),
+                BackendFindingKind::MissingKey | BackendFindingKind::WrongDevice
+            );
             report.findings.push(CheckFinding {
                 kind: ErrorKind::BackendUnavailable,
                 place: format!("backend {}", finding.backend()),

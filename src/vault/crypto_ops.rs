@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
-use super::Vault;
+use super::grant::Need;
 use super::operate::IvSource;
 use super::perform::{self, Input};
+use super::{Inner, Operation, Subject, Vault};
 use crate::backend::BackendResult;
 use crate::crypto::hash;
 use crate::crypto::limits::MAX_HMAC_BYTES;
@@ -15,6 +16,7 @@ use crate::model::algorithm::{
 use crate::model::identifier::KeySelector;
 use crate::model::key::BackendId;
 use crate::model::options::{Ciphertext, EncryptOptions};
+use crate::model::permission::Permission;
 use crate::model::results::{DataKey, EncryptResult, SignResult, WrapResult};
 use crate::secret::SecretBytes;
 
@@ -67,17 +69,16 @@ impl Vault {
         options: EncryptOptions<'_>,
     ) -> Result<EncryptResult> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("encrypt", selector)?;
-        if algorithm.is_authenticated() && options.iv.is_some() {
-            return Err(Error::bad_parameter(
-                "the IV of AES-GCM is made by the library: two equal ones give the key away",
-            )
-            .with_key(selector)
-            .with_operation("encrypt"));
-        }
-        self.inner
-            .encrypt(selector, algorithm, plaintext, options, IvSource::Policy)
-            .map_err(|error| error.with_key(selector).with_operation("encrypt"))
+        self.act(Operation::Encrypt, selector, |act| {
+            if algorithm.is_authenticated() && options.iv.is_some() {
+                return Err(Error::bad_parameter(
+                    "the IV of AES-GCM is made by the library: two equal ones give the key away",
+                ));
+            }
+            let source = IvSource::Policy;
+            act.inner()
+                .encrypt(act, selector, algorithm, plaintext, options, source)
+        })
     }
 
     /// Decrypts a block of data: Azure's
@@ -101,19 +102,14 @@ impl Vault {
         ciphertext: Ciphertext<'_>,
     ) -> Result<SecretBytes> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("decrypt", selector)?;
         let operation = CryptoOperation::Decrypt(algorithm);
-        let decrypt = || {
+        self.act(Operation::Decrypt, selector, |act| {
             perform::check_data(algorithm, ciphertext.bytes, ciphertext.aad)?;
-            let (_, output) = self
-                .inner
-                .run(selector, operation, Input::Decrypt(ciphertext))?;
+            let (_, output) = act
+                .inner()
+                .run(act, selector, operation, Input::Decrypt(ciphertext))
+                .map_err(|error| hint_at_older_version(error, selector))?;
             output.into_secret()
-        };
-        decrypt().map_err(|error| {
-            hint_at_older_version(error, selector)
-                .with_key(selector)
-                .with_operation("decrypt")
         })
     }
 
@@ -134,10 +130,9 @@ impl Vault {
         digest: &[u8],
     ) -> Result<SignResult> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("sign", selector)?;
-        self.inner
-            .sign(selector, algorithm, digest, false)
-            .map_err(|error| error.with_key(selector).with_operation("sign"))
+        self.act(Operation::Sign, selector, |act| {
+            act.inner().sign(act, selector, algorithm, digest, false)
+        })
     }
 
     /// Hashes `data` and signs the digest; HS256, HS384 and HS512 authenticate `data` themselves.
@@ -152,17 +147,11 @@ impl Vault {
         data: &[u8],
     ) -> Result<SignResult> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("sign_data", selector)?;
-        let sign = || {
+        self.act(Operation::SignData, selector, |act| {
             let digest = digest_of(algorithm, data)?;
-            self.inner.sign(
-                selector,
-                algorithm,
-                digest.as_deref().unwrap_or(data),
-                false,
-            )
-        };
-        sign().map_err(|error: Error| error.with_key(selector).with_operation("sign_data"))
+            let digest = digest.as_deref().unwrap_or(data);
+            act.inner().sign(act, selector, algorithm, digest, false)
+        })
     }
 
     /// Hashes everything that `reader` gives and signs the digest.
@@ -177,12 +166,10 @@ impl Vault {
         reader: impl Read,
     ) -> Result<SignResult> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("sign_reader", selector)?;
-        let sign = || {
+        self.act(Operation::SignReader, selector, |act| {
             let digest = digest_of_reader(algorithm, reader)?;
-            self.inner.sign(selector, algorithm, &digest, false)
-        };
-        sign().map_err(|error: Error| error.with_key(selector).with_operation("sign_reader"))
+            act.inner().sign(act, selector, algorithm, &digest, false)
+        })
     }
 
     /// Verifies a signature of a digest: Azure's
@@ -200,10 +187,10 @@ impl Vault {
         signature: &[u8],
     ) -> Result<()> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("verify", selector)?;
-        self.inner
-            .verify(selector, algorithm, digest, signature)
-            .map_err(|error| error.with_key(selector).with_operation("verify"))
+        self.act(Operation::Verify, selector, |act| {
+            act.inner()
+                .verify(act, selector, algorithm, digest, signature)
+        })
     }
 
     /// Hashes `data` and verifies a signature of the digest.
@@ -219,13 +206,12 @@ impl Vault {
         signature: &[u8],
     ) -> Result<()> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("verify_data", selector)?;
-        let verify = || {
+        self.act(Operation::VerifyData, selector, |act| {
             let digest = digest_of(algorithm, data)?;
             let digest = digest.as_deref().unwrap_or(data);
-            self.inner.verify(selector, algorithm, digest, signature)
-        };
-        verify().map_err(|error: Error| error.with_key(selector).with_operation("verify_data"))
+            act.inner()
+                .verify(act, selector, algorithm, digest, signature)
+        })
     }
 
     /// Wraps another key: Azure's
@@ -244,10 +230,9 @@ impl Vault {
         key_to_wrap: &[u8],
     ) -> Result<WrapResult> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("wrap_key", selector)?;
-        self.inner
-            .wrap(selector, algorithm, key_to_wrap)
-            .map_err(|error| error.with_key(selector).with_operation("wrap_key"))
+        self.act(Operation::WrapKey, selector, |act| {
+            act.inner().wrap(act, selector, algorithm, key_to_wrap)
+        })
     }
 
     /// Unwraps a key: Azure's
@@ -264,14 +249,11 @@ impl Vault {
         wrapped_key: &[u8],
     ) -> Result<SecretBytes> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("unwrap_key", selector)?;
-        self.inner
-            .unwrap(selector, algorithm, wrapped_key)
-            .map_err(|error| {
-                hint_at_older_version(error, selector)
-                    .with_key(selector)
-                    .with_operation("unwrap_key")
-            })
+        self.act(Operation::UnwrapKey, selector, |act| {
+            act.inner()
+                .unwrap(act, selector, algorithm, wrapped_key)
+                .map_err(|error| hint_at_older_version(error, selector))
+        })
     }
 
     /// Unwraps a key and wraps it again, usually with the newest version after a rotation. The key
@@ -288,18 +270,19 @@ impl Vault {
         to: impl Into<KeySelector<'b>>,
         to_algorithm: WrapAlgorithm,
     ) -> Result<WrapResult> {
-        let _operation = self.inner.enter("rewrap_key")?;
         let (from, to) = (from.into(), to.into());
-        let key = self
-            .inner
-            .unwrap(from, from_algorithm, wrapped_key)
-            .map_err(|error| hint_at_older_version(error, from).with_key(from));
-        key.and_then(|key| {
-            self.inner
-                .wrap(to, to_algorithm, key.expose())
+        self.act(Operation::RewrapKey, from, |act| {
+            act.require(Need::One(Permission::WrapKey), to.name())?;
+            let inner = act.inner();
+            let key = inner
+                .unwrap(act, from, from_algorithm, wrapped_key)
+                .map_err(|error| hint_at_older_version(error, from).with_key(from))?;
+            // One event, of the key that unwrapped.
+            let wrap = act.beside(Operation::WrapKey, Subject::from(to));
+            inner
+                .wrap(&wrap, to, to_algorithm, key.expose())
                 .map_err(|error| error.with_key(to))
         })
-        .map_err(|error| error.with_operation("rewrap_key"))
     }
 
     /// Makes a random key of `length` bytes (1 to 64) and wraps it.
@@ -314,19 +297,16 @@ impl Vault {
         length: usize,
     ) -> Result<DataKey> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("generate_data_key", selector)?;
-        let generate = || {
+        self.act(Operation::GenerateDataKey, selector, |act| {
             if !(1..=MAX_DATA_KEY).contains(&length) {
                 return Err(Error::bad_parameter(format!(
                     "a data key has 1 to {MAX_DATA_KEY} bytes, not {length}"
                 )));
             }
-            let key = SecretBytes::random(length, &*self.inner.entropy)?;
-            let wrapped = self.inner.wrap(selector, algorithm, key.expose())?;
+            let key = SecretBytes::random(length, &*act.inner().entropy)?;
+            let wrapped = act.inner().wrap(act, selector, algorithm, key.expose())?;
             Ok(DataKey { key, wrapped })
-        };
-        generate()
-            .map_err(|error: Error| error.with_key(selector).with_operation("generate_data_key"))
+        })
     }
 
     /// Random bytes from the operating system, 1 to 128: Azure's
@@ -337,16 +317,9 @@ impl Vault {
     /// [`BadParameter`](ErrorKind::BadParameter) for another count;
     /// [`RandomUnavailable`](ErrorKind::RandomUnavailable).
     pub fn get_random_bytes(&self, count: usize) -> Result<SecretBytes> {
-        let _operation = self.inner.enter("get_random_bytes")?;
-        let random = || {
-            if !(1..=MAX_RANDOM).contains(&count) {
-                return Err(Error::bad_parameter(format!(
-                    "count cannot be greater than {MAX_RANDOM} or less than 1, but is {count}"
-                )));
-            }
-            SecretBytes::random(count, &*self.inner.entropy)
-        };
-        random().map_err(|error: Error| error.with_operation("get_random_bytes"))
+        self.act(Operation::GetRandomBytes, Subject::Vault, |act| {
+            act.inner().random_bytes(count)
+        })
     }
 
     /// Random bytes, 1 to 128, from the generator of a backend mixed with the operating system's: as good as
@@ -358,10 +331,9 @@ impl Vault {
     /// [`Unsupported`](ErrorKind::Unsupported) when the backend has no generator;
     /// [`BackendUnavailable`](ErrorKind::BackendUnavailable); [`RandomUnavailable`](ErrorKind::RandomUnavailable).
     pub fn get_random_bytes_from(&self, backend: &BackendId, count: usize) -> Result<SecretBytes> {
-        let _operation = self.inner.enter("get_random_bytes_from")?;
-        let random = || {
-            let system = self.get_random_bytes(count)?;
-            let backend = self.inner.backend(backend)?;
+        self.act(Operation::GetRandomBytesFrom, Subject::Vault, |act| {
+            let system = act.inner().random_bytes(count)?;
+            let backend = act.inner().backend(backend)?;
             Ok(SecretBytes::filled_with(count, |bytes| {
                 // The device does not see what it is mixed with.
                 backend.random(bytes)?;
@@ -370,8 +342,18 @@ impl Vault {
                 }
                 BackendResult::Ok(())
             })?)
-        };
-        random().map_err(|error: Error| error.with_operation("get_random_bytes"))
+        })
+    }
+}
+
+impl Inner {
+    fn random_bytes(&self, count: usize) -> Result<SecretBytes> {
+        if !(1..=MAX_RANDOM).contains(&count) {
+            return Err(Error::bad_parameter(format!(
+                "count cannot be greater than {MAX_RANDOM} or less than 1, but is {count}"
+            )));
+        }
+        SecretBytes::random(count, &*self.entropy)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Vault;
 use super::gate::forked;
+use super::{Operation, Subject, Vault};
 use crate::env::Entropy;
 use crate::error::Result;
 use crate::format::ring::SdkRing;
@@ -74,15 +74,17 @@ impl Vault {
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) for a restricted handle;
     /// [`VaultLocked`](crate::ErrorKind::VaultLocked), [`VaultFailed`](crate::ErrorKind::VaultFailed) after a close, and
     /// [`ForkedProcess`](crate::ErrorKind::ForkedProcess).
     pub fn security_domain(&self) -> Result<SecurityDomain> {
-        let _operation = self.inner.enter("security_domain")?;
-        let rings = self.inner.header.rings();
-        Ok(SecurityDomain {
-            id: rings.domain_id,
-            ring: rings.sdk,
-            origin: Process::here(),
+        self.act(Operation::SecurityDomain, Subject::Vault, |act| {
+            let rings = act.inner().header.rings();
+            Ok(SecurityDomain {
+                id: rings.domain_id,
+                ring: rings.sdk,
+                origin: Process::here(),
+            })
         })
     }
 }

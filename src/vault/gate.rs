@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{Process, wipe_stack};
 
@@ -148,24 +147,6 @@ impl Gate {
             .iter()
             .map(|place| of(place).load(Ordering::SeqCst))
             .fold(0, u64::wrapping_add)
-    }
-}
-
-impl Inner {
-    /// Begins an operation of this name.
-    pub(super) fn enter(&self, operation: &'static str) -> Result<Entered<'_>> {
-        self.gate
-            .enter()
-            .map_err(|error| error.with_operation(operation))
-    }
-
-    /// Begins an operation of this name on a key.
-    pub(super) fn enter_on(
-        &self,
-        operation: &'static str,
-        key: impl std::fmt::Display,
-    ) -> Result<Entered<'_>> {
-        self.enter(operation).map_err(|error| error.with_key(key))
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Inner;
 use super::cache::OpenVersion;
+use super::versions::is_able;
+use crate::backend::Support;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::algorithm::{CryptoOperation, EncryptionAlgorithm};
 use crate::model::identifier::KeyIdentifier;
 
 /// With random IVs of 96 bits, the probability that two of them are equal stays below 2^-32 up to
@@ -65,13 +68,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Inner {
     /// Counts one encryption with this version.
     ///
-    /// Errors: `KeyExhausted` at the limit.
-    pub(super) fn count_gcm_encryption(&self, version: &OpenVersion) -> Result<()> {
+    /// Errors: `KeyExhausted` at the limit; `Unsupported` when the key's backend does not encrypt so.
+    pub(super) fn count_gcm_encryption(
+        &self,
+        version: &OpenVersion,
+        algorithm: EncryptionAlgorithm,
+    ) -> Result<()> {
         let counter = self.gcm.counter(&version.id);
         let mut counter = lock(&counter);
         if counter.used == counter.reserved {
             let count = counter.next_reservation;
-            let (start, end) = self.reserve_gcm(&version.id, count)?;
+            let (start, end) = self.reserve_gcm(version, algorithm, count)?;
             counter.used = start;
             counter.reserved = end;
             counter.next_reservation = (count * 2).min(LARGEST_RESERVATION);
@@ -81,7 +88,15 @@ impl Inner {
     }
 
     /// Moves the stored count up and gives what lies between.
-    fn reserve_gcm(&self, id: &KeyIdentifier, count: u64) -> Result<(u64, u64)> {
+    fn reserve_gcm(
+        &self,
+        version: &OpenVersion,
+        algorithm: EncryptionAlgorithm,
+        count: u64,
+    ) -> Result<(u64, u64)> {
+        let id = &version.id;
+        // Before the lock: a device may be slow to say what it can do.
+        self.require_gcm(version, algorithm)?;
         let _guard = self.locks.lock(id.name());
         let (key, start) = self.store.read(|view| {
             let key = self.load_active(view, id.name())?;
@@ -100,6 +115,30 @@ impl Inner {
             .commit(vec![self.put_gcm_count(&key, id.version(), end)?])?;
         self.note_time();
         Ok((start, end))
+    }
+
+    /// A reservation for what the backend refuses would be a write for nothing. Without one there is no count to use,
+    /// so it is not asked at every encryption.
+    fn require_gcm(&self, version: &OpenVersion, algorithm: EncryptionAlgorithm) -> Result<()> {
+        let id = &version.id;
+        let backend = self.store.read(|view| {
+            let key = self.load_active(view, id.name())?;
+            Ok(self.load_selected(view, &key, id.into())?.body.backend)
+        })?;
+        let operation = CryptoOperation::Encrypt(algorithm);
+        let offered = is_able(self.backend(&backend)?.as_ref(), |able| {
+            able.support(version.spec, operation) != Support::Unsupported
+        })?;
+        if offered {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "backend {backend} does not offer {operation} to keys of {}, as its capabilities show",
+                version.spec
+            ),
+        ))
     }
 
     /// Writes the exact counts back, at a clean close.
@@ -136,11 +175,18 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::software::SoftwareBackend;
+    use crate::backend::{
+        BackendId, BackendResult, Capabilities, KeyBackend, KeyBlob, KeyHandle, KeyReference,
+        KeyRequest, KeyTag, NewKey,
+    };
     use crate::error::ErrorKind;
-    use crate::model::algorithm::{EncryptionAlgorithm, WrapAlgorithm};
+    use crate::model::algorithm::WrapAlgorithm;
+    use crate::model::material::KeyMaterial;
     use crate::model::name::KeyName;
     use crate::model::options::{Ciphertext, CreateKeyOptions, EncryptOptions};
     use crate::model::results::EncryptResult;
+    use crate::model::spec::KeySpec;
     use crate::model::spec::OctKeySize;
     use crate::seal::slot::Unlock;
     use crate::secret::MasterKey;
@@ -310,6 +356,85 @@ mod tests {
         drop(vault);
         let vault = VaultOptions::new().open(&path, unlock).unwrap();
         assert_eq!(stored(&vault, &id), 5 + 256);
+    }
+
+    /// A backend in software that claims everything but GCM, as a token without the mechanism does.
+    #[derive(Debug)]
+    struct WithoutGcm(BackendId, SoftwareBackend);
+
+    impl KeyBackend for WithoutGcm {
+        fn id(&self) -> &BackendId {
+            &self.0
+        }
+
+        fn capabilities(&self) -> Arc<Capabilities> {
+            let all = self.1.capabilities();
+            let others = all.iter().filter(|(_, operation, _)| match operation {
+                CryptoOperation::Encrypt(algorithm) => !algorithm.is_authenticated(),
+                _ => true,
+            });
+            let capabilities = others.fold(
+                Capabilities::new().with_generation(KeySpec::Oct(OctKeySize::Bits256.into())),
+                |capabilities, (spec, operation, support)| {
+                    capabilities.with(spec, operation, support)
+                },
+            );
+            Arc::new(capabilities)
+        }
+
+        fn check(&self) -> BackendResult<()> {
+            Ok(())
+        }
+
+        fn generate(&self, request: &KeyRequest<'_>) -> BackendResult<NewKey> {
+            self.1.generate(request)
+        }
+
+        fn import(&self, request: &KeyRequest<'_>, key: &KeyMaterial) -> BackendResult<NewKey> {
+            self.1.import(request, key)
+        }
+
+        fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
+            self.1.open(key)
+        }
+
+        fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {
+            self.1.destroy(tag, blob)
+        }
+    }
+
+    #[test]
+    fn what_a_backend_does_not_offer_uses_no_count_and_writes_nothing() {
+        let id: BackendId = "partial".parse().unwrap();
+        let vault = VaultOptions::new()
+            .backend(Arc::new(WithoutGcm(id.clone(), SoftwareBackend::new())))
+            .create_in_memory()
+            .unwrap();
+        let options = CreateKeyOptions::oct(OctKeySize::Bits256).backend(&id);
+        let id = vault.create_key(&K, options).unwrap().id().clone();
+        let before = vault.status().unwrap().generation();
+        for _ in 0..3 {
+            let error = encrypt(&vault).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("A256GCM"), "{error}");
+        }
+        assert_eq!(stored(&vault, &id), 0);
+        assert_eq!(vault.status().unwrap().generation(), before);
+        let other = EncryptOptions::new();
+        vault
+            .encrypt(&K, EncryptionAlgorithm::A256CbcPad, b"text", other)
+            .unwrap();
+    }
+
+    #[test]
+    fn an_iv_of_the_wrong_length_uses_no_count() {
+        let vault = memory();
+        let id = add_key(&vault);
+        let options = EncryptOptions::new();
+        let error = crate::vault::hazmat::encrypt_with_iv(&vault, &K, GCM, b"x", &[7; 11], options)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadParameter);
+        assert_eq!(stored(&vault, &id), 0);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! Two encryptions under one AES-GCM key with equal IVs reveal both plaintexts and the authentication
 //! key. Deterministic ECDSA gives equal signatures for equal digests and invites fault attacks. Everything
-//! else about these calls is as in the ordinary ones: policy, counting, limits.
+//! else about these calls is as in the ordinary ones: policy, counting, limits. No permission covers them: a
+//! restricted handle gets [`Forbidden`](crate::ErrorKind::Forbidden).
 
-use super::Vault;
 use super::operate::IvSource;
+use super::{Operation, Vault};
 use crate::error::Result;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::model::identifier::KeySelector;
@@ -26,17 +27,11 @@ pub fn encrypt_with_iv<'a>(
     options: EncryptOptions<'_>,
 ) -> Result<EncryptResult> {
     let selector = key.into();
-    let _operation = vault.inner.enter_on("encrypt_with_iv", selector)?;
-    vault
-        .inner
-        .encrypt(
-            selector,
-            algorithm,
-            plaintext,
-            options,
-            IvSource::Hazmat(iv),
-        )
-        .map_err(|error| error.with_key(selector).with_operation("encrypt_with_iv"))
+    vault.act(Operation::EncryptWithIv, selector, |act| {
+        let source = IvSource::Hazmat(iv);
+        act.inner()
+            .encrypt(act, selector, algorithm, plaintext, options, source)
+    })
 }
 
 /// [`Vault::sign`] with the nonce of RFC 6979 and no fresh randomness: ES256, ES384, ES512 and ES256K.
@@ -52,13 +47,7 @@ pub fn sign_deterministic<'a>(
     digest: &[u8],
 ) -> Result<SignResult> {
     let selector = key.into();
-    let _operation = vault.inner.enter_on("sign_deterministic", selector)?;
-    vault
-        .inner
-        .sign(selector, algorithm, digest, true)
-        .map_err(|error| {
-            error
-                .with_key(selector)
-                .with_operation("sign_deterministic")
-        })
+    vault.act(Operation::SignDeterministic, selector, |act| {
+        act.inner().sign(act, selector, algorithm, digest, true)
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use super::Inner;
+use super::{Act, Inner};
 use crate::error::{Error, Result};
 use crate::format::header::StoredHeader;
 use crate::format::ring::{KekRing, SdkRing};
@@ -105,7 +105,8 @@ impl Current {
 }
 
 impl Inner {
-    /// Replaces the header durably: both copies, then STATE, which alone makes it the vault's header.
+    /// Replaces the header durably: both copies, then STATE, which alone makes it the vault's header. The act that it is
+    /// part of is recorded with STATE.
     ///
     /// Errors: those of storage, after which the handle is of no more use, because a header on the disk may be
     /// newer than what is in memory; `RandomUnavailable`, before anything was written.
@@ -113,6 +114,7 @@ impl Inner {
         &self,
         current: &mut HeaderGuard<'_>,
         new: NewHeader,
+        act: Option<&Act<'_>>,
     ) -> Result<()> {
         let old = self.header.rings();
         let rings = Rings {
@@ -157,13 +159,14 @@ impl Inner {
             .sealing
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        self.store.commit_with(
-            Vec::new(),
-            CommitOptions {
-                header: Some(facts.clone()),
-                ..CommitOptions::default()
-            },
-        )?;
+        let options = CommitOptions {
+            header: Some(facts.clone()),
+            ..CommitOptions::default()
+        };
+        match act {
+            Some(act) => act.commit(Vec::new(), options)?,
+            None => self.store.commit_with(Vec::new(), options)?,
+        }
         *self
             .header
             .rings

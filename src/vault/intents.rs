@@ -71,12 +71,12 @@ impl Inner {
         backend: &'a dyn KeyBackend,
         tags: Vec<KeyTag>,
     ) -> Result<Creation<'a>> {
-        let tags = if backend.holds_keys(None) {
+        let (tags, instance) = if backend.holds_keys(None) {
             // While the device is away each attempt would leave an intent that only the device can settle.
             backend.check()?;
-            tags
+            (tags, backend.instance()?)
         } else {
-            Vec::new()
+            (Vec::new(), None)
         };
         self.under_way.lock().extend(&tags);
         let creation = Creation {
@@ -91,7 +91,7 @@ impl Inner {
                 self.put_intent(&Intent {
                     tag: *tag,
                     backend: backend.id().clone(),
-                    action: Action::Creation,
+                    action: Action::Creation(instance.clone()),
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -255,9 +255,27 @@ enum Outcome {
     InUseElsewhere,
 }
 
+/// Errors: `BackendUnavailable` when the backend is connected to another device than the one that it is about.
 fn settle(backend: &dyn KeyBackend, intent: &Intent) -> Result<Outcome> {
+    let home = match &intent.action {
+        Action::Creation(instance) => instance.clone(),
+        Action::Destruction(blob) => backend.instance_of(blob),
+    };
+    if let Some(home) = home {
+        let attached = backend.instance()?;
+        if attached.as_ref() != Some(&home) {
+            let attached = attached.map_or("one without a name".to_owned(), |it| it.to_string());
+            return Err(Error::new(
+                ErrorKind::BackendUnavailable,
+                format!(
+                    "it is about device {home}, and the backend is connected to {attached}; open the vault with the \
+                     right one"
+                ),
+            ));
+        }
+    }
     match &intent.action {
-        Action::Creation => match backend.abandon(intent.tag)? {
+        Action::Creation(_) => match backend.abandon(intent.tag)? {
             Abandoned::NothingLeft => Ok(Outcome::Done),
             Abandoned::Confirmed => Ok(Outcome::InUseElsewhere),
         },

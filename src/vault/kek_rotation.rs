@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::header::{HeaderGuard, NewHeader};
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::IndexKey;
 use crate::format::ring::KekRing;
@@ -64,31 +64,34 @@ impl Vault {
     /// # Errors
     ///
     /// [`Tampered`](ErrorKind::Tampered) when a key object is not as it was written: then the old key stays beside
-    /// the new one. [`RandomUnavailable`](ErrorKind::RandomUnavailable) and the errors of storage.
+    /// the new one. [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
+    /// [`RandomUnavailable`](ErrorKind::RandomUnavailable) and the errors of storage.
     ///
     /// # Examples
     ///
     /// ```
     /// # use strongroom::*;
     /// # let vault = VaultOptions::new().create_in_memory()?;
-    /// let before = vault.status().kek_term();
+    /// let before = vault.status()?.kek_term();
     /// vault.create_key(&KeyName::from_static("signer"), CreateKeyOptions::ec(Curve::P256))?;
     /// let rotation = vault.rotate_kek()?;
     /// assert_eq!((rotation.term(), rotation.resealed()), (before + 1, 1));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn rotate_kek(&self) -> Result<KekRotation> {
-        let _operation = self.inner.enter("rotate_kek")?;
-        let rotate = || {
-            let mut header = self.inner.header.lock();
-            self.inner.rotate_kek(&mut header)
-        };
-        rotate().map_err(|error: Error| error.with_operation("rotate_kek"))
+        self.act(Operation::RotateKek, Subject::Vault, |act| {
+            let mut header = act.inner().header.lock();
+            act.inner().rotate_kek(&mut header, Some(act))
+        })
     }
 }
 
 impl Inner {
-    fn rotate_kek(&self, header: &mut HeaderGuard<'_>) -> Result<KekRotation> {
+    fn rotate_kek(
+        &self,
+        header: &mut HeaderGuard<'_>,
+        act: Option<&Act<'_>>,
+    ) -> Result<KekRotation> {
         self.finish_kek_rotation(header)?;
         let old = self.header.rings().kek;
         let term = old
@@ -106,6 +109,7 @@ impl Inner {
                 kek: Some(ring),
                 ..NewHeader::default()
             },
+            act,
         )?;
         let resealed = self.finish_kek_rotation(header)?;
         Ok(KekRotation { term, resealed })
@@ -134,6 +138,7 @@ impl Inner {
                 kek: Some(ring),
                 ..NewHeader::default()
             },
+            None,
         )?;
         self.store.sync_anchor()?;
         Ok(resealed)
@@ -195,7 +200,7 @@ impl Inner {
         let mut header = self.header.lock();
         let replaced = self.finish_kek_rotation(&mut header).and_then(|_| {
             if self.shred_pending() {
-                self.rotate_kek(&mut header)?;
+                self.rotate_kek(&mut header, None)?;
             }
             Ok(Shredding::Done)
         });

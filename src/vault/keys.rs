@@ -1,7 +1,7 @@
 //! Keys and their versions: the public calls, and how a key is found and shown.
 
 use super::records::{StoredKey, reference};
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Vault};
 use crate::crypto::validation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
@@ -30,15 +30,14 @@ impl Vault {
     /// [`Unsupported`](ErrorKind::Unsupported) and [`BackendUnavailable`](ErrorKind::BackendUnavailable) from the
     /// backend; [`RandomUnavailable`](ErrorKind::RandomUnavailable); and the errors of storage.
     pub fn create_key(&self, name: &KeyName, options: CreateKeyOptions) -> Result<KeyBundle> {
-        let _operation = self.inner.enter_on("create_key", name)?;
         let CreateKeyOptions {
             spec,
             public_exponent,
             common,
         } = options;
-        self.inner
-            .create(name, spec, public_exponent, common)
-            .map_err(|error| error.with_key(name).with_operation("create_key"))
+        self.act(Operation::CreateKey, name, |act| {
+            act.inner().create(act, name, spec, public_exponent, common)
+        })
     }
 
     /// Stores a key that exists already, as a new version: Azure's
@@ -51,13 +50,11 @@ impl Vault {
     ///
     /// [`InvalidKeyMaterial`](ErrorKind::InvalidKeyMaterial), and those of [`Vault::create_key`].
     pub fn import_key(&self, name: &KeyName, options: ImportKeyOptions) -> Result<KeyBundle> {
-        let _operation = self.inner.enter_on("import_key", name)?;
         let ImportKeyOptions { key, common } = options;
-        let import = || {
-            let material = validation::validate(key, &*self.inner.entropy)?;
-            self.inner.import(name, &material, common)
-        };
-        import().map_err(|error| error.with_key(name).with_operation("import_key"))
+        self.act(Operation::ImportKey, name, |act| {
+            let material = validation::validate(key, &*act.inner().entropy)?;
+            act.inner().import(act, name, &material, common)
+        })
     }
 
     /// Makes a new version of the same kind as the newest one, with its `key_ops` and tags, enabled
@@ -71,10 +68,9 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and those of [`Vault::create_key`].
     pub fn rotate_key(&self, name: &KeyName) -> Result<KeyBundle> {
-        let _operation = self.inner.enter_on("rotate_key", name)?;
-        self.inner
-            .rotate(name)
-            .map_err(|error| error.with_key(name).with_operation("rotate_key"))
+        self.act(Operation::RotateKey, name, |act| {
+            act.inner().rotate(act, name)
+        })
     }
 
     /// The public part and the properties of a version: Azure's
@@ -85,16 +81,9 @@ impl Vault {
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and the errors of storage.
     pub fn get_key<'a>(&self, key: impl Into<KeySelector<'a>>) -> Result<KeyBundle> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("get_key", selector)?;
-        let get = || {
-            let (stored, version) = self.inner.store.read(|view| {
-                let stored = self.inner.load_active(view, selector.name())?;
-                let version = self.inner.load_selected(view, &stored, selector)?;
-                Ok((stored, version))
-            })?;
-            Ok(self.inner.bundle(&stored.object, version))
-        };
-        get().map_err(|error: Error| error.with_key(selector).with_operation("get_key"))
+        self.act(Operation::GetKey, selector, |act| {
+            act.inner().get(act, selector)
+        })
     }
 
     /// Changes the properties of a version: Azure's
@@ -113,17 +102,29 @@ impl Vault {
         options: UpdateKeyOptions,
     ) -> Result<KeyBundle> {
         let selector = key.into();
-        let _operation = self.inner.enter_on("update_key_properties", selector)?;
-        self.inner.update(selector, options).map_err(|error| {
-            error
-                .with_key(selector)
-                .with_operation("update_key_properties")
+        self.act(Operation::UpdateKeyProperties, selector, |act| {
+            act.inner().update(act, selector, options)
         })
     }
 }
 
 impl Inner {
-    fn update(&self, selector: KeySelector<'_>, options: UpdateKeyOptions) -> Result<KeyBundle> {
+    pub(super) fn get(&self, act: &Act<'_>, selector: KeySelector<'_>) -> Result<KeyBundle> {
+        let (stored, version) = self.store.read(|view| {
+            let stored = self.load_active(view, selector.name())?;
+            let version = self.load_selected(view, &stored, selector)?;
+            Ok((stored, version))
+        })?;
+        act.note_version(version.version);
+        Ok(self.bundle(&stored.object, version))
+    }
+
+    fn update(
+        &self,
+        act: &Act<'_>,
+        selector: KeySelector<'_>,
+        options: UpdateKeyOptions,
+    ) -> Result<KeyBundle> {
         let name = selector.name();
         let _guard = self.locks.lock(name);
         let (key, mut version) = self.store.read(|view| {
@@ -159,7 +160,8 @@ impl Inner {
             .apply(Some(std::mem::take(&mut attributes.tags)))
             .unwrap_or_default();
         attributes.updated = self.now();
-        self.commit(name, vec![self.put_version(&key, &version)?])?;
+        act.note_version(version.version);
+        self.commit(act, name, vec![self.put_version(&key, &version)?])?;
         Ok(self.bundle(&key.object, version))
     }
 

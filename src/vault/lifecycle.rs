@@ -2,7 +2,7 @@
 
 use super::records::{Removal, StoredKey};
 use super::versions::name_is_deleted;
-use super::{Inner, Shredding, Vault};
+use super::{Act, Inner, Operation, Shredding, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};
 use crate::model::name::KeyName;
@@ -43,6 +43,7 @@ pub struct MaintenanceReport {
     purged: Vec<KeyName>,
     settled: usize,
     unsettled: usize,
+    audit_entries_cut: u64,
     shred_pending: bool,
 }
 
@@ -57,6 +58,12 @@ impl MaintenanceReport {
     #[must_use]
     pub fn settled(&self) -> usize {
         self.settled
+    }
+
+    /// How many entries were cut off the beginning of the audit log.
+    #[must_use]
+    pub fn audit_entries_cut(&self) -> u64 {
+        self.audit_entries_cut
     }
 
     /// How many of them still wait, for a backend that is not attached or does not answer.
@@ -84,10 +91,9 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), also when it is deleted already; and the errors of storage.
     pub fn delete_key(&self, name: &KeyName) -> Result<DeletedKey> {
-        let _operation = self.inner.enter_on("delete_key", name)?;
-        self.inner
-            .delete(name)
-            .map_err(|error| error.with_key(name).with_operation("delete_key"))
+        self.act(Operation::DeleteKey, name, |act| {
+            act.inner().delete(act, name)
+        })
     }
 
     /// A deleted key: Azure's
@@ -97,16 +103,15 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn get_deleted_key(&self, name: &KeyName) -> Result<DeletedKey> {
-        let _operation = self.inner.enter_on("get_deleted_key", name)?;
-        let get = || {
-            let (key, newest) = self.inner.store.read(|view| {
-                let key = self.inner.load_deleted(view, name)?;
-                let newest = self.inner.load_newest(view, &key)?;
+        self.act(Operation::GetDeletedKey, name, |act| {
+            let inner = act.inner();
+            let (key, newest) = inner.store.read(|view| {
+                let key = inner.load_deleted(view, name)?;
+                let newest = inner.load_newest(view, &key)?;
                 Ok((key, newest))
             })?;
-            Ok(self.inner.deleted_key(&key, newest))
-        };
-        get().map_err(|error: Error| error.with_key(name).with_operation("get_deleted_key"))
+            Ok(inner.deleted_key(&key, newest))
+        })
     }
 
     /// Brings a deleted key back, with all versions, properties and tags: Azure's
@@ -117,10 +122,9 @@ impl Vault {
     ///
     /// [`DeletedKeyNotFound`](ErrorKind::DeletedKeyNotFound), and the errors of storage.
     pub fn recover_deleted_key(&self, name: &KeyName) -> Result<KeyBundle> {
-        let _operation = self.inner.enter_on("recover_deleted_key", name)?;
-        self.inner
-            .recover(name)
-            .map_err(|error| error.with_key(name).with_operation("recover_deleted_key"))
+        self.act(Operation::RecoverDeletedKey, name, |act| {
+            act.inner().recover(act, name)
+        })
     }
 
     /// Removes a deleted key for ever: Azure's
@@ -141,16 +145,15 @@ impl Vault {
     /// [`PurgeRefused`](ErrorKind::PurgeRefused) under purge protection, and in a vault without soft delete,
     /// where deletion was final; and the errors of storage.
     pub fn purge_deleted_key(&self, name: &KeyName) -> Result<Shredding> {
-        let _operation = self.inner.enter_on("purge_deleted_key", name)?;
-        self.inner
-            .purge(name)
-            .and_then(|()| self.inner.shred_if_small())
-            .map_err(|error| error.with_key(name).with_operation("purge_deleted_key"))
+        self.act(Operation::PurgeDeletedKey, name, |act| {
+            act.inner().purge(act, name)?;
+            act.inner().shred_if_small()
+        })
     }
 
     /// Does what time has made due: purges deleted keys whose scheduled purge date has come. It also shreds what
-    /// purges left to it, finishes a replacement of the key encryption key that was interrupted, and settles what
-    /// was cut short in backends.
+    /// purges left to it, finishes a replacement of the key encryption key that was interrupted, settles what
+    /// was cut short in backends, and cuts the audit log where its retention ends.
     ///
     /// A vault has no thread for this: call it now and then, for example daily.
     ///
@@ -160,10 +163,9 @@ impl Vault {
     /// on by more than 32 days at once: a wrong clock must not destroy keys; see
     /// [`MaintenanceOptions::confirm_clock`]. And the errors of storage.
     pub fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
-        let _operation = self.inner.enter("maintain")?;
-        self.inner
-            .maintain(options)
-            .map_err(|error| error.with_operation("maintain"))
+        self.act(Operation::Maintain, Subject::Vault, |act| {
+            act.inner().maintain(act, options)
+        })
     }
 
     /// Whether [`Vault::maintain`] would have something to do at `now`.
@@ -172,13 +174,18 @@ impl Vault {
     ///
     /// The errors of storage.
     pub fn due(&self, now: Timestamp) -> Result<bool> {
-        let _operation = self.inner.enter("due")?;
-        if self.inner.kek_work_pending() {
+        self.act(Operation::Due, Subject::Vault, |act| act.inner().due(now))
+    }
+}
+
+impl Inner {
+    fn due(&self, now: Timestamp) -> Result<bool> {
+        if self.kek_work_pending() {
             return Ok(true);
         }
         let mut after = None;
         loop {
-            let (step, last) = self.inner.gone_keys(after, now)?;
+            let (step, last) = self.gone_keys(after, now)?;
             if !step.is_empty() {
                 return Ok(true);
             }
@@ -188,10 +195,8 @@ impl Vault {
             }
         }
     }
-}
 
-impl Inner {
-    fn delete(&self, name: &KeyName) -> Result<DeletedKey> {
+    fn delete(&self, act: &Act<'_>, name: &KeyName) -> Result<DeletedKey> {
         let _guard = self.locks.lock(name);
         let now = self.now();
         let soft_delete = self.deletion_settings().soft_delete();
@@ -205,7 +210,7 @@ impl Inner {
             Ok((key, newest, removal))
         })?;
         if let Some(removal) = removal {
-            self.commit_purge(name, removal, now)?;
+            self.commit_purge(act, name, removal, now)?;
             return Ok(DeletedKey {
                 bundle: self.bundle(&key.object, newest),
                 deletion: DeletionDates {
@@ -219,12 +224,12 @@ impl Inner {
             scheduled_purge: now.plus_days(soft_delete.recoverable_days().into()),
         });
         let sealing = self.header.sealing();
-        self.commit(name, vec![self.put_key(&sealing, &key)?])?;
+        self.commit(act, name, vec![self.put_key(&sealing, &key)?])?;
         drop(sealing);
         Ok(self.deleted_key(&key, newest))
     }
 
-    fn recover(&self, name: &KeyName) -> Result<KeyBundle> {
+    fn recover(&self, act: &Act<'_>, name: &KeyName) -> Result<KeyBundle> {
         let _guard = self.locks.lock(name);
         let (mut key, newest) = self.store.read(|view| {
             let key = self.load_deleted(view, name)?;
@@ -233,12 +238,12 @@ impl Inner {
         })?;
         key.object.deletion = None;
         let sealing = self.header.sealing();
-        self.commit(name, vec![self.put_key(&sealing, &key)?])?;
+        self.commit(act, name, vec![self.put_key(&sealing, &key)?])?;
         drop(sealing);
         Ok(self.bundle(&key.object, newest))
     }
 
-    pub(super) fn purge(&self, name: &KeyName) -> Result<()> {
+    pub(super) fn purge(&self, act: &Act<'_>, name: &KeyName) -> Result<()> {
         let settings = self.deletion_settings();
         if settings.soft_delete().is_off() {
             return Err(Error::new(
@@ -258,12 +263,13 @@ impl Inner {
                  goes at its scheduled purge date",
             ));
         }
-        self.commit_purge(name, removal, self.now())
+        self.commit_purge(act, name, removal, self.now())
     }
 
     /// Removes the records and leaves a tombstone, in one group; then backends destroy what they hold.
     pub(super) fn commit_purge(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         removal: Removal,
         now: Timestamp,
@@ -274,13 +280,14 @@ impl Inner {
             destruction,
         } = removal;
         changes.extend(self.begin_destruction(&destruction)?);
-        self.commit_removal(name, changes, &object_id, now)?;
+        self.commit_removal(act, name, changes, &object_id, now)?;
         self.finish_destruction(&destruction);
         Ok(())
     }
 
     fn commit_removal(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         mut removal: Vec<Change>,
         object_id: &[u8; 16],
@@ -296,7 +303,7 @@ impl Inner {
             ..CommitOptions::default()
         };
         let change = self.cache.change(name);
-        let committed = self.store.commit_with(removal, options);
+        let committed = act.commit(removal, options);
         drop(change);
         self.gcm.forget(name);
         self.note_time();
@@ -305,10 +312,10 @@ impl Inner {
         Ok(())
     }
 
-    fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
+    fn maintain(&self, act: &Act<'_>, options: MaintenanceOptions) -> Result<MaintenanceReport> {
         if options.clock_confirmed {
             // First of all: what is due is due by the clock that was confirmed, not by an earlier, later one.
-            self.believe_clock()?;
+            self.believe_clock(act)?;
         }
         let now = self.now();
         let mut report = MaintenanceReport::default();
@@ -319,7 +326,7 @@ impl Inner {
                 self.require_plausible_clock()?;
             }
             for name in due {
-                if self.purge_gone(&name, now)? {
+                if self.purge_gone(act, &name, now)? {
                     report.purged.push(name);
                 }
             }
@@ -330,11 +337,13 @@ impl Inner {
         }
         (report.settled, report.unsettled) = self.settle_everywhere()?;
         report.shred_pending = self.shred()? == Shredding::Pending;
+        report.audit_entries_cut = self.cut_audit(act)?;
+        self.flush_audit()?;
         Ok(report)
     }
 
     /// Purges one key if it is still gone.
-    fn purge_gone(&self, name: &KeyName, now: Timestamp) -> Result<bool> {
+    fn purge_gone(&self, act: &Act<'_>, name: &KeyName, now: Timestamp) -> Result<bool> {
         let _guard = self.locks.lock(name);
         let found = self.store.read(|view| {
             let Some(key) = self
@@ -348,7 +357,8 @@ impl Inner {
         let Some(removal) = found else {
             return Ok(false);
         };
-        self.commit_purge(name, removal, now)?;
+        let purge = act.beside(Operation::PurgeDeletedKey, Subject::from(name));
+        self.commit_purge(&purge, name, removal, now)?;
         Ok(true)
     }
 

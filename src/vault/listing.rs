@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::lifecycle::deletion_dates;
 use super::records::StoredKey;
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::VersionRecord;
 use crate::model::name::KeyName;
@@ -57,13 +57,12 @@ impl Vault {
         from: Option<&ContinuationToken>,
         size: PageSize,
     ) -> Result<Page<KeyProperties>> {
-        let _operation = self.inner.enter("list_key_properties_page")?;
-        let inner = &self.inner;
-        inner
-            .page(from, size, Lifecycle::Active, |key, newest| {
+        self.act(Operation::ListKeyProperties, Subject::Vault, |act| {
+            let inner = act.inner();
+            inner.page(act, from, size, Lifecycle::Active, |key, newest| {
                 inner.properties(&key.object, newest)
             })
-            .map_err(|error| error.with_operation("list_key_properties"))
+        })
     }
 
     /// The versions of a key, newest first: Azure's
@@ -73,25 +72,10 @@ impl Vault {
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound), and the errors of storage.
     pub fn list_key_properties_versions(&self, name: &KeyName) -> Result<KeyVersionIterator> {
-        let _operation = self.inner.enter_on("list_key_properties_versions", name)?;
-        let list = || {
-            self.inner.store.read(|view| {
-                let key = self.inner.load_active(view, name)?;
-                let mut versions = self.inner.load_versions(view, &key)?;
-                versions.reverse();
-                Ok(versions
-                    .into_iter()
-                    .map(|version| self.inner.properties(&key.object, version))
-                    .collect())
-            })
-        };
-        list()
-            .map(|versions: VecDeque<_>| KeyVersionIterator { versions })
-            .map_err(|error: Error| {
-                error
-                    .with_key(name)
-                    .with_operation("list_key_properties_versions")
-            })
+        self.act(Operation::ListKeyPropertiesVersions, name, |act| {
+            let versions = act.inner().versions(name)?;
+            Ok(KeyVersionIterator { versions })
+        })
     }
 
     /// One page of [`Vault::list_key_properties_versions`], newest first.
@@ -106,34 +90,31 @@ impl Vault {
         from: Option<&ContinuationToken>,
         size: PageSize,
     ) -> Result<Page<KeyProperties>> {
-        let _operation = self
-            .inner
-            .enter_on("list_key_properties_versions_page", name)?;
-        let mut versions = self.list_key_properties_versions(name)?.versions;
-        if let Some(token) = from {
-            // The token names the last version of the page before.
-            let position = versions
-                .iter()
-                .position(|properties| *properties.version().as_bytes() == token.after)
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::BadParameter,
-                        "the continuation token belongs to another listing",
-                    )
-                    .with_key(name)
-                    .with_operation("list_key_properties_versions")
-                })?;
-            versions.drain(..=position);
-        }
-        let more = versions.len() > size.items();
-        versions.truncate(size.items());
-        let next = versions
-            .back()
-            .filter(|_| more)
-            .map(|properties| ContinuationToken::after(*properties.version().as_bytes()));
-        Ok(Page {
-            items: versions.into(),
-            next,
+        self.act(Operation::ListKeyPropertiesVersions, name, |act| {
+            let mut versions = act.inner().versions(name)?;
+            if let Some(token) = from {
+                // The token names the last version of the page before.
+                let position = versions
+                    .iter()
+                    .position(|properties| *properties.version().as_bytes() == token.after)
+                    .ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::BadParameter,
+                            "the continuation token belongs to another listing",
+                        )
+                    })?;
+                versions.drain(..=position);
+            }
+            let more = versions.len() > size.items();
+            versions.truncate(size.items());
+            let next = versions
+                .back()
+                .filter(|_| more)
+                .map(|properties| ContinuationToken::after(*properties.version().as_bytes()));
+            Ok(Page {
+                items: versions.into(),
+                next,
+            })
         })
     }
 
@@ -157,22 +138,36 @@ impl Vault {
         from: Option<&ContinuationToken>,
         size: PageSize,
     ) -> Result<Page<DeletedKeyProperties>> {
-        let _operation = self.inner.enter("list_deleted_key_properties_page")?;
-        let inner = &self.inner;
-        inner
-            .page(from, size, Lifecycle::Deleted, |key, newest| {
+        self.act(Operation::ListDeletedKeyProperties, Subject::Vault, |act| {
+            let inner = act.inner();
+            inner.page(act, from, size, Lifecycle::Deleted, |key, newest| {
                 DeletedKeyProperties {
                     properties: inner.properties(&key.object, newest),
                     deletion: deletion_dates(key),
                 }
             })
-            .map_err(|error| error.with_operation("list_deleted_key_properties"))
+        })
     }
 }
 
 impl Inner {
+    /// The versions of a key, newest first.
+    fn versions(&self, name: &KeyName) -> Result<VecDeque<KeyProperties>> {
+        self.store.read(|view| {
+            let key = self.load_active(view, name)?;
+            let mut versions = self.load_versions(view, &key)?;
+            versions.reverse();
+            Ok(versions
+                .into_iter()
+                .map(|version| self.properties(&key.object, version))
+                .collect())
+        })
+    }
+
+    /// A page of the keys that the handle may see.
     fn page<T>(
         &self,
+        act: &Act<'_>,
         from: Option<&ContinuationToken>,
         size: PageSize,
         wanted: Lifecycle,
@@ -191,7 +186,8 @@ impl Inner {
                 for (n, record) in &objects {
                     after = Some(*n);
                     let key = self.open_key(*n, record)?;
-                    if policy::lifecycle(&key.object, now) == wanted {
+                    if policy::lifecycle(&key.object, now) == wanted && act.shows(&key.object.name)
+                    {
                         let newest = self.load_newest(view, &key)?;
                         items.push(item(&key, newest));
                     }

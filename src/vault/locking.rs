@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::gate::{Gate, forked};
-use super::{Inner, Vault};
+use super::gate::Gate;
+use super::grant::Grant;
+use super::{Inner, Operation, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{MemoryReport, wipe_stack};
 
@@ -34,8 +35,9 @@ impl Vault {
     ///
     /// [`Throttled`](ErrorKind::Throttled) when operations were still in flight after ten seconds: nothing is wiped
     /// yet, new work is refused, and this can be called again. [`VaultFailed`](ErrorKind::VaultFailed) for a vault
-    /// that was closed, which has nothing in memory any more; [`ForkedProcess`](ErrorKind::ForkedProcess). And the
-    /// [`ErrorKind`] of a last write that failed: the vault is locked all the same.
+    /// that was closed, which has nothing in memory any more; [`Forbidden`](ErrorKind::Forbidden) for a restricted
+    /// handle; [`ForkedProcess`](ErrorKind::ForkedProcess). And the [`ErrorKind`] of a last write that failed: the
+    /// vault is locked all the same.
     ///
     /// # Examples
     ///
@@ -51,9 +53,7 @@ impl Vault {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn lock(&self) -> Result<()> {
-        self.inner
-            .lock(PATIENCE)
-            .map_err(|error| error.with_operation("lock"))
+        self.inner.lock(&self.grant, PATIENCE)
     }
 
     /// Whether the vault was locked or closed.
@@ -70,19 +70,19 @@ impl Vault {
 }
 
 impl Inner {
-    pub(super) fn lock(&self, patience: Duration) -> Result<()> {
-        if !self.gate.is_here() {
-            return Err(forked());
-        }
-        self.gate.lock()?;
-        if !self.gate.wait_until_empty(patience) {
-            return Err(Error::new(
-                ErrorKind::Throttled,
-                "operations are still in flight, so nothing is wiped yet; new ones are refused; \
-                 call lock again when they have ended",
-            ));
-        }
-        self.shut()
+    pub(super) fn lock(&self, grant: &Grant, patience: Duration) -> Result<()> {
+        self.act_on_gate(grant, Operation::Lock, |act| {
+            self.gate.lock()?;
+            if !self.gate.wait_until_empty(patience) {
+                return Err(Error::new(
+                    ErrorKind::Throttled,
+                    "operations are still in flight, so nothing is wiped yet; new ones are refused; \
+                     call lock again when they have ended",
+                ));
+            }
+            act.record_now();
+            self.shut()
+        })
     }
 
     /// Writes what has to be written and lets go of everything secret.
@@ -153,7 +153,7 @@ fn watch(inner: &Weak<Inner>, gate: &Gate, ended: &(Mutex<bool>, Condvar), idle:
         if unused >= idle {
             if let Some(inner) = inner.upgrade() {
                 // It has nobody to tell; the next call meets the locked vault.
-                let _ = inner.lock(PATIENCE);
+                let _ = inner.lock(&Grant::default(), PATIENCE);
             }
             return;
         }
@@ -189,8 +189,11 @@ mod tests {
         vault
             .create_key(&KEY, CreateKeyOptions::ec(Curve::P256))
             .unwrap();
-        let operation = vault.inner.enter("test").unwrap();
-        let error = vault.inner.lock(Duration::from_millis(20)).unwrap_err();
+        let operation = vault.inner.gate.enter().unwrap();
+        let error = vault
+            .inner
+            .lock(&Grant::default(), Duration::from_millis(20))
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Throttled);
         assert!(error.is_retryable());
         assert!(vault.is_locked());

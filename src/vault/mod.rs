@@ -1,7 +1,12 @@
 //! Orchestration: the vault and its operations.
 
+mod act;
+mod acts;
 #[cfg(feature = "testing")]
 mod at_rest_keys;
+mod audit;
+mod audit_checkpoint;
+mod backend_finding;
 mod backup;
 mod bound;
 mod cache;
@@ -10,19 +15,24 @@ mod crypto_ops;
 mod domain;
 mod gate;
 mod gcm;
+mod grant;
 pub mod hazmat;
 mod header;
+mod identity;
 mod intents;
 mod kek_rotation;
 mod keys;
 mod lifecycle;
 mod listing;
 mod locking;
+mod metrics;
 mod open;
 mod open_report;
 mod operate;
 mod perform;
+mod policies;
 mod reconcile;
+mod recorder;
 mod records;
 mod rollback;
 mod settings;
@@ -32,12 +42,19 @@ mod shred_tests;
 mod slots;
 mod status;
 mod tombstones;
+#[cfg(feature = "tracing")]
+mod trace;
 mod versions;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use self::act::{Act, Subject};
+use self::acts::Operation;
+pub use self::audit::{AuditEntries, AuditReport};
+pub use self::audit_checkpoint::{AuditCheckpoint, verify_audit_checkpoint};
+pub use self::backend_finding::{BackendFinding, BackendFindingKind};
 pub use self::backup::{BackupSummary, KeyBackup, RestoreResult};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
@@ -45,15 +62,19 @@ pub use self::check::{CheckFinding, CheckReport};
 pub use self::domain::SecurityDomain;
 use self::gate::Gate;
 use self::gcm::GcmCounters;
+use self::grant::Grant;
 use self::header::HeaderKeeper;
 use self::intents::UnderWay;
 pub use self::kek_rotation::{KekRotation, Shredding};
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 use self::locking::IdleLock;
+use self::metrics::Counters;
+pub use self::metrics::{Metrics, OperationMetrics};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
-pub use self::reconcile::{BackendFinding, BackendFindingKind};
+use self::policies::AccessPolicies;
+use self::recorder::Recorder;
 pub use self::rollback::FileRollbackGuard;
 use self::rollback::Guarded;
 pub use self::slots::{UnlockKind, UnlockSlot};
@@ -73,7 +94,7 @@ use crate::policy::Now;
 use crate::seal::header::OpenLimits;
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::slot::PassphraseCost;
-use crate::store::{Change, Store};
+use crate::store::{Change, CommitOptions, Store};
 
 /// A key store in a directory.
 ///
@@ -108,6 +129,7 @@ use crate::store::{Change, Store};
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,
+    grant: Grant,
 }
 
 pub(crate) struct Inner {
@@ -126,6 +148,11 @@ pub(crate) struct Inner {
     deletion: RwLock<DeletionSettings>,
     rules: RwLock<Arc<AlgorithmRules>>,
     tombstones: Mutex<TombstoneList>,
+    access: AccessPolicies,
+    recorder: Recorder,
+    /// Held while the identity key is made.
+    identity_making: Mutex<()>,
+    counters: Counters,
     cache: KeyCache,
     locks: KeyLocks,
     gcm: GcmCounters,
@@ -147,10 +174,15 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// The [`ErrorKind`] of a last write that failed. The vault is closed all the same. And
-    /// [`ForkedProcess`](ErrorKind::ForkedProcess): nothing is done then, here as at a drop.
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle. The [`ErrorKind`] of a last write that failed;
+    /// the vault is closed all the same. And [`ForkedProcess`](ErrorKind::ForkedProcess): nothing is done then, here
+    /// as at a drop.
     pub fn close(&self) -> Result<()> {
-        self.inner.close()
+        self.inner
+            .act_on_gate(&self.grant, Operation::Close, |act| {
+                act.record_now();
+                act.inner().close()
+            })
     }
 
     /// The base URL in identifiers.
@@ -160,8 +192,14 @@ impl Vault {
     }
 
     /// The backends: software first, then those that were given.
-    pub fn backends(&self) -> impl Iterator<Item = &dyn KeyBackend> {
-        self.inner.backends.iter().map(|backend| &**backend)
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle.
+    pub fn backends(&self) -> Result<impl Iterator<Item = &dyn KeyBackend>> {
+        self.act(Operation::Backends, Subject::Vault, |act| {
+            Ok(act.inner().backends.iter().map(|backend| &**backend))
+        })
     }
 }
 
@@ -201,10 +239,10 @@ impl Inner {
     }
 
     /// Makes changes of one key durable, and then visible.
-    fn commit(&self, name: &KeyName, changes: Vec<Change>) -> Result<()> {
+    fn commit(&self, act: &Act<'_>, name: &KeyName, changes: Vec<Change>) -> Result<()> {
         // Also after an error: what is on the disk is unknown then.
         let change = self.cache.change(name);
-        let committed = self.store.commit(changes);
+        let committed = act.commit(changes, CommitOptions::default());
         drop(change);
         self.note_time();
         committed

@@ -9,9 +9,13 @@ use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::gate::Gate;
 use super::gcm::GcmCounters;
+use super::grant::Grant;
 use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
 use super::locking::IdleLock;
+use super::metrics::Counters;
+use super::policies::AccessPolicies;
+use super::recorder::Recorder;
 use super::rollback::{Guarded, require_at_least};
 use super::settings::{algorithms_change, deletion_change};
 use super::slots;
@@ -23,8 +27,9 @@ use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::{StoredHeader, choose};
 use crate::format::ring::KekRing;
-use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
+use crate::format::settings::{self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS};
 use crate::model::attributes::SoftDelete;
+use crate::model::audit::AuditOptions;
 use crate::model::identifier::VaultUrl;
 use crate::model::pin::VaultPin;
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
@@ -83,6 +88,7 @@ pub struct VaultOptions {
     rebuild_anchor: bool,
     memory: MemoryProtection,
     lock_after_idle: Option<Duration>,
+    audit: Option<AuditOptions>,
 }
 
 impl Default for VaultOptions {
@@ -114,6 +120,7 @@ impl VaultOptions {
             rebuild_anchor: false,
             memory: MemoryProtection::default(),
             lock_after_idle: None,
+            audit: None,
         }
     }
 
@@ -277,6 +284,14 @@ impl VaultOptions {
     #[must_use]
     pub fn rebuild_anchor(mut self) -> Self {
         self.rebuild_anchor = true;
+        self
+    }
+
+    /// What is recorded in the audit log from now on. It is stored in the vault and holds until it is changed; a
+    /// vault that was never told anything records nothing.
+    #[must_use]
+    pub fn audit(mut self, options: AuditOptions) -> Self {
+        self.audit = Some(options);
         self
     }
 
@@ -560,7 +575,7 @@ impl VaultOptions {
         header: HeaderKeeper,
         open_report: OpenReport,
     ) -> Result<Vault> {
-        let (deletion, rules, tombstones) = store.read(|view| {
+        let (deletion, rules, tombstones, access, audit) = store.read(|view| {
             let setting = |number| open_setting(&hierarchy, view, number);
             let deletion = setting(DELETION_SETTINGS)?.ok_or_else(Inner::missing_setting)?;
             let rules = setting(ALGORITHM_RULES)?.ok_or_else(Inner::missing_setting)?;
@@ -573,6 +588,11 @@ impl VaultOptions {
                 settings::decode_deletion(&deletion)?,
                 settings::decode_algorithms(&rules)?,
                 tombstones,
+                AccessPolicies::load(&hierarchy, view)?,
+                setting(AUDIT_OPTIONS)?
+                    .map(|plaintext| settings::decode_audit_options(&plaintext))
+                    .transpose()?
+                    .unwrap_or_else(AuditOptions::off),
             ))
         })?;
         let memory = self.memory;
@@ -598,6 +618,10 @@ impl VaultOptions {
             deletion: RwLock::new(deletion),
             rules: RwLock::new(Arc::new(rules)),
             tombstones: Mutex::new(tombstones),
+            access,
+            recorder: Recorder::new(audit),
+            identity_making: Mutex::default(),
+            counters: Counters::default(),
             cache: KeyCache::new(if full {
                 self.key_cache.min(MAX_PROTECTED_KEYS)
             } else {
@@ -617,10 +641,15 @@ impl VaultOptions {
         memory.demand()?;
         let inner = Arc::new(inner);
         inner.start_guard()?;
+        let vault = Vault {
+            inner,
+            grant: Grant::default(),
+        };
+        vault.begin_recording(self.audit)?;
         if let Some(idle) = idle {
-            IdleLock::start(&inner, idle)?;
+            IdleLock::start(&vault.inner, idle)?;
         }
-        Ok(Vault { inner })
+        Ok(vault)
     }
 }
 

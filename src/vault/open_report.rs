@@ -1,6 +1,7 @@
 //! What opening a vault had to mend.
 
-use super::{BackendFinding, Vault};
+use super::{BackendFinding, Operation, Subject, Vault};
+use crate::error::Result;
 use crate::store;
 
 /// What opening a vault met and mended; [`Vault::open_report`] gives it.
@@ -18,10 +19,10 @@ use crate::store;
 /// let master = MasterKey::generate()?;
 /// VaultOptions::new().create(&path, Unlock::raw_key(&master))?.close()?;
 /// let vault = VaultOptions::new().open(&path, Unlock::raw_key(&master))?;
-/// for finding in vault.open_report().findings() {
+/// for finding in vault.open_report()?.findings() {
 ///     eprintln!("opening the vault: {finding:?}");
 /// }
-/// assert!(vault.open_report().is_clean());
+/// assert!(vault.open_report()?.is_clean());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -112,8 +113,13 @@ impl Vault {
     ///
     /// [`Vault::check`] looks at how the files are now, and so no longer sees what opening has mended, but for a
     /// healed header, which it repeats as a harmless finding.
-    #[must_use]
-    pub fn open_report(&self) -> &OpenReport {
-        &self.inner.open_report
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) for a restricted handle.
+    pub fn open_report(&self) -> Result<&OpenReport> {
+        self.act(Operation::OpenReport, Subject::Vault, |act| {
+            Ok(&act.inner().open_report)
+        })
     }
 }

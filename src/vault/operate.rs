@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Inner;
 use super::cache::OpenVersion;
 use super::perform::{self, Input, Output};
 use super::records::reference;
+use super::{Act, Inner};
 use crate::crypto::limits::MAX_ENCRYPT_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{
@@ -61,12 +61,14 @@ impl Inner {
     /// Authorizes and performs one operation.
     pub(super) fn run(
         &self,
+        act: &Act<'_>,
         selector: KeySelector<'_>,
         operation: CryptoOperation,
         input: Input<'_>,
     ) -> Result<(Arc<OpenVersion>, Output)> {
         let now_ms = self.now_ms();
         let open = self.open_version(selector, now_ms)?;
+        act.note_version(open.id.version());
         let authorized = self.authorize(&open, operation, now_ms)?;
         let output = self.perform(authorized, &open, input)?;
         Ok((open, output))
@@ -118,6 +120,7 @@ impl Inner {
 
     pub(super) fn encrypt(
         &self,
+        act: &Act<'_>,
         selector: KeySelector<'_>,
         algorithm: EncryptionAlgorithm,
         plaintext: &[u8],
@@ -126,6 +129,7 @@ impl Inner {
     ) -> Result<EncryptResult> {
         let now_ms = self.now_ms();
         let open = self.open_version(selector, now_ms)?;
+        act.note_version(open.id.version());
         let authorized = self.authorize(&open, CryptoOperation::Encrypt(algorithm), now_ms)?;
         perform::at_most(plaintext, MAX_ENCRYPT_BYTES, "the data")?;
         perform::check_data(algorithm, plaintext, options.aad)?;
@@ -136,9 +140,6 @@ impl Inner {
                 return Err(Error::bad_parameter(format!("{algorithm} takes no iv")));
             }
             (Some(length), source) => {
-                if algorithm.aes_mode() == Some(AesMode::Gcm) {
-                    self.count_gcm_encryption(&open)?;
-                }
                 let given = match source {
                     IvSource::Hazmat(iv) => Some(iv),
                     IvSource::Policy => options.iv,
@@ -157,6 +158,10 @@ impl Inner {
                 Some(made)
             }
         };
+        if algorithm.aes_mode() == Some(AesMode::Gcm) {
+            // Last: what is refused uses no count.
+            self.count_gcm_encryption(&open, algorithm)?;
+        }
         let input = Input::Encrypt {
             plaintext,
             iv: iv.unwrap_or_default(),
@@ -176,6 +181,7 @@ impl Inner {
 
     pub(super) fn sign(
         &self,
+        act: &Act<'_>,
         selector: KeySelector<'_>,
         algorithm: SignatureAlgorithm,
         digest: &[u8],
@@ -185,7 +191,7 @@ impl Inner {
             digest,
             deterministic,
         };
-        let (open, output) = self.run(selector, CryptoOperation::Sign(algorithm), input)?;
+        let (open, output) = self.run(act, selector, CryptoOperation::Sign(algorithm), input)?;
         Ok(SignResult {
             key_id: open.id.clone(),
             algorithm,
@@ -195,24 +201,26 @@ impl Inner {
 
     pub(super) fn verify(
         &self,
+        act: &Act<'_>,
         selector: KeySelector<'_>,
         algorithm: SignatureAlgorithm,
         digest: &[u8],
         signature: &[u8],
     ) -> Result<()> {
         let input = Input::Verify { digest, signature };
-        self.run(selector, CryptoOperation::Verify(algorithm), input)
+        self.run(act, selector, CryptoOperation::Verify(algorithm), input)
             .map(drop)
     }
 
     pub(super) fn wrap(
         &self,
+        act: &Act<'_>,
         selector: KeySelector<'_>,
         algorithm: WrapAlgorithm,
         key: &[u8],
     ) -> Result<WrapResult> {
         let operation = CryptoOperation::WrapKey(algorithm);
-        let (open, output) = self.run(selector, operation, Input::WrapKey(key))?;
+        let (open, output) = self.run(act, selector, operation, Input::WrapKey(key))?;
         Ok(WrapResult {
             key_id: open.id.clone(),
             algorithm,
@@ -222,12 +230,13 @@ impl Inner {
 
     pub(super) fn unwrap(
         &self,
+        act: &Act<'_>,
         selector: KeySelector<'_>,
         algorithm: WrapAlgorithm,
         wrapped: &[u8],
     ) -> Result<SecretBytes> {
         let operation = CryptoOperation::UnwrapKey(algorithm);
-        let (_, output) = self.run(selector, operation, Input::UnwrapKey(wrapped))?;
+        let (_, output) = self.run(act, selector, operation, Input::UnwrapKey(wrapped))?;
         output.into_secret()
     }
 }

@@ -2,95 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::backend_finding::{
+    BackendFinding, BackendFindingKind, empty_device, missing, nameless, unavailable, unknown,
+    wrong_device,
+};
 use super::intents::{Settled, by_backend};
-use super::{Inner, OpenFinding, Vault};
-use crate::backend::{BackendError, HeldKey, KeyBackend};
+use super::{Inner, OpenFinding, Operation, Subject, Vault};
+use crate::backend::{HeldKey, KeyBackend};
 use crate::error::Result;
 use crate::format::intent::Intent;
-use crate::model::key::{BackendId, KeyTag};
+use crate::model::key::{BackendId, BackendInstance, KeyTag};
 use crate::model::name::KeyName;
 use crate::model::version::KeyVersion;
 
 /// How many key objects one step looks at.
 const STEP: usize = 256;
-
-/// Something about a backend that the vault cannot mend, or will not without being asked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BackendFinding {
-    backend: BackendId,
-    kind: BackendFindingKind,
-    tag: Option<KeyTag>,
-    key: Option<(KeyName, KeyVersion)>,
-    message: String,
-}
-
-/// The kinds of [`BackendFinding`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum BackendFindingKind {
-    /// Keys or unfinished calls name a backend that was not given to
-    /// [`VaultOptions::backend`](crate::VaultOptions::backend).
-    NotAttached,
-    /// The backend did not answer, so nothing is known of its keys.
-    Unavailable,
-    /// A creation or destruction that was cut short is not settled yet.
-    Unsettled,
-    /// The key of a creation that was cut short is in use by another copy of this vault: this copy is older.
-    UsedByAnotherCopy,
-    /// The backend holds a key with this vault's label that no record knows.
-    UnknownKey,
-    /// The backend holds an object that nobody can be found for, as an interrupted generation leaves it.
-    NamelessObject,
-    /// A record's key is not in the backend.
-    MissingKey,
-}
-
-impl BackendFinding {
-    /// The backend.
-    #[must_use]
-    pub fn backend(&self) -> &BackendId {
-        &self.backend
-    }
-
-    /// What was found.
-    #[must_use]
-    pub fn kind(&self) -> BackendFindingKind {
-        self.kind
-    }
-
-    /// The name of the key towards its backend.
-    #[must_use]
-    pub fn tag(&self) -> Option<KeyTag> {
-        self.tag
-    }
-
-    /// The key and its version, where records tell.
-    #[must_use]
-    pub fn key(&self) -> Option<(&KeyName, KeyVersion)> {
-        self.key.as_ref().map(|(name, version)| (name, *version))
-    }
-
-    /// What it means, for a person.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    fn new(backend: &BackendId, kind: BackendFindingKind, message: impl Into<String>) -> Self {
-        Self {
-            backend: backend.clone(),
-            kind,
-            tag: None,
-            key: None,
-            message: message.into(),
-        }
-    }
-
-    fn with_tag(mut self, tag: KeyTag) -> Self {
-        self.tag = Some(tag);
-        self
-    }
-}
 
 impl Vault {
     /// Settles calls to backends that were cut short, and compares what the hardware backends hold with the
@@ -105,15 +31,25 @@ impl Vault {
     ///
     /// The errors of storage; a backend that fails is a finding.
     pub fn reconcile_backends(&self) -> Result<Vec<BackendFinding>> {
-        let _operation = self.inner.enter("reconcile_backends")?;
-        self.inner
-            .reconcile(true)
-            .map_err(|error| error.with_operation("reconcile_backends"))
+        self.act(Operation::ReconcileBackends, Subject::Vault, |act| {
+            act.inner().reconcile(true)
+        })
     }
 }
 
-/// The versions whose keys a backend holds, by backend and tag.
-type Known = BTreeMap<BackendId, BTreeMap<KeyTag, (KeyName, KeyVersion)>>;
+/// A version whose key needs a backend's device.
+#[derive(Debug)]
+struct Dependent {
+    name: KeyName,
+    version: KeyVersion,
+    /// The device, if the blob tells.
+    instance: Option<BackendInstance>,
+    /// Whether the device holds the key itself.
+    held: bool,
+}
+
+/// The versions whose keys need a device, by backend and tag.
+type Known = BTreeMap<BackendId, BTreeMap<KeyTag, Dependent>>;
 
 impl Inner {
     /// Settles if `settle` allows it and the vault is certain to be the newest, and compares.
@@ -129,7 +65,7 @@ impl Inner {
         let before = if hardware.is_empty() {
             Known::new()
         } else {
-            self.held_versions()?
+            self.dependent_versions()?
         };
         for backend in &hardware {
             let pending = intents.remove(backend.id()).unwrap_or_default();
@@ -156,11 +92,14 @@ impl Inner {
         }
         for (id, versions) in &before {
             if !self.backends.iter().any(|backend| backend.id() == id) {
-                findings.push(BackendFinding::new(
-                    id,
-                    BackendFindingKind::NotAttached,
-                    format!("{} key versions need this backend", versions.len()),
-                ));
+                findings.push(
+                    BackendFinding::new(
+                        id,
+                        BackendFindingKind::NotAttached,
+                        format!("{} key versions need this backend", versions.len()),
+                    )
+                    .with_key_count(versions.len()),
+                );
             }
         }
         Ok(findings)
@@ -195,10 +134,13 @@ impl Inner {
         before: &Known,
         findings: &mut Vec<BackendFinding>,
     ) -> Result<()> {
-        if let Err(error) = backend.check() {
-            findings.push(unavailable(backend.id(), &error));
-            return Ok(());
-        }
+        let attached = match backend.check().and_then(|()| backend.instance()) {
+            Ok(attached) => attached,
+            Err(error) => {
+                findings.push(unavailable(backend.id(), &error));
+                return Ok(());
+            }
+        };
         let unsettled = self.settle_or_report(backend, pending, settle, findings)?;
         let mut excused = self.under_way.tags();
         let held = match backend.inventory(&self.label()) {
@@ -212,7 +154,7 @@ impl Inner {
         excused.extend(unsettled);
         excused.extend(self.pending_intents()?.iter().map(|intent| intent.tag));
         // Keys come and go meanwhile: only what the records say before and after is held against the backend.
-        let after = self.held_versions()?;
+        let after = self.dependent_versions()?;
         // Two backends may lead to one device.
         let elsewhere = |tag: &KeyTag| {
             let mut known = before.iter().chain(&after);
@@ -249,22 +191,8 @@ impl Inner {
             let _ = backend.confirm(&to_confirm);
         }
         let held: BTreeSet<_> = held.iter().filter_map(HeldKey::tag).collect();
-        for (tag, (name, version)) in before {
-            if after.contains_key(tag) && !held.contains(tag) {
-                findings.push(BackendFinding {
-                    key: Some((name.clone(), *version)),
-                    ..BackendFinding::new(
-                        backend.id(),
-                        BackendFindingKind::MissingKey,
-                        format!(
-                            "the backend does not hold version {version} of {name}; the record stays, in \
-                             case the key comes back"
-                        ),
-                    )
-                    .with_tag(*tag)
-                });
-            }
-        }
+        let lasting = before.iter().filter(|(tag, _)| after.contains_key(tag));
+        report_absent(backend.id(), attached.as_ref(), lasting, &held, findings);
         Ok(())
     }
 
@@ -350,7 +278,7 @@ impl Inner {
         Ok(tags)
     }
 
-    fn held_versions(&self) -> Result<Known> {
+    fn dependent_versions(&self) -> Result<Known> {
         let mut known = Known::new();
         let mut after = None;
         loop {
@@ -361,21 +289,28 @@ impl Inner {
                     let key = self.open_key(*n, record)?;
                     for version in self.load_versions(view, &key)? {
                         let body = version.body;
-                        let holds = body.hsm
-                            && self
-                                .backend(&body.backend)
-                                .map_or(true, |backend| backend.holds_keys(Some(&body.blob)));
-                        if holds {
-                            let at = (key.object.name.clone(), version.version);
-                            found.push((body.backend, body.tag, at));
+                        if !body.hsm {
+                            continue;
+                        }
+                        let backend = self.backend(&body.backend).ok();
+                        let held = backend.is_none_or(|it| it.holds_keys(Some(&body.blob)));
+                        let instance = backend.and_then(|it| it.instance_of(&body.blob));
+                        if held || instance.is_some() {
+                            let dependent = Dependent {
+                                name: key.object.name.clone(),
+                                version: version.version,
+                                instance,
+                                held,
+                            };
+                            found.push((body.backend, body.tag, dependent));
                         }
                     }
                 }
                 Ok((found, objects.last().map(|(n, _)| *n)))
             })?;
             let (found, last) = last;
-            for (backend, tag, at) in found {
-                known.entry(backend).or_default().insert(tag, at);
+            for (backend, tag, dependent) in found {
+                known.entry(backend).or_default().insert(tag, dependent);
             }
             match last {
                 Some(last) => after = Some(last),
@@ -385,33 +320,35 @@ impl Inner {
     }
 }
 
-fn unavailable(id: &BackendId, error: &BackendError) -> BackendFinding {
-    BackendFinding::new(
-        id,
-        BackendFindingKind::Unavailable,
-        format!("the backend cannot be asked about its keys: {error}"),
-    )
-}
-
-fn nameless(id: &BackendId, key: &HeldKey) -> BackendFinding {
-    BackendFinding::new(
-        id,
-        BackendFindingKind::NamelessObject,
-        format!(
-            "an object without an id, perhaps of an interrupted generation, of which vault nobody can tell: {}",
-            key.description()
-        ),
-    )
-}
-
-fn unknown(id: &BackendId, key: &HeldKey) -> BackendFinding {
-    BackendFinding::new(
-        id,
-        BackendFindingKind::UnknownKey,
-        format!(
-            "a key with this vault's label that no record knows, perhaps of a newer or older copy of this \
-             vault: {}",
-            key.description()
-        ),
-    )
+/// Reports the keys that are not where the backend is connected to: one by one, unless it is the wrong device.
+fn report_absent<'a>(
+    id: &BackendId,
+    attached: Option<&BackendInstance>,
+    keys: impl Iterator<Item = (&'a KeyTag, &'a Dependent)>,
+    held: &BTreeSet<KeyTag>,
+    findings: &mut Vec<BackendFinding>,
+) {
+    let lives_elsewhere = |key: &Dependent| match (attached, &key.instance) {
+        (Some(attached), Some(instance)) => attached != instance,
+        _ => false,
+    };
+    let (elsewhere, here): (Vec<_>, Vec<_>) = keys.partition(|(_, key)| lives_elsewhere(key));
+    if !elsewhere.is_empty() {
+        let devices: BTreeSet<_> = elsewhere
+            .iter()
+            .filter_map(|(_, key)| key.instance.as_ref())
+            .collect();
+        findings.push(wrong_device(id, attached, &devices, elsewhere.len()));
+    }
+    let expected: Vec<_> = here.into_iter().filter(|(_, key)| key.held).collect();
+    // Of one key more can be told.
+    if expected.len() > 1 && held.is_empty() {
+        findings.push(empty_device(id, expected.len()));
+        return;
+    }
+    for (tag, Dependent { name, version, .. }) in expected {
+        if !held.contains(tag) {
+            findings.push(missing(id, name, *version).with_tag(*tag));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::backend::{BackendError, BackendErrorKind, BackendResult, RollbackGuard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::pin::VaultPin;
@@ -19,21 +19,24 @@ const GUARD_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Vault {
     /// This vault as it is now, for [`VaultOptions::expect_at_least`](crate::VaultOptions::expect_at_least).
-    #[must_use]
-    pub fn pin(&self) -> VaultPin {
-        self.inner.pin()
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle.
+    pub fn pin(&self) -> Result<VaultPin> {
+        self.act(Operation::Pin, Subject::Vault, |act| Ok(act.inner().pin()))
     }
 
     /// Tells the rollback guard of the newest state now rather than within a second; nothing to do without a guard.
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
     /// [`GuardUnavailable`](ErrorKind::GuardUnavailable) when the guard does not take it.
     pub fn sync_rollback_guard(&self) -> Result<()> {
-        let _operation = self.inner.enter("sync_rollback_guard")?;
-        self.inner
-            .tell_guard()
-            .map_err(|error| error.with_operation("sync_rollback_guard"))
+        self.act(Operation::SyncRollbackGuard, Subject::Vault, |act| {
+            act.inner().tell_guard()
+        })
     }
 
     /// Believes the clock as it is now, also when an earlier commit saw a later time.
@@ -43,12 +46,11 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// The errors of storage.
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle, and the errors of storage.
     pub fn reset_time_floor(&self) -> Result<()> {
-        let _operation = self.inner.enter("reset_time_floor")?;
-        self.inner
-            .believe_clock()
-            .map_err(|error| error.with_operation("reset_time_floor"))
+        self.act(Operation::ResetTimeFloor, Subject::Vault, |act| {
+            act.inner().believe_clock(act)
+        })
     }
 }
 
@@ -233,12 +235,12 @@ impl Inner {
             })
     }
 
-    pub(super) fn believe_clock(&self) -> Result<()> {
+    pub(super) fn believe_clock(&self, act: &Act<'_>) -> Result<()> {
         let options = CommitOptions {
             reset_time_floor: true,
             ..CommitOptions::default()
         };
-        self.store.commit_with(Vec::new(), options)?;
+        act.commit(Vec::new(), options)?;
         self.time_floor_ms.store(
             self.store.state().max_time_seen_ms,
             std::sync::atomic::Ordering::Relaxed,

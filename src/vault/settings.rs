@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{Inner, Vault};
+use super::{Inner, Operation, Subject, Vault};
 use crate::env::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::IndexKey;
 use crate::format::settings::{self, ALGORITHM_RULES, DELETION_SETTINGS};
 use crate::model::settings::{AlgorithmRules, DeletionSettings};
 use crate::seal::hierarchy::Hierarchy;
-use crate::store::Change;
+use crate::store::{Change, CommitOptions};
 
 impl Vault {
     /// Retention of deleted keys and purge protection.
@@ -30,10 +30,9 @@ impl Vault {
     ///
     /// [`BadParameter`](ErrorKind::BadParameter) in a vault without soft delete, and the errors of storage.
     pub fn enable_purge_protection(&self) -> Result<()> {
-        let _operation = self.inner.enter("enable_purge_protection")?;
-        let enable = || {
-            let mut current = self
-                .inner
+        self.act(Operation::EnablePurgeProtection, Subject::Vault, |act| {
+            let inner = act.inner();
+            let mut current = inner
                 .deletion
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
@@ -47,16 +46,12 @@ impl Vault {
                 purge_protection: true,
                 ..*current
             };
-            self.inner.store.commit(vec![deletion_change(
-                &self.inner.hierarchy,
-                protected,
-                &*self.inner.entropy,
-            )?])?;
-            self.inner.note_time();
+            let change = deletion_change(&inner.hierarchy, protected, &*inner.entropy)?;
+            act.commit(vec![change], CommitOptions::default())?;
+            inner.note_time();
             *current = protected;
             Ok(())
-        };
-        enable().map_err(|error: Error| error.with_operation("enable_purge_protection"))
+        })
     }
 
     /// Replaces the set of refused algorithms; operations that begin afterwards obey it.
@@ -65,23 +60,15 @@ impl Vault {
     ///
     /// The errors of storage.
     pub fn set_algorithm_rules(&self, rules: AlgorithmRules) -> Result<()> {
-        let _operation = self.inner.enter("set_algorithm_rules")?;
-        let set = || {
-            let mut current = self
-                .inner
-                .rules
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.inner.store.commit(vec![algorithms_change(
-                &self.inner.hierarchy,
-                &rules,
-                &*self.inner.entropy,
-            )?])?;
-            self.inner.note_time();
+        self.act(Operation::SetAlgorithmRules, Subject::Vault, |act| {
+            let inner = act.inner();
+            let mut current = inner.rules.write().unwrap_or_else(PoisonError::into_inner);
+            let change = algorithms_change(&inner.hierarchy, &rules, &*inner.entropy)?;
+            act.commit(vec![change], CommitOptions::default())?;
+            inner.note_time();
             *current = Arc::new(rules);
             Ok(())
-        };
-        set().map_err(|error: Error| error.with_operation("set_algorithm_rules"))
+        })
     }
 }
 
@@ -103,7 +90,7 @@ pub(super) fn algorithms_change(
     setting(hierarchy, ALGORITHM_RULES, &plaintext, entropy)
 }
 
-fn setting(
+pub(super) fn setting(
     hierarchy: &Hierarchy,
     number: u64,
     plaintext: &[u8],

@@ -1,7 +1,7 @@
 //! The ways to unlock a vault, changed while it is in use.
 
 use super::header::{HeaderGuard, NewHeader};
-use super::{Inner, Vault};
+use super::{Act, Inner, Operation, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::MAX_SLOTS;
 use crate::format::slot::{Slot, SlotKind};
@@ -76,10 +76,15 @@ impl UnlockSlot {
 
 impl Vault {
     /// The ways to unlock this vault, one to eight; none for a vault in memory.
-    #[must_use]
-    pub fn unlock_slots(&self) -> Vec<UnlockSlot> {
-        let header = self.inner.header.lock();
-        header.slots().iter().map(UnlockSlot::of).collect()
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle.
+    pub fn unlock_slots(&self) -> Result<Vec<UnlockSlot>> {
+        self.act(Operation::UnlockSlots, Subject::Vault, |act| {
+            let header = act.inner().header.lock();
+            Ok(header.slots().iter().map(UnlockSlot::of).collect())
+        })
     }
 
     /// Adds a way to unlock this vault. `current` must be one that unlocks it now, because an open vault does not
@@ -91,7 +96,7 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// [`WrongKey`](ErrorKind::WrongKey) when `current` opens no slot;
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle; [`WrongKey`](ErrorKind::WrongKey) when `current` opens no slot;
     /// [`BadParameter`](ErrorKind::BadParameter) when all eight slots are in use, or the vault lives in memory;
     /// [`KdfCostRefused`](ErrorKind::KdfCostRefused), [`RandomUnavailable`](ErrorKind::RandomUnavailable), the
     /// errors of a backend that keeps the secret, and those of storage.
@@ -110,7 +115,7 @@ impl Vault {
     /// vault.close()?;
     ///
     /// let vault = VaultOptions::new().open(&path, Unlock::passphrase(&passphrase))?;
-    /// assert_eq!(vault.unlock_slots().len(), 2);
+    /// assert_eq!(vault.unlock_slots()?.len(), 2);
     /// vault.remove_unlock_slot(id)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -119,10 +124,9 @@ impl Vault {
         current: Unlock<'_>,
         new: impl Into<NewSlot<'a>>,
     ) -> Result<SlotId> {
-        let _operation = self.inner.enter("add_unlock_slot")?;
-        self.inner
-            .change_slots(current, new.into(), None)
-            .map_err(|error| error.with_operation("add_unlock_slot"))
+        self.act(Operation::AddUnlockSlot, Subject::Vault, |act| {
+            act.inner().change_slots(act, current, new.into(), None)
+        })
     }
 
     /// Puts a way to unlock this vault in the place of another one, in one step: a new passphrase, a new token. The
@@ -141,10 +145,10 @@ impl Vault {
         old: SlotId,
         new: impl Into<NewSlot<'a>>,
     ) -> Result<SlotId> {
-        let _operation = self.inner.enter("replace_unlock_slot")?;
-        self.inner
-            .change_slots(current, new.into(), Some(old))
-            .map_err(|error| error.with_operation("replace_unlock_slot"))
+        self.act(Operation::ReplaceUnlockSlot, Subject::Vault, |act| {
+            act.inner()
+                .change_slots(act, current, new.into(), Some(old))
+        })
     }
 
     /// Removes a way to unlock this vault.
@@ -153,19 +157,20 @@ impl Vault {
     ///
     /// # Errors
     ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle;
     /// [`BadParameter`](ErrorKind::BadParameter) when there is no slot of this id, for the last slot, and when only
     /// devices that can be lost would be left; and the errors of storage.
     pub fn remove_unlock_slot(&self, id: SlotId) -> Result<()> {
-        let _operation = self.inner.enter("remove_unlock_slot")?;
-        self.inner
-            .remove_slot(id)
-            .map_err(|error| error.with_operation("remove_unlock_slot"))
+        self.act(Operation::RemoveUnlockSlot, Subject::Vault, |act| {
+            act.inner().remove_slot(act, id)
+        })
     }
 }
 
 impl Inner {
     fn change_slots(
         &self,
+        act: &Act<'_>,
         current: Unlock<'_>,
         new: NewSlot<'_>,
         old: Option<SlotId>,
@@ -198,18 +203,23 @@ impl Inner {
         } else {
             slots.push(slot);
         }
-        self.put_slots(&mut header, slots)?;
+        self.put_slots(act, &mut header, slots)?;
         Ok(id)
     }
 
-    fn remove_slot(&self, id: SlotId) -> Result<()> {
+    fn remove_slot(&self, act: &Act<'_>, id: SlotId) -> Result<()> {
         let mut header = self.header.lock();
         let mut slots = header.slots().to_vec();
         slots.remove(find(&slots, id)?);
-        self.put_slots(&mut header, slots)
+        self.put_slots(act, &mut header, slots)
     }
 
-    fn put_slots(&self, header: &mut HeaderGuard<'_>, slots: Vec<Slot>) -> Result<()> {
+    fn put_slots(
+        &self,
+        act: &Act<'_>,
+        header: &mut HeaderGuard<'_>,
+        slots: Vec<Slot>,
+    ) -> Result<()> {
         if slots.is_empty() {
             return Err(Error::bad_parameter(
                 "this is the last way to unlock the vault; add another one first",
@@ -222,6 +232,7 @@ impl Inner {
                 slots: Some(slots),
                 ..NewHeader::default()
             },
+            Some(act),
         )
     }
 
@@ -262,6 +273,7 @@ impl Inner {
                 slots: Some(slots),
                 ..NewHeader::default()
             },
+            None,
         )
     }
 }

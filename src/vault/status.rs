@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Vault;
+use super::{Operation, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::choose;
 use crate::seal::hash32;
@@ -77,22 +77,27 @@ impl VaultStatus {
 }
 
 impl Vault {
-    /// Ids and counts. They can be read of a locked vault, too; in a forked child the counts are those of the
-    /// moment of the fork, or zero.
-    #[must_use]
-    pub fn status(&self) -> VaultStatus {
-        let state = self.inner.store.state();
-        let kek = self.inner.header.rings().kek;
-        VaultStatus {
-            vault_id: *self.inner.hierarchy.vault_id(),
-            fingerprint: self.inner.hierarchy.fingerprint(),
-            generation: state.generation,
-            key_count: state.key_count,
-            record_count: state.record_count,
-            kek_term: kek.current_term,
-            kek_rotation_pending: kek.previous.is_some(),
-            shred_pending: self.inner.shred_pending(),
-        }
+    /// Ids and counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle.
+    pub fn status(&self) -> Result<VaultStatus> {
+        self.act(Operation::Status, Subject::Vault, |act| {
+            let inner = act.inner();
+            let state = inner.store.state();
+            let kek = inner.header.rings().kek;
+            Ok(VaultStatus {
+                vault_id: *inner.hierarchy.vault_id(),
+                fingerprint: inner.hierarchy.fingerprint(),
+                generation: state.generation,
+                key_count: state.key_count,
+                record_count: state.record_count,
+                kek_term: kek.current_term,
+                kek_rotation_pending: kek.previous.is_some(),
+                shred_pending: inner.shred_pending(),
+            })
+        })
     }
 
     /// Removes the vault at `path` for ever, after `unlock` has opened its header.

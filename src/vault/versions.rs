@@ -1,8 +1,8 @@
 //! New versions: created, imported, rotated; and what they may come after.
 
-use super::Inner;
 use super::intents::Creation;
 use super::records::{Removal, StoredKey};
+use super::{Act, Inner, Operation, Subject};
 use crate::backend::{BackendResult, Capabilities, KeyBackend, KeyRequest, NewKey};
 use crate::crypto::limits::{MAX_RSA_EXPONENT, MIN_RSA_EXPONENT, is_rsa_exponent};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +37,10 @@ struct NewVersion {
 
 /// Whether a backend can do something. One that cannot be reached does nothing, and says why; one that can be reached
 /// after all is asked again.
-fn is_able(backend: &dyn KeyBackend, able: impl Fn(&Capabilities) -> bool) -> Result<bool> {
+pub(super) fn is_able(
+    backend: &dyn KeyBackend,
+    able: impl Fn(&Capabilities) -> bool,
+) -> Result<bool> {
     if able(&backend.capabilities()) {
         return Ok(true);
     }
@@ -48,6 +51,7 @@ fn is_able(backend: &dyn KeyBackend, able: impl Fn(&Capabilities) -> bool) -> Re
 impl Inner {
     pub(super) fn create(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         spec: KeySpec,
         public_exponent: Option<u64>,
@@ -66,6 +70,7 @@ impl Inner {
         };
         let succession = options.succession();
         self.make_version(
+            act,
             name,
             spec,
             Origin::Generated,
@@ -79,6 +84,7 @@ impl Inner {
 
     pub(super) fn import(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         material: &KeyMaterial,
         options: VersionOptions,
@@ -97,6 +103,7 @@ impl Inner {
         let make = |request: KeyRequest<'_>| backend.import(&request, material);
         let succession = options.succession();
         self.make_version(
+            act,
             name,
             spec,
             Origin::Imported,
@@ -116,6 +123,7 @@ impl Inner {
     )]
     fn make_version(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         spec: KeySpec,
         origin: Origin,
@@ -159,24 +167,24 @@ impl Inner {
                 operations,
                 tags,
             };
-            self.add_version(name, version, succession, &creation)
+            self.add_version(act, name, version, succession, &creation)
         };
         let made = make(request).map_err(Error::from).and_then(complete);
         self.finish_creation(&creation, matches!(made, Ok(Some(_))));
         made
     }
 
-    pub(super) fn rotate(&self, name: &KeyName) -> Result<KeyBundle> {
+    pub(super) fn rotate(&self, act: &Act<'_>, name: &KeyName) -> Result<KeyBundle> {
         // The new key is made without a lock. Each further turn means that another change of this key came
         // through meanwhile.
         loop {
-            if let Some(bundle) = self.try_rotate(name)? {
+            if let Some(bundle) = self.try_rotate(act, name)? {
                 return Ok(bundle);
             }
         }
     }
 
-    fn try_rotate(&self, name: &KeyName) -> Result<Option<KeyBundle>> {
+    fn try_rotate(&self, act: &Act<'_>, name: &KeyName) -> Result<Option<KeyBundle>> {
         let VersionRecord {
             attributes, body, ..
         } = self.store.read(|view| {
@@ -204,6 +212,7 @@ impl Inner {
         let make =
             |request: KeyRequest<'_>| backend.generate(&request.with_public_exponent(exponent));
         self.make_version(
+            act,
             name,
             body.spec,
             Origin::Generated,
@@ -217,6 +226,7 @@ impl Inner {
     /// Gives a version its id and its place, and commits it.
     fn add_version(
         &self,
+        act: &Act<'_>,
         name: &KeyName,
         mut new: NewVersion,
         succession: Succession,
@@ -245,7 +255,8 @@ impl Inner {
             }
             Admission::First { gone } => {
                 if let Some(gone) = gone {
-                    self.commit_purge(name, gone, now)?;
+                    let purge = act.beside(Operation::PurgeDeletedKey, Subject::from(name));
+                    self.commit_purge(&purge, name, gone, now)?;
                 }
                 (self.new_key(name, id, now)?, 1)
             }
@@ -279,7 +290,8 @@ impl Inner {
             self.put_key(&sealing, &key)?,
         ];
         changes.extend(creation.end());
-        self.commit(name, changes)?;
+        act.note_version(id);
+        self.commit(act, name, changes)?;
         drop(sealing);
         Ok(Some(self.bundle(&key.object, record)))
     }

@@ -324,7 +324,11 @@ fn judge(case: Case) {
     let vault = case
         .unlocked(|unlock| case.options().open(&path, unlock))
         .unwrap();
-    assert!(vault.open_report().is_clean(), "{:?}", vault.open_report());
+    assert!(
+        vault.open_report().unwrap().is_clean(),
+        "{:?}",
+        vault.open_report().unwrap()
+    );
     let report = vault.check().unwrap();
     assert!(report.is_clean(), "{report:?}");
 

@@ -3,19 +3,17 @@
 //! mended is reported.
 
 use std::fs;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use strongroom::backend::BackendInstance;
 use strongroom::backend::testing::{Fault, FaultyBackend, MemoryDevice};
-use strongroom::backend::{
-    Abandoned, BackendId, BackendResult, Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle,
-    KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
-};
+use strongroom::backend::{BackendId, KeyBackend, KeyRequest, KeyTag, VaultLabel};
 use strongroom::{
     BackendFindingKind, CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, ImportedKey,
-    KeyMaterial, MaintenanceOptions, SecretBytes, SignatureAlgorithm, Unlock, Vault,
+    MaintenanceOptions, SecretBytes, SignatureAlgorithm, Unlock, Vault,
 };
 
+use crate::hooked::{Hooked, copy_directory};
 use crate::support::{Place, master_key, name};
 
 fn id() -> BackendId {
@@ -36,7 +34,7 @@ fn signer() -> CreateKeyOptions {
 }
 
 fn kinds(vault: &Vault) -> Vec<BackendFindingKind> {
-    let findings = vault.open_report().backend_findings().iter();
+    let findings = vault.open_report().unwrap().backend_findings().iter();
     findings.map(|finding| finding.kind()).collect()
 }
 
@@ -191,7 +189,7 @@ fn unknown_and_missing_keys_are_reported_and_nothing_is_deleted_for_them() {
     vault.close().unwrap();
 
     let vault = open_with(&place, device.clone());
-    let findings = vault.open_report().backend_findings();
+    let findings = vault.open_report().unwrap().backend_findings();
     assert_eq!(
         kinds(&vault),
         [
@@ -210,87 +208,8 @@ fn unknown_and_missing_keys_are_reported_and_nothing_is_deleted_for_them() {
 
 fn label_of(vault: &Vault) -> VaultLabel {
     let mut first = [0; 8];
-    first.copy_from_slice(&vault.status().vault_id()[..8]);
+    first.copy_from_slice(&vault.status().unwrap().vault_id()[..8]);
     VaultLabel::from_bytes(first)
-}
-
-/// Calls a hook after each generation.
-struct Hooked {
-    inner: MemoryDevice,
-    after_generation: Mutex<Box<dyn FnMut() + Send>>,
-}
-
-impl std::fmt::Debug for Hooked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hooked")
-    }
-}
-
-impl KeyBackend for Hooked {
-    fn id(&self) -> &BackendId {
-        self.inner.id()
-    }
-
-    fn capabilities(&self) -> Arc<Capabilities> {
-        self.inner.capabilities()
-    }
-
-    fn check(&self) -> BackendResult<()> {
-        self.inner.check()
-    }
-
-    fn generate(&self, request: &KeyRequest<'_>) -> BackendResult<NewKey> {
-        let made = self.inner.generate(request)?;
-        (self.after_generation.lock().unwrap())();
-        Ok(made)
-    }
-
-    fn import(&self, request: &KeyRequest<'_>, material: &KeyMaterial) -> BackendResult<NewKey> {
-        self.inner.import(request, material)
-    }
-
-    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
-        self.inner.open(key)
-    }
-
-    fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {
-        self.inner.destroy(tag, blob)
-    }
-
-    fn is_hardware(&self) -> bool {
-        true
-    }
-
-    fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
-        self.inner.holds_keys(blob)
-    }
-
-    fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
-        self.inner.confirm(tags)
-    }
-
-    fn abandon(&self, tag: KeyTag) -> BackendResult<Abandoned> {
-        self.inner.abandon(tag)
-    }
-
-    fn inventory(&self, label: &VaultLabel) -> BackendResult<Vec<HeldKey>> {
-        self.inner.inventory(label)
-    }
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(to, private).unwrap();
 }
 
 /// A vault, and a copy of its directory as it was while a key was being made: the intent is on the disk, the
@@ -300,10 +219,7 @@ fn copied_while_making(device: &MemoryDevice) -> (Place, Place, Vault) {
     let copy = Place::new();
     open_with(&place, device.clone()).close().unwrap();
     let (from, to) = (place.path.clone(), copy.path.clone());
-    let hooked = Hooked {
-        inner: device.clone(),
-        after_generation: Mutex::new(Box::new(move || copy_directory(&from, &to))),
-    };
+    let hooked = Hooked::new(device.clone(), move || copy_directory(&from, &to));
     let vault = open_with(&place, hooked);
     vault.create_key(&name("signer"), signer()).unwrap();
     (place, copy, vault)
@@ -377,6 +293,114 @@ fn a_copy_whose_anchor_was_rebuilt_settles_nothing() {
     assert_eq!(kinds(&vault), [BackendFindingKind::Unsettled]);
     let report = vault.maintain(MaintenanceOptions::new()).unwrap();
     assert_eq!((report.settled(), report.unsettled()), (0, 1));
+}
+
+fn device(serial: &str) -> MemoryDevice {
+    let instance = BackendInstance::new(serial.as_bytes()).unwrap();
+    MemoryDevice::new(id()).with_instance(instance)
+}
+
+#[test]
+fn a_device_that_is_not_the_vaults_is_one_finding_with_the_number_of_keys() {
+    let place = Place::new();
+    let (own, stranger) = (device("A-1"), device("B-2"));
+    let vault = open_with(&place, own.clone());
+    for key in ["one", "two", "three"] {
+        vault.create_key(&name(key), signer()).unwrap();
+    }
+    vault.rotate_key(&name("one")).unwrap();
+    vault.close().unwrap();
+    let vault = open_with(&place, stranger.clone());
+    let findings = vault.open_report().unwrap().backend_findings();
+    assert_eq!(kinds(&vault), [BackendFindingKind::WrongDevice]);
+    assert_eq!(findings[0].key_count(), Some(4));
+    let message = findings[0].message();
+    assert!(message.contains("device B-2 is not the one"), "{message}");
+    assert!(message.contains("A-1"), "{message}");
+    assert!(!vault.check().unwrap().is_sound());
+    // A key of its own is no reason to hide the others.
+    vault.create_key(&name("four"), signer()).unwrap();
+    let findings = vault.reconcile_backends().unwrap();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].key_count(), Some(4));
+    vault.close().unwrap();
+    let vault = open_with(&place, own.clone());
+    let findings = vault.open_report().unwrap().backend_findings();
+    assert_eq!(kinds(&vault), [BackendFindingKind::WrongDevice]);
+    assert_eq!(findings[0].key_count(), Some(1));
+    assert_eq!((own.held().len(), stranger.held().len()), (4, 1));
+}
+
+#[test]
+fn a_device_that_has_lost_all_keys_is_one_finding_and_a_lost_key_among_others_is_named() {
+    for new in [MemoryDevice::new(id()), device("A-1")] {
+        let place = Place::new();
+        let vault = open_with(&place, new.clone());
+        for key in ["one", "two"] {
+            vault.create_key(&name(key), signer()).unwrap();
+        }
+        vault.close().unwrap();
+        let tags: Vec<_> = new.held().into_iter().map(|(tag, _)| tag).collect();
+        new.lose(tags[0]);
+        let vault = open_with(&place, new.clone());
+        assert_eq!(kinds(&vault), [BackendFindingKind::MissingKey]);
+        new.lose(tags[1]);
+        let findings = vault.reconcile_backends().unwrap();
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].kind(), BackendFindingKind::WrongDevice);
+        assert_eq!(findings[0].key_count(), Some(2));
+        assert!(findings[0].message().contains("initialised anew"));
+        assert!(!vault.check().unwrap().is_sound());
+    }
+}
+
+#[test]
+fn what_was_begun_in_one_device_is_not_settled_in_another() {
+    let (own, stranger) = (device("A-1"), device("B-2"));
+    let (_place, copy, newer) = copied_while_making(&own);
+    let tag = own.held()[0].0;
+    let vault = open_with(&copy, stranger.clone());
+    let findings = vault.open_report().unwrap().backend_findings();
+    assert_eq!(kinds(&vault), [BackendFindingKind::Unsettled]);
+    assert_eq!(findings[0].tag(), Some(tag));
+    assert!(findings[0].message().contains("about device A-1"));
+    assert!(findings[0].message().contains("connected to B-2"));
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 1));
+    vault.close().unwrap();
+    // A device of the same name that does not tell which one it is could be any.
+    let vault = open_with(&copy, MemoryDevice::new(id()));
+    assert_eq!(kinds(&vault), [BackendFindingKind::Unsettled]);
+    vault.close().unwrap();
+    let vault = open_with(&copy, own.clone());
+    assert_eq!(
+        kinds(&vault),
+        [
+            BackendFindingKind::UsedByAnotherCopy,
+            BackendFindingKind::UnknownKey
+        ]
+    );
+    assert_eq!(own.held().len(), 1);
+    newer.close().unwrap();
+}
+
+#[test]
+fn a_purge_waits_for_the_device_that_has_the_key() {
+    let place = Place::new();
+    let (own, stranger) = (device("A-1"), device("B-2"));
+    let vault = open_with(&place, own.clone());
+    vault.create_key(&name("gone"), signer()).unwrap();
+    vault.close().unwrap();
+    let vault = open_with(&place, stranger);
+    vault.delete_key(&name("gone")).unwrap();
+    vault.purge_deleted_key(&name("gone")).unwrap();
+    let report = vault.maintain(MaintenanceOptions::new()).unwrap();
+    assert_eq!((report.settled(), report.unsettled()), (0, 1));
+    assert_eq!(own.held().len(), 1);
+    vault.close().unwrap();
+    let vault = open_with(&place, own.clone());
+    assert_eq!(kinds(&vault), []);
+    assert_eq!(own.held(), []);
 }
 
 #[test]

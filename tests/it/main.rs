@@ -14,12 +14,14 @@
 #[global_allocator]
 static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
 
+mod audit;
 mod bad_input;
 mod conformance;
 mod crash;
 mod cross_check;
 mod golden;
 mod held_keys;
+mod hooked;
 mod image;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
@@ -27,6 +29,7 @@ mod marker_scan;
 mod memory;
 mod model;
 mod overtaken;
+mod permissions;
 mod rfc_vectors;
 mod rollback;
 mod rotation;

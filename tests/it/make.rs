@@ -7,16 +7,38 @@ use strongroom::{
     OctKeySize, RsaKeySize, Vault, VaultOptions,
 };
 
+/// Whether keys are in hardware, for whose keys a few rules are stricter.
+pub(crate) const IN_HARDWARE: bool = false;
+
 /// The name of the backend that has the keys.
 pub(crate) const BACKEND: &str = "software";
 
-/// Where the keys of one vault live, however often it is opened.
-#[derive(Debug)]
+/// Where the keys of one vault live, however often it is opened, or those of several vaults.
+#[derive(Clone, Debug)]
 pub(crate) struct Home;
 
 impl Home {
     pub(crate) fn new() -> Self {
         Self
+    }
+
+    /// A home of keys that can be backed up and restored, if they were made for it; where there is none, says that
+    /// the test is skipped.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the tests of hardware tokens have one that gives none"
+    )]
+    pub(crate) fn with_backups() -> Option<Self> {
+        Some(Self)
+    }
+
+    /// A backup of a key that was made for it, where there can be one; else says that a part of the test is skipped.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the tests of hardware tokens have one that gives none"
+    )]
+    pub(crate) fn backup(&self, vault: &Vault, key: &KeyName) -> Option<KeyBackup> {
+        Some(vault.backup_key(key).unwrap())
     }
 
     pub(crate) fn vault_options(&self) -> VaultOptions {
@@ -60,15 +82,5 @@ pub(crate) const CROSS_CHECKS: usize = 500;
 
 /// Whether keys are in software; else says that the test is skipped, and why.
 pub(crate) fn in_software(_why_not_elsewhere: &str) -> bool {
-    true
-}
-
-/// A backup, where keys can be backed up; else says that a part of the test is skipped.
-pub(crate) fn backup(vault: &Vault, key: &KeyName) -> Option<KeyBackup> {
-    Some(vault.backup_key(key).unwrap())
-}
-
-/// Whether keys can be backed up and restored; else says that the test is skipped.
-pub(crate) fn backs_up() -> bool {
     true
 }

@@ -207,14 +207,14 @@ fn scan_whole_life(place: &Place, vault: Vault) {
 }
 
 #[test]
-fn no_marker_is_in_the_files_or_the_backups() {
+fn t1_no_marker_is_in_the_files_or_the_backups() {
     let place = Place::new();
     let vault = place.create();
     scan_whole_life(&place, vault);
 }
 
 #[test]
-fn no_marker_is_in_the_files_or_the_backups_of_the_second_suite() {
+fn t1_no_marker_is_in_the_files_or_the_backups_of_the_second_suite() {
     let place = Place::new();
     let vault = place
         .options()
@@ -229,7 +229,7 @@ fn no_marker_is_in_the_files_or_the_backups_of_the_second_suite() {
 
 /// Without sealing the same scan finds every marker in every form, in the files of the same storage engine.
 #[test]
-fn without_sealing_the_scan_finds_every_marker() {
+fn t1_without_sealing_the_scan_finds_every_marker() {
     let needles = all_needles(&[]);
     let directory = scratch();
     let database = sled::Config::new()

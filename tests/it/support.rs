@@ -9,7 +9,7 @@ use strongroom::{
     Vault, VaultOptions,
 };
 
-use crate::make::{self, Home};
+use crate::make::Home;
 
 /// A moment in 2026, in milliseconds since 1970.
 pub(crate) const START_MS: u64 = 1_780_000_000_000;
@@ -63,12 +63,17 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        Self::in_home(&Home::new())
+    }
+
+    /// A place of a vault whose keys live with those of others.
+    pub(crate) fn in_home(home: &Home) -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
             path: directory.path().join("vault"),
             _directory: Some(directory),
             clock: FakeClock::new(),
-            keys: Home::new(),
+            keys: home.clone(),
         }
     }
 
@@ -117,8 +122,14 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
 
 /// A vault in memory with a clock that stands.
 pub(crate) fn memory_vault() -> (Vault, Arc<FakeClock>) {
+    memory_vault_in(&Home::new())
+}
+
+/// The same, with the keys in this home.
+pub(crate) fn memory_vault_in(home: &Home) -> (Vault, Arc<FakeClock>) {
     let clock = FakeClock::new();
-    let vault = make::vault_options()
+    let vault = home
+        .vault_options()
         .clock(Arc::clone(&clock) as Arc<dyn Clock>)
         .create_in_memory()
         .unwrap();

@@ -49,6 +49,7 @@ const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
             "crypto_bigint",
             "crypto_primes",
             "rand_core",
+            "hpke",
         ],
         &["crypto", "seal"],
     ),

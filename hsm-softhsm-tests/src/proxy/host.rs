@@ -59,6 +59,18 @@ pub(crate) struct Host {
     pub(crate) rewrites: unsafe extern "C" fn(*const c_void, CK_SESSION_HANDLE) -> CK_BBOOL,
     /// Rewrites it.
     pub(crate) rewrite: unsafe extern "C" fn(*const c_void, *mut Decryption) -> CK_RV,
+    /// What the module makes of an RSA key that is asked for.
+    pub(crate) overrule: unsafe extern "C" fn(*const c_void) -> RsaParameters,
+}
+
+/// Parameters that a module puts in place of the caller's.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct RsaParameters {
+    /// 0 keeps the caller's.
+    pub(crate) bits: CK_ULONG,
+    /// 0 keeps the caller's.
+    pub(crate) exponent: u64,
 }
 
 /// A decryption whose result the host decides.

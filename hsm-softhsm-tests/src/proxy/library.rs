@@ -199,6 +199,7 @@ macro_rules! functions {
             C_GetTokenInfo: Some(C_GetTokenInfo),
             C_GetMechanismList: Some(C_GetMechanismList),
             C_Decrypt: Some(C_Decrypt),
+            C_GenerateKeyPair: Some(C_GenerateKeyPair),
             $($name: Some($name),)*
         };
     };
@@ -259,7 +260,6 @@ functions! {
     SignEncryptUpdate = C_SignEncryptUpdate(a: CK_SESSION_HANDLE, b: *mut CK_BYTE, c: CK_ULONG, d: *mut CK_BYTE, e: *mut CK_ULONG), Call::NO_DETAIL;
     DecryptVerifyUpdate = C_DecryptVerifyUpdate(a: CK_SESSION_HANDLE, b: *mut CK_BYTE, c: CK_ULONG, d: *mut CK_BYTE, e: *mut CK_ULONG), Call::NO_DETAIL;
     GenerateKey = C_GenerateKey(a: CK_SESSION_HANDLE, b: *mut CK_MECHANISM, c: *mut CK_ATTRIBUTE, d: CK_ULONG, e: *mut CK_OBJECT_HANDLE), mechanism_type(b);
-    GenerateKeyPair = C_GenerateKeyPair(a: CK_SESSION_HANDLE, b: *mut CK_MECHANISM, c: *mut CK_ATTRIBUTE, d: CK_ULONG, e: *mut CK_ATTRIBUTE, f: CK_ULONG, g: *mut CK_OBJECT_HANDLE, h: *mut CK_OBJECT_HANDLE), mechanism_type(b);
     WrapKey = C_WrapKey(a: CK_SESSION_HANDLE, b: *mut CK_MECHANISM, c: CK_OBJECT_HANDLE, d: CK_OBJECT_HANDLE, e: *mut CK_BYTE, f: *mut CK_ULONG), mechanism_type(b);
     UnwrapKey = C_UnwrapKey(a: CK_SESSION_HANDLE, b: *mut CK_MECHANISM, c: CK_OBJECT_HANDLE, d: *mut CK_BYTE, e: CK_ULONG, f: *mut CK_ATTRIBUTE, g: CK_ULONG, h: *mut CK_OBJECT_HANDLE), mechanism_type(b);
     DeriveKey = C_DeriveKey(a: CK_SESSION_HANDLE, b: *mut CK_MECHANISM, c: CK_OBJECT_HANDLE, d: *mut CK_ATTRIBUTE, e: CK_ULONG, f: *mut CK_OBJECT_HANDLE), mechanism_type(b);
@@ -338,6 +338,59 @@ unsafe extern "C" fn C_GetMechanismList(
         // SAFETY: the caller's list has room for `capacity` mechanisms, and these are not more.
         unsafe { ptr::copy_nonoverlapping(all.as_ptr(), list, all.len()) };
         Some(CKR_OK)
+    })
+}
+
+/// # Safety
+///
+/// As PKCS#11 says of the function.
+unsafe extern "C" fn C_GenerateKeyPair(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    public: *mut CK_ATTRIBUTE,
+    public_count: CK_ULONG,
+    private: *mut CK_ATTRIBUTE,
+    private_count: CK_ULONG,
+    public_key: *mut CK_OBJECT_HANDLE,
+    private_key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    // SAFETY: the caller passes a mechanism here.
+    let detail = unsafe { mechanism_type(mechanism) };
+    pass(Function::GenerateKeyPair, detail, 0, |link| {
+        let real = link.real.C_GenerateKeyPair?;
+        let host = link.host;
+        // SAFETY: the context is the host's own.
+        let mut wanted = unsafe { (host.overrule)(host.context) };
+        let mut exponent = wanted.exponent.to_be_bytes();
+        let mut attributes = Vec::new();
+        if !public.is_null() {
+            // SAFETY: it is not null, and the caller says how many attributes there are.
+            let given = unsafe { std::slice::from_raw_parts(public, public_count as usize) };
+            attributes.extend_from_slice(given);
+        }
+        for attribute in &mut attributes {
+            if attribute.type_ == CKA_MODULUS_BITS && wanted.bits != 0 {
+                attribute.pValue = (&raw mut wanted.bits).cast();
+            }
+            if attribute.type_ == CKA_PUBLIC_EXPONENT && wanted.exponent != 0 {
+                attribute.pValue = exponent.as_mut_ptr().cast();
+                attribute.ulValueLen = exponent.len() as CK_ULONG;
+            }
+        }
+        // SAFETY: the arguments are the caller's but for the template, which lives until the function returns.
+        let answer = unsafe {
+            real(
+                session,
+                mechanism,
+                attributes.as_mut_ptr(),
+                public_count,
+                private,
+                private_count,
+                public_key,
+                private_key,
+            )
+        };
+        Some(answer)
     })
 }
 

@@ -10,7 +10,7 @@ use libloading::Library;
 
 use super::function::Function;
 use super::host::{
-    ATTACH, Attach, Call, Decryption, Host, Initialize, LOSE_SESSIONS, LoseSessions,
+    ATTACH, Attach, Call, Decryption, Host, Initialize, LOSE_SESSIONS, LoseSessions, RsaParameters,
 };
 use super::state::State;
 
@@ -67,6 +67,7 @@ fn host(state: &'static State) -> Host {
         flags,
         rewrites,
         rewrite,
+        overrule,
     }
 }
 
@@ -122,6 +123,11 @@ unsafe extern "C" fn offers(context: *const c_void, mechanism: CK_MECHANISM_TYPE
 unsafe extern "C" fn flags(context: *const c_void, flags: CK_FLAGS) -> CK_FLAGS {
     // SAFETY: the library passes its context.
     unsafe { state(context) }.flags(flags)
+}
+
+unsafe extern "C" fn overrule(context: *const c_void) -> RsaParameters {
+    // SAFETY: the library passes its context.
+    unsafe { state(context) }.lock().overrule
 }
 
 unsafe extern "C" fn rewrites(context: *const c_void, session: CK_SESSION_HANDLE) -> CK_BBOOL {

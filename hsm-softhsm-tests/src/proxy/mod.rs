@@ -25,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cryptoki_sys::{CK_MECHANISM_TYPE, CK_RV, CKR_OK};
+use cryptoki_sys::{CK_MECHANISM_TYPE, CK_RV, CK_ULONG, CKR_OK};
 
 pub use fault::{Fault, Strikes};
 pub use function::Function;
@@ -162,6 +162,14 @@ impl Proxy {
     /// Takes a mechanism out of the list, and refuses it: a `MechanismType` of cryptoki, or a number.
     pub fn remove_mechanism(&self, mechanism: impl Into<CK_MECHANISM_TYPE>) {
         self.state.lock().removed.insert(mechanism.into());
+    }
+
+    /// Makes C_GenerateKeyPair give RSA keys of this many bits, or with this public exponent, whatever the caller asks for.
+    pub fn overrule_rsa(&self, bits: Option<CK_ULONG>, exponent: Option<u64>) {
+        self.state.lock().overrule = host::RsaParameters {
+            bits: bits.unwrap_or(0),
+            exponent: exponent.unwrap_or(0),
+        };
     }
 
     /// Decides what C_Decrypt answers with CKM_RSA_X_509, given the ciphertext and what the module answered. It must

@@ -9,7 +9,7 @@ use cryptoki_sys::*;
 
 use super::fault::{Action, Fault, Moment, Strikes};
 use super::function::Function;
-use super::host::Call;
+use super::host::{Call, RsaParameters};
 
 /// Makes the result of a raw RSA decryption from the ciphertext and what the module answered.
 pub(super) type Rewriter =
@@ -43,6 +43,7 @@ pub(super) struct Inner {
     pub(super) failed_logins: u64,
     pub(super) removed: BTreeSet<CK_MECHANISM_TYPE>,
     pub(super) rewriter: Option<Rewriter>,
+    pub(super) overrule: RsaParameters,
     /// The sessions whose decryption is a raw one.
     raw_decryptions: BTreeSet<CK_SESSION_HANDLE>,
 }
@@ -149,6 +150,7 @@ impl Inner {
         self.failed_logins = 0;
         self.removed.clear();
         self.rewriter = None;
+        self.overrule = RsaParameters::default();
     }
 
     /// The refusal of a call by what holds for all of them.

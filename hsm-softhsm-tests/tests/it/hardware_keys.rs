@@ -12,14 +12,14 @@ use strongroom::{
 use crate::make::{self, Home, KEEPING};
 use crate::support::{fixed_oct, fixed_rsa, hex, memory_vault, name};
 
-/// The rules and this module once more, in a process of its own.
+/// The rules, the model and this module once more, in a process of its own.
 #[test]
 fn the_rules_hold_for_wrapped_keys() {
     if make::keeping() == KeyKeeping::Wrapped {
         return;
     }
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["rules::", "smoke::", "hardware_keys::"])
+        .args(["rules::", "smoke::", "model::", "hardware_keys::"])
         .env(KEEPING, "wrapped")
         .stdout(Stdio::null())
         .status()

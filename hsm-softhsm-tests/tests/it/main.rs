@@ -21,7 +21,12 @@ mod faults;
 mod fixture;
 mod foreign;
 mod hardware_keys;
+#[path = "../../../tests/it/hooked.rs"]
+mod hooked;
 mod make;
+#[path = "../../../tests/it/model/mod.rs"]
+mod model;
+mod neighbours;
 mod proxy;
 mod readme;
 #[path = "../../../tests/it/rfc_vectors/mod.rs"]

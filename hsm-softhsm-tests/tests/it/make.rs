@@ -15,14 +15,17 @@ use strongroom::{
 use crate::backends::options_with;
 use crate::support::variable;
 
+/// Whether keys are in hardware, for whose keys a few rules are stricter.
+pub(crate) const IN_HARDWARE: bool = true;
+
 /// The name of the backend that has the keys.
 pub(crate) const BACKEND: &str = "pkcs11";
 
 /// Says how keys are kept: `wrapped`, else resident.
 pub(crate) const KEEPING: &str = "STRONGROOM_TEST_KEEPING";
 
-/// Where the keys of one vault live, however often it is opened: a token.
-#[derive(Debug)]
+/// Where the keys of one vault live, however often it is opened, or those of several vaults: a token.
+#[derive(Clone, Debug)]
 pub(crate) struct Home(Arc<TokenUnderTest>);
 
 impl Home {
@@ -30,16 +33,48 @@ impl Home {
         Self(Arc::new(TokenUnderTest::get()))
     }
 
+    /// A home of keys that can be backed up and restored, if they were made for it: a token with a domain key. Where
+    /// there is none and nobody to make it, says that the test is skipped.
+    pub(crate) fn with_backups() -> Option<Self> {
+        let home = Self::new();
+        home.has_domain_key().then_some(home)
+    }
+
+    /// A backup of a key that was made for it, where there can be one; else says that a part of the test is skipped.
+    pub(crate) fn backup(&self, vault: &Vault, key: &KeyName) -> Option<KeyBackup> {
+        self.has_domain_key()
+            .then(|| vault.backup_key(key).unwrap())
+    }
+
+    fn has_domain_key(&self) -> bool {
+        let backend = self.backend();
+        if backend.domain_key().unwrap().is_some() {
+            return true;
+        }
+        let Some(token) = self
+            .0
+            .own_or_skip("making the domain key that backups need")
+        else {
+            return false;
+        };
+        let officer = Pin::new(token.so_pin()).unwrap();
+        backend.create_domain_key(&officer).unwrap();
+        true
+    }
+
     pub(crate) fn token(&self) -> &TokenUnderTest {
         &self.0
     }
 
     pub(crate) fn vault_options(&self) -> VaultOptions {
+        VaultOptions::new().backend(Arc::new(self.backend()))
+    }
+
+    fn backend(&self) -> Pkcs11Backend {
         // Who can ask for the PIN keeps the token: it lasts as long as the last vault that uses it.
         let token = Arc::clone(&self.0);
         let pin = PinSource::callback(move || Ok(Pin::new(token.user_pin()).unwrap()));
-        let options = options_with(&self.0, pin).keeping(keeping());
-        VaultOptions::new().backend(Arc::new(Pkcs11Backend::new(options)))
+        Pkcs11Backend::new(options_with(&self.0, pin).keeping(keeping()))
     }
 }
 
@@ -94,16 +129,5 @@ pub(crate) const CROSS_CHECKS: usize = 200;
 /// Whether keys are in software; else says that the test is skipped, and why.
 pub(crate) fn in_software(why_not_elsewhere: &str) -> bool {
     skip(why_not_elsewhere);
-    false
-}
-
-/// A backup, where keys can be backed up; else says that a part of the test is skipped.
-pub(crate) fn backup(vault: &Vault, key: &KeyName) -> Option<KeyBackup> {
-    backs_up().then(|| vault.backup_key(key).unwrap())
-}
-
-/// Whether keys can be backed up and restored; else says that the test is skipped.
-pub(crate) fn backs_up() -> bool {
-    skip("backups of keys in tokens need a domain key: they have tests of their own");
     false
 }

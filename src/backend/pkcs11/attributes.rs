@@ -225,14 +225,43 @@ pub(super) fn mac_key<'a>(
 /// The public half of a pair that is generated: it lives as long as the session, because the records keep the
 /// public key.
 pub(super) fn rsa_public(size: RsaKeySize, exponent: u64) -> Template<'static> {
-    let exponent = exponent.to_be_bytes();
-    let start = exponent.iter().position(|byte| *byte != 0).unwrap_or(7);
     Template::new()
         .bool(CKA_TOKEN, false)
         .bool(CKA_PRIVATE, false)
         .bool(CKA_VERIFY, true)
         .ulong(CKA_MODULUS_BITS, Ulong::from(size.bits()))
-        .owned(CKA_PUBLIC_EXPONENT, exponent[start..].to_vec())
+        .owned(
+            CKA_PUBLIC_EXPONENT,
+            trimmed(exponent.to_be_bytes().to_vec()),
+        )
+}
+
+/// Whether a generated RSA key is the one that was asked for: some modules have an exponent of their own.
+pub(super) fn require_rsa(parts: &PublicParts, size: RsaKeySize, exponent: u64) -> TokenResult<()> {
+    let wrong = |what: String| {
+        Err(TokenError::with_detail(
+            ErrorClass::Device,
+            "C_GenerateKeyPair",
+            format!(
+                "the token generated another RSA key than it was asked for, {what}; it was not kept"
+            ),
+        ))
+    };
+    let PublicParts::Rsa { n, e } = parts else {
+        return wrong("one that is none".to_owned());
+    };
+    let bits = n.first().map_or(0, |first| {
+        8 * n.len() - usize::try_from(first.leading_zeros()).unwrap_or(0)
+    });
+    if Ok(bits) != usize::try_from(size.bits()) {
+        return wrong(format!("of {bits} bits instead of {}", size.bits()));
+    }
+    if *e != trimmed(exponent.to_be_bytes().to_vec()) {
+        return wrong(format!(
+            "with another public exponent than {exponent}; ask for the one that it has, usually 65537"
+        ));
+    }
+    Ok(())
 }
 
 pub(super) fn ec_public(curve: Curve) -> Template<'static> {

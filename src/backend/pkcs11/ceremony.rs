@@ -123,10 +123,8 @@ impl<'a> Ceremony<'a> {
         let (pin, breaker) = pin;
         breaker.admit(pin, final_try)?;
         let result = self.session.login(who, pin);
-        if let Err(error) = &result
-            && error.class == ErrorClass::Authentication
-        {
-            breaker.refused(pin)?;
+        if let Err(error) = &result {
+            breaker.learn(pin, error)?;
         }
         result
     }

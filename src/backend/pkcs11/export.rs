@@ -171,7 +171,7 @@ pub(super) fn restore<'a>(
     let backup = TokenKeyBackup::decode(blob.expose())
         .ok_or_else(|| invalid("the key in the backup was not written by a PKCS#11 backend"))?;
     check(request, &backup)?;
-    let profile = connection.profile()?;
+    let profile = connection.settled_profile()?;
     if !profile.capabilities.generates(request.spec) && !profile.capabilities.imports(request.spec)
     {
         return Err(BackendErrorKind::Unsupported.into());
@@ -204,7 +204,7 @@ pub(super) fn restore<'a>(
     };
     let restorer = Restorer {
         connection,
-        profile,
+        profile: &profile,
         wrapping,
         request: &request,
         backup: &backup,
@@ -339,7 +339,7 @@ impl Restorer<'_> {
 
     fn wrapped(&self) -> TokenResult<Keeping> {
         let token = self.connection.token();
-        let kek_id = kek::current(token)?;
+        let kek_id = kek::current(self.connection, self.wrapping)?;
         let mechanism = self.wrapping.mechanism();
         let mut wrapped = [None, None];
         for (mac, value) in self.values() {

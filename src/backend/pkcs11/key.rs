@@ -1,6 +1,7 @@
 //! An opened key of a token.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::attributes::mac_tag;
@@ -10,7 +11,8 @@ use super::handles::ObjectClass;
 use super::lease::Lease;
 use super::objects::with_object;
 use super::operations::{
-    RsaOpening, Signing, check_key_to_wrap, decrypt, encrypt, unwrap_key, wrap_key,
+    RsaOpening, Signing, check_key_to_wrap, check_wrapped_length, decrypt, encrypt, unwrap_key,
+    wrap_key,
 };
 use super::raw::ObjectHandle;
 use super::routes::{Route, Value};
@@ -39,6 +41,8 @@ pub(super) struct TokenKeyHandle {
     routes: OnceLock<Vec<(CryptoOperation, Route)>>,
     source: Source,
     verify_after_sign: bool,
+    /// A signature was verified: the object is the one whose public key the records hold.
+    proven: AtomicBool,
 }
 
 enum Source {
@@ -92,6 +96,7 @@ impl TokenKeyHandle {
             serial: blob.serial,
             routes: OnceLock::new(),
             verify_after_sign,
+            proven: AtomicBool::new(false),
         })
     }
 
@@ -106,20 +111,20 @@ impl TokenKeyHandle {
                 self.routes.get_or_init(|| routes)
             }
         };
-        routes
-            .iter()
-            .find(|(of, route)| *of == operation && *route != Route::Public)
-            .map(|(_, route)| *route)
-            .ok_or_else(|| {
-                BackendError::new(
-                    BackendErrorKind::Unsupported,
-                    format!(
-                        "the backend does not offer {operation} to keys of {}: its token lacks a mechanism for it, as the \
-                         backend's capabilities show",
-                        self.spec
-                    ),
-                )
-            })
+        if let Some(route) = private_route(routes, operation) {
+            return Ok(route);
+        }
+        let settled = self.connection.settled_profile()?.routes.of(self.spec);
+        private_route(&settled, operation).ok_or_else(|| {
+            BackendError::new(
+                BackendErrorKind::Unsupported,
+                format!(
+                    "the backend does not offer {operation} to keys of {}: its token lacks a mechanism for it, as the \
+                     backend's capabilities show",
+                    self.spec
+                ),
+            )
+        })
     }
 
     fn with_value<T>(
@@ -142,7 +147,7 @@ impl TokenKeyHandle {
             }
             Source::Wrapped(key) => self.connection.unwrapped().with(
                 token,
-                self.connection.profile()?,
+                &*self.connection.profile()?,
                 key,
                 self.public.as_ref().map(PublicKey::parts),
                 value,
@@ -209,12 +214,13 @@ impl KeyHandle for TokenKeyHandle {
             Value::Main
         };
         let signature = self.with_value(value, |lease, key| signing.run(lease, key))?;
-        if self.verify_after_sign
-            && let Some(public) = &self.public
+        if let Some(public) = &self.public
+            && (self.verify_after_sign || !self.proven.load(Ordering::Relaxed))
         {
             public
                 .verify(algorithm, digest, &signature)
                 .map_err(|_| wrong_signature())?;
+            self.proven.store(true, Ordering::Relaxed);
         }
         Ok(signature)
     }
@@ -280,7 +286,7 @@ impl KeyHandle for TokenKeyHandle {
 
     fn wrap_key(&self, algorithm: WrapAlgorithm, key: &[u8]) -> BackendResult<Vec<u8>> {
         let route = self.route(CryptoOperation::WrapKey(algorithm))?;
-        check_key_to_wrap(algorithm, key)?;
+        check_key_to_wrap(algorithm, route, key)?;
         self.with_value(Value::Main, |lease, kek| wrap_key(lease, kek, route, key))
     }
 
@@ -289,10 +295,18 @@ impl KeyHandle for TokenKeyHandle {
         if self.public.is_some() {
             return self.open_rsa(route, algorithm.as_str(), wrapped);
         }
+        check_wrapped_length(algorithm, route, wrapped.len().saturating_sub(8))?;
         self.with_value(Value::Main, |lease, kek| {
             unwrap_key(lease, kek, route, wrapped)
         })
     }
+}
+
+fn private_route(routes: &[(CryptoOperation, Route)], operation: CryptoOperation) -> Option<Route> {
+    routes
+        .iter()
+        .find(|(of, route)| *of == operation && *route != Route::Public)
+        .map(|(_, route)| *route)
 }
 
 pub(super) fn wrong_signature() -> BackendError {

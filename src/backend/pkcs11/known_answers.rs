@@ -1,4 +1,4 @@
-//! What known-answer tests work with: keys that everybody has, data, and the judgement of an attempt.
+//! What known-answer tests work with: keys that everybody has, and data.
 
 use std::sync::OnceLock;
 
@@ -15,21 +15,6 @@ use crate::secret::SecretBytes;
 
 /// An RSA key that everybody has: it only shows that a token computes right.
 const KNOWN_RSA_KEY: &[u8] = include_bytes!("known_answer_rsa.der");
-
-/// Whether an attempt succeeded, failed as an operation, or failed because the token is in trouble.
-pub(super) fn settle(attempt: TokenResult<bool>) -> TokenResult<bool> {
-    match attempt {
-        Ok(works) => Ok(works),
-        Err(error) => match error.class {
-            ErrorClass::Authentication
-            | ErrorClass::TokenLocked
-            | ErrorClass::TokenLost
-            | ErrorClass::Throttled
-            | ErrorClass::Forked => Err(error),
-            _ => Ok(false),
-        },
-    }
-}
 
 /// An error of the library inside a probe.
 pub(super) fn internal(error: impl std::fmt::Display) -> TokenError {
@@ -57,17 +42,25 @@ pub(super) fn probe_object(known: &KeyMaterial) -> Template<'_> {
 pub(super) const TWO_BLOCKS: &[u8; 32] = b"thirty-two bytes of known answer";
 
 /// What is tried for an algorithm, and with which data.
-pub(super) fn key_wrap_ways(algorithm: WrapAlgorithm) -> (&'static [Route], &'static [u8]) {
+pub(super) fn key_wrap_ways(
+    algorithm: WrapAlgorithm,
+) -> (&'static [Route], &'static [&'static [u8]]) {
     if algorithm.is_padded_key_wrap() {
-        // No multiple of 8: some modules pad differently.
+        // No multiples of 8: some modules pad differently. And one that has a form of its own.
+        const DATA: &[&[u8]] = &[TWO_BLOCKS.split_at(29).0, TWO_BLOCKS.split_at(5).0];
         (
-            &[Route::KeyWrapPadded, Route::KeyWrapPaddedBlocks],
-            &TWO_BLOCKS[..29],
+            &[
+                Route::KeyWrapPadded,
+                Route::KeyWrapPaddedObject,
+                Route::KeyWrapPadObject,
+                Route::KeyWrapPaddedBlocks,
+            ],
+            DATA,
         )
     } else {
         (
             &[Route::KeyWrap, Route::KeyWrapObject, Route::KeyWrapBlocks],
-            TWO_BLOCKS,
+            &[TWO_BLOCKS],
         )
     }
 }

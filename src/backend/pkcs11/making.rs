@@ -2,7 +2,7 @@
 
 use super::attributes::{
     Custody, MAC_KEY_LENGTH, Permissions, aes_key, ec_public, imported, mac_key, mac_tag,
-    private_key, public_parts, rsa_public,
+    private_key, public_parts, require_rsa, rsa_public,
 };
 use super::connection::Connection;
 use super::error::TokenResult;
@@ -54,14 +54,14 @@ pub(super) fn generate(
     keeping: KeyKeeping,
     request: &KeyRequest<'_>,
 ) -> BackendResult<NewKey> {
-    let profile = connection.profile()?;
+    let profile = connection.settled_profile()?;
     if !profile.capabilities.generates(request.spec) {
         return Err(BackendErrorKind::Unsupported.into());
     }
     let origin = Origin::Generated {
         public_exponent: request.public_exponent.unwrap_or(DEFAULT_RSA_EXPONENT),
     };
-    make(connection, profile, keeping, request, &origin)
+    make(connection, &profile, keeping, request, &origin)
 }
 
 /// `material` has been validated.
@@ -71,13 +71,13 @@ pub(super) fn import(
     request: &KeyRequest<'_>,
     material: &KeyMaterial,
 ) -> BackendResult<NewKey> {
-    let profile = connection.profile()?;
+    let profile = connection.settled_profile()?;
     if !profile.capabilities.imports(request.spec) {
         return Err(BackendErrorKind::Unsupported.into());
     }
     make(
         connection,
-        profile,
+        &profile,
         keeping,
         request,
         &Origin::Imported(material),
@@ -197,7 +197,7 @@ impl Maker<'_> {
             )
         })?;
         let token = self.connection.token();
-        let kek_id = kek::current(token)?;
+        let kek_id = kek::current(self.connection, wrapping)?;
         let custody = Custody {
             named: None,
             extractable: true,
@@ -278,7 +278,22 @@ impl Maker<'_> {
         curve: Option<crate::model::spec::Curve>,
     ) -> TokenResult<Made> {
         let (public, object) = lease.generate_key_pair(mechanism, public, private)?;
-        let parts = public_parts(lease, public, curve)?;
+        let parts = public_parts(lease, public, curve).and_then(|parts| {
+            if let (KeySpec::Rsa(size), Origin::Generated { public_exponent }) =
+                (self.request.spec, self.origin)
+            {
+                require_rsa(&parts, size, *public_exponent)?;
+            }
+            Ok(parts)
+        });
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(error) => {
+                // The caller abandons the key too, but not everybody who reads the error does.
+                let _ = lease.destroy_object(object);
+                return Err(error);
+            }
+        };
         // The records keep the public key; the object was the session's only.
         lease.destroy_object(public)?;
         Ok(Made {

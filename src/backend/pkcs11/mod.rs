@@ -57,15 +57,21 @@ mod operations;
 mod options;
 mod pin;
 mod pool;
+mod probe;
+mod probe_asymmetric;
+mod probe_symmetric;
 mod profile;
+mod provisioning;
 mod raw;
 mod return_codes;
 mod routes;
+mod selection;
 mod self_test;
 mod template;
 mod token;
 mod token_info;
 mod transport;
+mod trials;
 mod unwrapped;
 mod wrapped;
 
@@ -82,12 +88,14 @@ use self::key::TokenKeyHandle;
 pub use self::making::KeyKeeping;
 pub use self::options::Pkcs11Options;
 pub use self::pin::PinSource;
-pub use self::token::TokenSelector;
+pub use self::provisioning::{DomainDestination, provision_domain};
+pub use self::selection::TokenSelector;
 use self::token::{Retry, Token};
-pub use self::transport::{DomainDestination, TransportKey, provision_domain};
+pub use self::transport::TransportKey;
 use super::{
-    Abandoned, BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, HeldKey,
-    KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
+    Abandoned, BackendError, BackendErrorKind, BackendId, BackendInstance, BackendResult,
+    Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag,
+    NewKey, VaultLabel,
 };
 use crate::format::token_key::{Keeping, TokenKey};
 use crate::model::material::KeyMaterial;
@@ -252,7 +260,7 @@ impl KeyBackend for Pkcs11Backend {
 
     fn check(&self) -> BackendResult<()> {
         self.connection.token().check()?;
-        self.connection.profile()?;
+        self.connection.settled_profile()?;
         Ok(())
     }
 
@@ -295,6 +303,15 @@ impl KeyBackend for Pkcs11Backend {
                 TokenKey::decode(blob.expose()).is_none_or(|key| key.keeping == Keeping::Resident)
             }
         }
+    }
+
+    /// By the serial number, as keys are: manufacturer and model are names, which firmware changes.
+    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
+        Ok(token_info::instance(self.connection.serial()?))
+    }
+
+    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
+        token_info::instance(&TokenKey::decode(blob.expose())?.serial)
     }
 
     fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {

@@ -279,7 +279,12 @@ fn aes<'a>(mode: AesMode, iv: &'a [u8], aad: &'a [u8]) -> TokenResult<Mechanism<
 }
 
 /// What cannot be wrapped is refused here: a token may pad it in silence.
-pub(super) fn check_key_to_wrap(algorithm: WrapAlgorithm, key: &[u8]) -> BackendResult<()> {
+pub(super) fn check_key_to_wrap(
+    algorithm: WrapAlgorithm,
+    route: Route,
+    key: &[u8],
+) -> BackendResult<()> {
+    check_wrapped_length(algorithm, route, key.len())?;
     if algorithm.is_padded_key_wrap() {
         if key.is_empty() {
             return Err(BackendError::new(
@@ -290,6 +295,23 @@ pub(super) fn check_key_to_wrap(algorithm: WrapAlgorithm, key: &[u8]) -> Backend
         return Ok(());
     }
     Ok(key_wrap::check_wrap_length(key.len())?)
+}
+
+/// Errors: `Unsupported` for a key that is longer than the route is fit for.
+pub(super) fn check_wrapped_length(
+    algorithm: WrapAlgorithm,
+    route: Route,
+    length: usize,
+) -> BackendResult<()> {
+    match route.most_wrapped() {
+        Some(most) if length > most => Err(BackendError::new(
+            BackendErrorKind::Unsupported,
+            format!(
+                "the token has no mechanism for {algorithm}, and the library wraps and unwraps {most} bytes at most over                  single blocks of it; use a key in software for longer ones, or encrypt with AES-GCM"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Errors that a block of the token, or the algorithm over blocks, can give.
@@ -334,13 +356,9 @@ pub(super) fn wrap_key(
     match route {
         Route::KeyWrap => lease.encrypt(&Mechanism::AesKeyWrap, kek, key, capacity),
         Route::KeyWrapPadded => lease.encrypt(&Mechanism::AesKeyWrapKwp, kek, key, capacity),
-        Route::KeyWrapObject => {
-            let object = lease
-                .create_object(&data_object().secret(CKA_VALUE, SecretBytes::copied_from(key)))?;
-            let wrapped = lease.wrap_key(&Mechanism::AesKeyWrap, kek, object, capacity);
-            lease.destroy_object(object)?;
-            wrapped
-        }
+        Route::KeyWrapObject => wrap_object(lease, &Mechanism::AesKeyWrap, kek, key),
+        Route::KeyWrapPaddedObject => wrap_object(lease, &Mechanism::AesKeyWrapKwp, kek, key),
+        Route::KeyWrapPadObject => wrap_object(lease, &Mechanism::AesKeyWrapPad, kek, key),
         Route::KeyWrapBlocks => {
             key_wrap::wrap(key, block).map_err(|error| error.into_token("C_Encrypt"))
         }
@@ -368,16 +386,12 @@ pub(super) fn unwrap_key(
     match route {
         Route::KeyWrap => lease.decrypt(&Mechanism::AesKeyWrap, kek, wrapped, capacity),
         Route::KeyWrapPadded => lease.decrypt(&Mechanism::AesKeyWrapKwp, kek, wrapped, capacity),
-        Route::KeyWrapObject => {
-            if wrapped.len() < 24 || !wrapped.len().is_multiple_of(8) {
-                return Err(TokenError::new(ErrorClass::DecryptFailed, "C_UnwrapKey"));
-            }
-            let object = lease.unwrap_key(&Mechanism::AesKeyWrap, kek, wrapped, &data_object())?;
-            let value = lease.get_attribute(object, CKA_VALUE);
-            lease.destroy_object(object)?;
-            value?
-                .map(SecretBytes::from)
-                .ok_or_else(|| TokenError::new(ErrorClass::Device, "C_GetAttributeValue"))
+        Route::KeyWrapObject => unwrap_object(lease, &Mechanism::AesKeyWrap, kek, wrapped, 24),
+        Route::KeyWrapPaddedObject => {
+            unwrap_object(lease, &Mechanism::AesKeyWrapKwp, kek, wrapped, 16)
+        }
+        Route::KeyWrapPadObject => {
+            unwrap_object(lease, &Mechanism::AesKeyWrapPad, kek, wrapped, 16)
         }
         Route::KeyWrapBlocks => {
             key_wrap::unwrap(wrapped, block).map_err(|error| error.into_token("C_Decrypt"))
@@ -387,6 +401,38 @@ pub(super) fn unwrap_key(
         }
         _ => Err(TokenError::new(ErrorClass::Unsupported, "C_Decrypt")),
     }
+}
+
+fn wrap_object(
+    lease: &Lease<'_>,
+    mechanism: &Mechanism<'_>,
+    kek: ObjectHandle,
+    key: &[u8],
+) -> TokenResult<Vec<u8>> {
+    let template = data_object().secret(CKA_VALUE, SecretBytes::copied_from(key));
+    let object = lease.create_object(&template)?;
+    let wrapped = lease.wrap_key(mechanism, kek, object, key.len() + 16);
+    lease.destroy_object(object)?;
+    wrapped
+}
+
+/// `shortest` is what the algorithm gives at least.
+fn unwrap_object(
+    lease: &Lease<'_>,
+    mechanism: &Mechanism<'_>,
+    kek: ObjectHandle,
+    wrapped: &[u8],
+    shortest: usize,
+) -> TokenResult<SecretBytes> {
+    if wrapped.len() < shortest || !wrapped.len().is_multiple_of(8) {
+        return Err(TokenError::new(ErrorClass::DecryptFailed, "C_UnwrapKey"));
+    }
+    let object = lease.unwrap_key(mechanism, kek, wrapped, &data_object())?;
+    let value = lease.get_attribute(object, CKA_VALUE);
+    lease.destroy_object(object)?;
+    value?
+        .map(SecretBytes::from)
+        .ok_or_else(|| TokenError::new(ErrorClass::Device, "C_GetAttributeValue"))
 }
 
 fn replace(block: &mut Block, output: &[u8], function: &'static str) -> Result<(), WrapFailure> {

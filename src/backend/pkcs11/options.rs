@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::making::KeyKeeping;
 use super::pin::PinSource;
-use super::profile::Fallbacks;
-use super::token::{TokenOptions, TokenSelector};
+use super::probe::Fallbacks;
+use super::token::TokenOptions;
 use crate::backend::BackendId;
+use crate::backend::pkcs11::selection::TokenSelector;
 use crate::format::token_key_backup::CHECK_VALUE_LENGTH;
 
 /// How many wrapped keys stay unwrapped in the token by default.
@@ -82,7 +83,8 @@ impl Pkcs11Options {
         self
     }
 
-    /// Every signature is verified before it is given out, against faults in the device.
+    /// Every signature is verified before it is given out, against faults in the device. Without this, the first
+    /// one of each key that is opened is, which shows that the object in the token is the one of the records.
     #[must_use]
     pub fn verify_after_sign(mut self) -> Self {
         self.verify_after_sign = true;

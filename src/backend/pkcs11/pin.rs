@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cryptoki_sys::CKR_PIN_LOCKED;
 use subtle::ConstantTimeEq;
 
 use super::error::{ErrorClass, TokenError, TokenResult};
@@ -81,7 +82,13 @@ pub(super) struct Breaker {
 struct Memory {
     tried: bool,
     salt: Option<SecretBytes>,
-    refused: Vec<SecretBytes>,
+    refused: Vec<Refused>,
+}
+
+struct Refused {
+    hash: SecretBytes,
+    /// The token said that the PIN is locked. Not all tokens show that in their flags.
+    locked: bool,
 }
 
 impl Breaker {
@@ -95,8 +102,16 @@ impl Breaker {
         let known = memory
             .refused
             .iter()
-            .any(|refused| refused.expose().ct_eq(hash.expose()).into());
-        if known || memory.refused.len() >= MOST_REFUSED {
+            .find(|refused| refused.hash.expose().ct_eq(hash.expose()).into());
+        if known.is_some_and(|known| known.locked) {
+            return Err(TokenError::with_detail(
+                ErrorClass::TokenLocked,
+                "login",
+                "the token answered that its PIN is locked, and no login is tried again with this one; when the security \
+                 officer has set the PIN, make the backend anew",
+            ));
+        }
+        if known.is_some() || memory.refused.len() >= MOST_REFUSED {
             return Err(refuse(
                 "the token refused this PIN before, and it is not tried again; give the right PIN to a new backend",
             ));
@@ -111,11 +126,15 @@ impl Breaker {
         Ok(())
     }
 
-    /// The token refused `pin`.
-    pub(super) fn refused(&self, pin: &Pin) -> TokenResult<()> {
+    /// The token answered this to a login with `pin`.
+    pub(super) fn learn(&self, pin: &Pin, answer: &TokenError) -> TokenResult<()> {
+        let locked = answer.code == Some(CKR_PIN_LOCKED);
+        if answer.class != ErrorClass::Authentication && !locked {
+            return Ok(());
+        }
         let mut memory = self.lock();
         let hash = memory.hash(pin)?;
-        memory.refused.push(hash);
+        memory.refused.push(Refused { hash, locked });
         Ok(())
     }
 

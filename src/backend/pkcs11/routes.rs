@@ -2,14 +2,17 @@
 
 use cryptoki_sys::{
     CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_AES_ECB, CKM_AES_GCM, CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_KWP,
-    CKM_ECDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS, CKM_RSA_X_509, CKM_SHA256_HMAC,
-    CKM_SHA384_HMAC, CKM_SHA512_HMAC,
+    CKM_AES_KEY_WRAP_PAD, CKM_ECDSA, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS,
+    CKM_RSA_X_509, CKM_SHA256_HMAC, CKM_SHA384_HMAC, CKM_SHA512_HMAC,
 };
 
 use super::mechanism::Ulong;
 use crate::backend::Support;
 use crate::model::algorithm::{CryptoOperation, HashAlgorithm, SignatureAlgorithm};
 use crate::model::spec::KeySpec;
+
+/// Every 8 bytes cost six calls that wait for each other: 64 KiB would keep a session of a token for 10 seconds.
+const MAX_BLOCKWISE_WRAP_BYTES: usize = 4_096;
 
 /// How one operation is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +41,10 @@ pub(super) enum Route {
     KeyWrapPadded,
     /// C_WrapKey and C_UnwrapKey of a session object.
     KeyWrapObject,
+    /// The same with CKM_AES_KEY_WRAP_KWP.
+    KeyWrapPaddedObject,
+    /// The same with CKM_AES_KEY_WRAP_PAD, where that is RFC 5649.
+    KeyWrapPadObject,
     /// RFC 3394 by the library over single blocks of the token.
     KeyWrapBlocks,
     /// RFC 5649 by the library over single blocks of the token.
@@ -65,7 +72,9 @@ impl Route {
             Self::RawRsa1_5 => Support::Fallback(
                 "opened by CKM_RSA_X_509, unpadded by the library with implicit rejection",
             ),
-            Self::KeyWrapObject => Support::Fallback("through a session object"),
+            Self::KeyWrapObject | Self::KeyWrapPaddedObject | Self::KeyWrapPadObject => {
+                Support::Fallback("through a session object")
+            }
             Self::KeyWrapBlocks | Self::KeyWrapPaddedBlocks => {
                 Support::Fallback("by the library over CKM_AES_ECB")
             }
@@ -91,7 +100,8 @@ impl Route {
             Self::Cbc => CKM_AES_CBC,
             Self::CbcPad => CKM_AES_CBC_PAD,
             Self::KeyWrap | Self::KeyWrapObject => CKM_AES_KEY_WRAP,
-            Self::KeyWrapPadded => CKM_AES_KEY_WRAP_KWP,
+            Self::KeyWrapPadded | Self::KeyWrapPaddedObject => CKM_AES_KEY_WRAP_KWP,
+            Self::KeyWrapPadObject => CKM_AES_KEY_WRAP_PAD,
             Self::KeyWrapBlocks | Self::KeyWrapPaddedBlocks => CKM_AES_ECB,
         })
     }
@@ -108,11 +118,21 @@ impl Route {
             // A MAC is verified by making it again.
             Self::Hmac => Usage::Sign,
             Self::Oaep | Self::RawOaep | Self::RawRsa1_5 => Usage::Decrypt,
-            Self::KeyWrapObject if forward => Usage::Wrap,
-            Self::KeyWrapObject => Usage::Unwrap,
+            Self::KeyWrapObject | Self::KeyWrapPaddedObject | Self::KeyWrapPadObject if forward => {
+                Usage::Wrap
+            }
+            Self::KeyWrapObject | Self::KeyWrapPaddedObject | Self::KeyWrapPadObject => {
+                Usage::Unwrap
+            }
             _ if forward => Usage::Encrypt,
             _ => Usage::Decrypt,
         })
+    }
+
+    /// The most bytes that can be wrapped, where that is less than the library takes.
+    pub(super) fn most_wrapped(self) -> Option<usize> {
+        matches!(self, Self::KeyWrapBlocks | Self::KeyWrapPaddedBlocks)
+            .then_some(MAX_BLOCKWISE_WRAP_BYTES)
     }
 
     /// Whether it works on the MAC value of a symmetric key.

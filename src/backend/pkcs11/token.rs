@@ -13,24 +13,14 @@ use super::ceremony::Ceremony;
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::handles::HandleCache;
 use super::lease::Lease;
-use super::mechanism::Ulong;
 use super::module::{Module, ModuleSession, lock};
 use super::pin::{Breaker, PinSource};
 use super::pool::{Attachment, Pool, Turn};
+use super::selection::TokenSelector;
 use super::token_info::TokenInfo;
 use crate::secret::Pin;
 
 static OWNERS: AtomicU64 = AtomicU64::new(0);
-
-/// How a token is recognised. Never by its slot, whose number changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TokenSelector {
-    /// By its serial number, which nothing changes.
-    Serial(String),
-    /// By its label, while one token alone has it.
-    Label(String),
-}
 
 #[derive(Debug)]
 pub(super) struct TokenOptions {
@@ -294,7 +284,10 @@ impl Token {
             })?,
         }
         let permit = module.enter(timeout)?;
-        let (slot, info) = self.find(module)?;
+        let (slot, info) = self
+            .options
+            .selector
+            .find(module.functions(), self.serial.get())?;
         let anchor = module.open_session(slot)?;
         let logged_in = !info.login_required
             || module.functions().session_state(anchor.raw())? == CKS_RW_USER_FUNCTIONS;
@@ -328,61 +321,11 @@ impl Token {
             }
             self.breaker.admit(pin, info.user_pin_final_try)?;
             let result = anchor.login(UserType::User, pin);
-            if let Err(error) = &result
-                && error.class == ErrorClass::Authentication
-            {
-                self.breaker.refused(pin)?;
+            if let Err(error) = &result {
+                self.breaker.learn(pin, error)?;
             }
             result
         })
-    }
-
-    /// The slot that the token is in now.
-    fn find(&self, module: &Module) -> TokenResult<(Ulong, TokenInfo)> {
-        let functions = module.functions();
-        let mut found = None;
-        let mut silent = None;
-        for slot in functions.slot_list(true)? {
-            let info = match functions.token_info(slot) {
-                Ok(info) => info,
-                Err(error) => {
-                    silent = Some(error);
-                    continue;
-                }
-            };
-            if !info.initialized || !self.selects(&info) {
-                continue;
-            }
-            if found.replace((slot, info)).is_some() {
-                return Err(TokenError::with_detail(
-                    ErrorClass::BadParameter,
-                    "find the token",
-                    "several tokens have this label or serial number; select one by a serial number of its own",
-                ));
-            }
-        }
-        found.ok_or_else(|| {
-            let mut error = TokenError::with_detail(
-                ErrorClass::TokenLost,
-                "find the token",
-                format!(
-                    "no token with {} is there; check the device and the selection",
-                    self.options.selector
-                ),
-            );
-            if let Some(silent) = silent {
-                error.function = silent.function;
-                error.code = silent.code;
-            }
-            error
-        })
-    }
-
-    fn selects(&self, info: &TokenInfo) -> bool {
-        match (self.serial.get(), &self.options.selector) {
-            (Some(serial), _) | (None, TokenSelector::Serial(serial)) => *serial == info.serial,
-            (None, TokenSelector::Label(label)) => *label == info.label,
-        }
     }
 
     /// The module, refused in a fork before anything of it is touched.
@@ -428,15 +371,6 @@ impl Drop for Token {
         }
         module.detach(self.owner);
         module.close(self.pool.take_sessions(), self.pool.timeout());
-    }
-}
-
-impl fmt::Display for TokenSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Serial(serial) => write!(f, "the serial number {serial:?}"),
-            Self::Label(label) => write!(f, "the label {label:?}"),
-        }
     }
 }
 

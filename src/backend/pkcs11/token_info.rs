@@ -7,6 +7,9 @@ use cryptoki_sys::{
 };
 
 use super::mechanism::Ulong;
+use crate::crypto::hash::digest;
+use crate::model::algorithm::HashAlgorithm;
+use crate::model::key::BackendInstance;
 
 /// The parts of `CK_TOKEN_INFO` that are used. The clock is not: tokens without one fill it with anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,16 @@ impl TokenInfo {
             },
         }
     }
+}
+
+/// What tells tokens apart; `None` without a serial number.
+pub(super) fn instance(serial: &str) -> Option<BackendInstance> {
+    if serial.len() <= BackendInstance::MAX_LENGTH {
+        return BackendInstance::new(serial.as_bytes());
+    }
+    // 16 bytes in an encoding of the vendor's, each of which became three.
+    let hash = digest(HashAlgorithm::Sha256, serial.as_bytes());
+    BackendInstance::new(&hash)
 }
 
 /// Padded with blanks by the standard, with zeros by some modules, in any encoding by others.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::attributes::{Custody, Permissions, unwrapped};
@@ -57,10 +57,18 @@ pub(super) struct UnwrappedKeys {
 
 #[derive(Default)]
 struct State {
-    /// The session that owns the objects, and the epoch in which they are good.
-    keeper: Option<(u64, ModuleSession, Arc<Module>)>,
+    /// Of the objects; who works with one of them keeps it alive too.
+    keeper: Option<Arc<Keeper>>,
     objects: HashMap<(KeyTag, bool), Object>,
     clock: u64,
+}
+
+/// The session that owns objects. They end with it.
+struct Keeper {
+    /// The epoch in which it was opened.
+    epoch: u64,
+    session: Mutex<ModuleSession>,
+    module: Arc<Module>,
 }
 
 struct Object {
@@ -75,13 +83,16 @@ struct Object {
 struct Pinned {
     handle: ObjectHandle,
     _pin: Arc<()>,
+    /// Dropped while there is a lease, as closing a session needs it.
+    _keeper: Arc<Keeper>,
 }
 
 impl Object {
-    fn pinned(&self) -> Pinned {
+    fn pinned(&self, keeper: &Arc<Keeper>) -> Pinned {
         Pinned {
             handle: self.handle,
             _pin: Arc::clone(&self.pin),
+            _keeper: Arc::clone(keeper),
         }
     }
 
@@ -161,18 +172,24 @@ impl UnwrappedKeys {
         if let Some(object) = state.known(lease.epoch(), place) {
             return Ok(object);
         }
-        if state.keeper.as_ref().map(|(of, ..)| *of) != Some(lease.epoch()) {
-            // Objects of an earlier epoch are gone with their session; the lease is the permit to close it.
-            state.objects.clear();
-            let module = lease.module();
-            let session = module.open_session(lease.slot())?;
-            state.keeper = Some((lease.epoch(), session, Arc::clone(module)));
-        }
-        let Some((_, session, _)) = &state.keeper else {
-            return Err(TokenError::new(ErrorClass::SessionLost, "C_UnwrapKey"));
+        let keeper = match state.keeper_in(lease.epoch()) {
+            Some(keeper) => Arc::clone(keeper),
+            None => {
+                // Objects of an earlier epoch go with their session, when the last who works with one is done. The
+                // lease is the permit to close it.
+                state.objects.clear();
+                let module = lease.module();
+                let keeper = Arc::new(Keeper {
+                    epoch: lease.epoch(),
+                    session: Mutex::new(module.open_session(lease.slot())?),
+                    module: Arc::clone(module),
+                });
+                state.keeper = Some(Arc::clone(&keeper));
+                keeper
+            }
         };
         let unwrapped = lease.functions().unwrap_key(
-            session.raw(),
+            lock(&keeper.session).raw(),
             &wrapping.mechanism(),
             kek,
             wrapped,
@@ -207,7 +224,7 @@ impl UnwrappedKeys {
             used: state.clock,
             pin: Arc::default(),
         };
-        let pinned = object.pinned();
+        let pinned = object.pinned(&keeper);
         state.objects.insert(place, object);
         while state.objects.len() > self.limit {
             let least = state
@@ -232,21 +249,28 @@ impl UnwrappedKeys {
 }
 
 impl State {
+    /// The session of the objects, if they are good for a lease of this epoch. Those of a later epoch are: nobody but
+    /// a connection, to whatever token, begins one while there is a lease.
+    fn keeper_in(&self, epoch: u64) -> Option<&Arc<Keeper>> {
+        self.keeper.as_ref().filter(|keeper| keeper.epoch >= epoch)
+    }
+
     fn known(&mut self, epoch: u64, place: (KeyTag, bool)) -> Option<Pinned> {
-        if self.keeper.as_ref().map(|(of, ..)| *of) != Some(epoch) {
-            return None;
-        }
+        let keeper = Arc::clone(self.keeper_in(epoch)?);
         self.clock += 1;
         let object = self.objects.get_mut(&place)?;
         object.used = self.clock;
-        Some(object.pinned())
+        Some(object.pinned(&keeper))
     }
 }
 
 impl Drop for UnwrappedKeys {
     fn drop(&mut self) {
-        if let Some((_, session, module)) = lock(&self.state).keeper.take() {
-            module.close([session], CLOSE_PATIENCE);
+        // Nobody works with the objects any more.
+        if let Some(keeper) = lock(&self.state).keeper.take().and_then(Arc::into_inner) {
+            let session = keeper.session.into_inner();
+            let session = session.unwrap_or_else(PoisonError::into_inner);
+            keeper.module.close([session], CLOSE_PATIENCE);
         }
     }
 }

@@ -6,12 +6,13 @@ use cryptoki_sys::{CKA_VALUE, CKK_EC};
 
 use super::attributes::{Custody, Permissions, ec_public, imported, private_key};
 use super::error::TokenResult;
-use super::known_answers::{internal, known_secret, settle};
+use super::known_answers::{internal, known_secret};
 use super::lease::Lease;
-use super::mechanism::Mechanism;
+use super::mechanism::{Mechanism, Ulong};
 use super::operations::data_object;
+use super::raw::ObjectHandle;
 use super::routes::Usage;
-use super::token::{Retry, Token};
+use super::trials::Trials;
 use crate::crypto::CryptoEngine;
 use crate::crypto::rustcrypto::RustCryptoEngine;
 use crate::env::OsEntropy;
@@ -56,11 +57,14 @@ impl KeyWrapping {
 /// The longest wrapped key: PKCS#8 of RSA 4096 has about 2,400 bytes.
 pub(super) const MAX_WRAPPED: usize = 4_096;
 
-/// Chosen by known answers, because modules mean different things by one number.
-pub(super) fn probe_wrapping(token: &Token) -> TokenResult<Option<KeyWrapping>> {
+/// Chosen by known answers among the token's mechanisms, because modules mean different things by one number.
+pub(super) fn probe_wrapping(
+    trials: &Trials<'_>,
+    mechanisms: &[Ulong],
+) -> TokenResult<Option<KeyWrapping>> {
     for wrapping in KeyWrapping::ALL {
-        let works = settle(token.run(Retry::Safe, |lease| known_answer(lease, wrapping)))?;
-        if works {
+        let listed = mechanisms.contains(&wrapping.mechanism().number());
+        if listed && trials.holds(|lease| known_answer(lease, wrapping))? {
             return Ok(Some(wrapping));
         }
     }
@@ -89,7 +93,18 @@ fn known_answer(lease: &Lease<'_>, wrapping: KeyWrapping) -> TokenResult<bool> {
     if value.as_deref() != Some(&payload[..]) {
         return Ok(false);
     }
-    // And a private key has to go there and back.
+    wraps_private_keys(lease, wrapping, kek)?;
+    lease.destroy_object(kek)?;
+    Ok(true)
+}
+
+/// A private key goes there and back, under a key of the token.
+pub(super) fn wraps_private_keys(
+    lease: &Lease<'_>,
+    wrapping: KeyWrapping,
+    kek: ObjectHandle,
+) -> TokenResult<()> {
+    let mechanism = wrapping.mechanism();
     let custody = Custody {
         extractable: true,
         ..Custody::PROBE
@@ -107,8 +122,7 @@ fn known_answer(lease: &Lease<'_>, wrapping: KeyWrapping) -> TokenResult<bool> {
         &wrapped,
         &private_key(Some(CKK_EC), &Custody::PROBE, &permissions),
     )?;
-    for object in [public, private, back, kek] {
-        lease.destroy_object(object)?;
-    }
-    Ok(true)
+    [public, private, back]
+        .into_iter()
+        .try_for_each(|object| lease.destroy_object(object))
 }

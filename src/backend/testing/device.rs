@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backend::software::SoftwareBackend;
 use crate::backend::{
-    Abandoned, BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, HeldKey,
-    KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
+    Abandoned, BackendError, BackendErrorKind, BackendId, BackendInstance, BackendResult,
+    Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag,
+    NewKey, VaultLabel,
 };
 use crate::model::material::KeyMaterial;
 use crate::secret::SecretBytes;
 
-/// What the blobs of the device's keys say; the keys themselves stay in the device.
+/// How the blobs of the device's keys begin; its instance follows. The keys themselves stay in the device.
 const BLOB: &[u8] = b"held by the memory device";
 
 /// A hardware backend without hardware: it behaves as a token does that holds its keys, can be away, and keeps
@@ -21,6 +22,7 @@ const BLOB: &[u8] = b"held by the memory device";
 #[derive(Clone)]
 pub struct MemoryDevice {
     id: BackendId,
+    instance: Option<BackendInstance>,
     software: Arc<SoftwareBackend>,
     held: Arc<Mutex<BTreeMap<KeyTag, Held>>>,
     away: Arc<AtomicBool>,
@@ -33,15 +35,23 @@ struct Held {
 }
 
 impl MemoryDevice {
-    /// An empty device.
+    /// An empty device, which does not tell which one it is.
     #[must_use]
     pub fn new(id: BackendId) -> Self {
         Self {
             id,
+            instance: None,
             software: Arc::new(SoftwareBackend::new()),
             held: Arc::default(),
             away: Arc::default(),
         }
+    }
+
+    /// The same device, which tells that it is this one.
+    #[must_use]
+    pub fn with_instance(mut self, instance: BackendInstance) -> Self {
+        self.instance = Some(instance);
+        self
     }
 
     /// From now on the device does not answer, or answers again.
@@ -77,7 +87,9 @@ impl MemoryDevice {
                 blob,
             },
         );
-        NewKey::new(KeyBlob::new(SecretBytes::copied_from(BLOB)), public)
+        let instance = self.instance.as_ref().map(BackendInstance::as_bytes);
+        let blob = [BLOB, instance.unwrap_or_default()].concat();
+        NewKey::new(KeyBlob::new(SecretBytes::from(blob)), public)
     }
 }
 
@@ -120,7 +132,7 @@ impl KeyBackend for MemoryDevice {
 
     fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
         self.check()?;
-        if key.blob.expose() != BLOB {
+        if !key.blob.expose().starts_with(BLOB) {
             return Err(BackendErrorKind::InvalidInput.into());
         }
         let held = self.lock();
@@ -141,6 +153,15 @@ impl KeyBackend for MemoryDevice {
 
     fn holds_keys(&self, _blob: Option<&KeyBlob>) -> bool {
         true
+    }
+
+    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
+        self.check()?;
+        Ok(self.instance.clone())
+    }
+
+    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
+        BackendInstance::new(blob.expose().strip_prefix(BLOB)?)
     }
 
     fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {

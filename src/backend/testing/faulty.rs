@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::{
-    Abandoned, BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, HeldKey,
-    KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
+    Abandoned, BackendError, BackendErrorKind, BackendId, BackendInstance, BackendResult,
+    Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag,
+    NewKey, VaultLabel,
 };
 use crate::model::material::KeyMaterial;
 use crate::model::operation::KeyOperations;
@@ -114,6 +115,14 @@ impl<B: KeyBackend> KeyBackend for FaultyBackend<B> {
 
     fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
         self.inner.holds_keys(blob)
+    }
+
+    fn instance(&self) -> BackendResult<Option<BackendInstance>> {
+        self.inner.instance()
+    }
+
+    fn instance_of(&self, blob: &KeyBlob) -> Option<BackendInstance> {
+        self.inner.instance_of(blob)
     }
 
     fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {

@@ -9,6 +9,7 @@ use crate::env::{OsEntropy, SystemClock};
 use crate::seal::Suite;
 use crate::secret::Key32;
 
+mod audit;
 pub(crate) mod disk;
 mod faults;
 mod files;

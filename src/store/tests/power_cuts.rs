@@ -335,7 +335,7 @@ const RECOVERIES: usize = 3;
 const MOMENTS_OF_RECOVERY: usize = 8;
 
 #[test]
-fn no_power_cut_loses_or_halves_a_change() {
+fn t4_no_power_cut_loses_or_halves_a_change() {
     if is_child() {
         return;
     }
@@ -367,7 +367,7 @@ fn no_power_cut_loses_or_halves_a_change() {
     assert!(tally.anchors.load(Ordering::Relaxed) > images / 50);
 }
 
-const TEST: &str = "store::tests::power_cuts::no_power_cut_loses_or_halves_a_change";
+const TEST: &str = "store::tests::power_cuts::t4_no_power_cut_loses_or_halves_a_change";
 
 fn cut_one_run(seed: u64, tally: &Tally) {
     let scratch = scratch();

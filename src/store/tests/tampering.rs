@@ -62,6 +62,25 @@ fn a_replayed_record_is_noticed() {
     only_this_key_is_refused(&place, 2);
 }
 
+/// T2. The old record opens in its place, with the right key: what refuses it is the digest of its bucket, alone.
+#[test]
+fn t2_an_old_record_that_still_opens_is_refused() {
+    let place = filled();
+    let index = key_object(2);
+    let old = place.with_tree(|tree| tree.get(raw(&index)).unwrap().unwrap());
+    let store = place.open();
+    store.commit(vec![put(index, 100)]).unwrap();
+    store.close().unwrap();
+    place.with_tree(|tree| tree.insert(raw(&index), &old).unwrap());
+    let record = SealedRecord::parse(old.to_vec()).unwrap();
+    place
+        .config
+        .hierarchy
+        .open_record(&place.config.hierarchy.meta_key().unwrap(), &index, &record)
+        .unwrap();
+    only_this_key_is_refused(&place, 2);
+}
+
 #[test]
 fn a_record_brought_back_after_its_removal_is_noticed() {
     let place = filled();
@@ -265,13 +284,17 @@ fn an_anchor_that_lags_is_brought_up() {
 fn a_header_is_accepted_only_if_it_is_the_same_or_the_next() {
     let mut place = filled();
     let known = place.config.header.clone();
-    for (seq, mac) in [(0, 5), (1, 6), (3, 5)] {
+    for (seq, mac, kind) in [
+        (0, 5, ErrorKind::HeaderReplayed),
+        (1, 6, ErrorKind::HeaderReplayed),
+        (3, 5, ErrorKind::RolledBack),
+    ] {
         place.config.header = HeaderFacts {
             seq,
             mac: [mac; 32],
             ..known
         };
-        assert_eq!(place.refusal(), ErrorKind::HeaderReplayed);
+        assert_eq!(place.refusal(), kind);
     }
     place.config.header = HeaderFacts {
         seq: 2,

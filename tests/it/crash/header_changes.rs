@@ -45,7 +45,7 @@ impl Step {
     fn take(self, vault: &Vault) {
         let (master, second, passphrase) = (master_key(), second_key(), passphrase());
         let current = Unlock::raw_key(&master);
-        let last = || vault.unlock_slots().last().unwrap().id();
+        let last = || vault.unlock_slots().unwrap().last().unwrap().id();
         match self {
             Self::Created => {
                 for number in 0..KEYS {
@@ -181,8 +181,8 @@ fn verify(layout: &Layout, done: Step) -> Result<Step, String> {
         .ok_or_else(|| {
             format!(
                 "slots {:?}, {:?}: neither {done:?} nor {next:?}",
-                vault.unlock_slots(),
-                vault.status()
+                vault.unlock_slots().unwrap(),
+                vault.status().unwrap()
             )
         })?;
     let use_all = |vault: &Vault| {
@@ -197,7 +197,7 @@ fn verify(layout: &Layout, done: Step) -> Result<Step, String> {
     vault
         .maintain(MaintenanceOptions::new())
         .map_err(|error| format!("maintain: {error:?}"))?;
-    let status = vault.status();
+    let status = vault.status().unwrap();
     if status.kek_rotation_pending() || status.shred_pending() {
         return Err(format!("maintenance left {status:?}"));
     }
@@ -225,6 +225,7 @@ fn verify(layout: &Layout, done: Step) -> Result<Step, String> {
 fn kinds(vault: &Vault) -> Vec<UnlockKind> {
     vault
         .unlock_slots()
+        .unwrap()
         .iter()
         .map(|slot| slot.kind())
         .collect()
@@ -240,7 +241,7 @@ fn stands_at(vault: &Vault, step: Step) -> bool {
         _ => (false, false),
     };
     // A rotation that is under way has the new term already.
-    let term = vault.status().kek_term();
+    let term = vault.status().unwrap().kek_term();
     let terms = match step {
         Step::Created | Step::SlotAdded | Step::SlotReplaced => 1..=1,
         Step::KekRotated | Step::Deleted => 2..=2,

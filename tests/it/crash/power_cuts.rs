@@ -143,7 +143,7 @@ fn finish_purges(vault: &Vault) -> Result<(), String> {
     vault
         .maintain(MaintenanceOptions::new())
         .map_err(|error| format!("maintain: {error:?}"))?;
-    let status = vault.status();
+    let status = vault.status().unwrap();
     let left = vault
         .check()
         .map_err(|error| format!("check: {error:?}"))?
@@ -158,7 +158,7 @@ fn verify(layout: &Layout, seed: u64, done: &Acknowledged) -> Result<(), String>
     let path = layout.vault();
     let vault = open(&path).map_err(|error| format!("it does not open: {error:?}"))?;
     let reached = compare(&vault, seed, done)?;
-    if vault.status().kek_rotation_pending() || vault.status().shred_pending() {
+    if vault.status().unwrap().kek_rotation_pending() || vault.status().unwrap().shred_pending() {
         finish_purges(&vault)?;
         if compare(&vault, seed, done)? != reached {
             return Err("finishing a purge changed something else".to_owned());

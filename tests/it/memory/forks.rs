@@ -154,7 +154,8 @@ fn fork_with_an_open_vault(base: &Path) {
     vault.close().unwrap();
     drop(vault);
     let vault = VaultOptions::new().open(&path, unlock).unwrap();
-    assert!(vault.open_report().is_clean(), "{:?}", vault.open_report());
+    let report = vault.open_report().unwrap();
+    assert!(report.is_clean(), "{report:?}");
     assert_eq!(vault.list_key_properties().count(), 3);
 }
 

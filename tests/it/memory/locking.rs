@@ -51,6 +51,7 @@ fn a_locked_vault_refuses_everything_through_every_handle() {
     let key = name(KEY);
     let (clone, bound) = (vault.clone(), vault.key(&key).unwrap());
     let mut listing = vault.list_key_properties();
+    let mut entries = vault.audit_entries(0).unwrap();
     let backup = vault.backup_key(&key).unwrap();
     assert!(!vault.is_locked());
     vault.lock().unwrap();
@@ -87,8 +88,11 @@ fn a_locked_vault_refuses_everything_through_every_handle() {
         refused(vault.wrap_key(&key, WrapAlgorithm::A256Kw, &[1; 16])),
         locked
     );
-    // What is no secret can still be read.
-    assert_eq!(vault.status().key_count(), 1);
+    assert_eq!(refused(vault.status()), locked);
+    assert_eq!(refused(vault.unlock_slots()), locked);
+    assert_eq!(refused(vault.audit_checkpoint()), locked);
+    assert_eq!(refused(entries.next().unwrap()), locked);
+    assert!(entries.next().is_none());
     vault.lock().unwrap();
     vault.close().unwrap();
     assert_eq!(refused(sign(&vault)), locked);
@@ -113,7 +117,7 @@ fn a_lock_writes_what_a_close_writes_and_lets_go_of_the_files() {
     vault.lock().unwrap();
     // The locked handle is still there.
     let again = place.open().unwrap();
-    assert!(again.open_report().is_clean());
+    assert!(again.open_report().unwrap().is_clean());
     assert_eq!(again.list_key_properties().count(), 1);
     assert_eq!(refused(vault.get_key(&key)), ErrorKind::VaultLocked);
     drop(vault);

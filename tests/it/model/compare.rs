@@ -126,6 +126,6 @@ impl System {
             .map(|item| spelled(item.unwrap().properties()))
             .collect();
         assert_eq!(listed(shown), deleted);
-        assert_eq!(vault.status().key_count(), world.keys.len() as u64);
+        assert_eq!(vault.status().unwrap().key_count(), world.keys.len() as u64);
     }
 }

@@ -7,6 +7,7 @@ use strongroom::{
 
 use super::steps::{New, Patch, Update};
 use super::tables::Kind;
+use crate::make;
 use crate::support::{fixed_oct, fixed_rsa};
 
 pub(super) fn tags(number: u8) -> Tags {
@@ -63,13 +64,13 @@ macro_rules! dressed {
 
 pub(super) fn create_options(new: &New) -> CreateKeyOptions {
     let options = match new.kind {
-        Kind::P256 => CreateKeyOptions::ec(Curve::P256),
-        Kind::P256K => CreateKeyOptions::ec(Curve::P256K),
-        Kind::Oct128 => CreateKeyOptions::oct(OctKeySize::Bits128),
-        Kind::Oct256 => CreateKeyOptions::oct(OctKeySize::Bits256),
+        Kind::P256 => make::ec(Curve::P256),
+        Kind::P256K => make::ec(Curve::P256K),
+        Kind::Oct128 => make::oct(OctKeySize::Bits128),
+        Kind::Oct256 => make::oct(OctKeySize::Bits256),
         Kind::Mac64 | Kind::Rsa2048 => panic!("{:?} is only imported", new.kind),
     };
-    dressed!(options, new)
+    dressed!(options.backup_allowed(), new)
 }
 
 pub(super) fn update_options(update: &Update) -> UpdateKeyOptions {
@@ -98,5 +99,5 @@ pub(super) fn update_options(update: &Update) -> UpdateKeyOptions {
 }
 
 pub(super) fn import_options(new: &New) -> ImportKeyOptions {
-    dressed!(ImportKeyOptions::new(material(new.kind)), new)
+    dressed!(make::import(material(new.kind)).backup_allowed(), new)
 }

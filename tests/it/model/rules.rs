@@ -7,6 +7,7 @@ use strongroom::{ErrorKind, KeyOperation, KeyOperations};
 use super::steps::{Action, New, Outcome, Patch, Reading, Selected, Update};
 use super::tables::Kind;
 use super::world::{DAY, Key, Product, Version, World};
+use crate::make;
 
 /// How many backups, and how many products of earlier steps, are kept.
 const BACKUPS: usize = 6;
@@ -24,9 +25,9 @@ impl World {
             }
             Action::Create(name, new) => {
                 let material = self.fresh();
-                self.add(name, new, material)
+                self.add(name, new, material, false)
             }
-            Action::Import(name, new) => self.add(name, new, new.kind as u32),
+            Action::Import(name, new) => self.add(name, new, new.kind as u32, true),
             Action::Rotate(name) => self.rotate(name),
             Action::Update(selected, update) => self.update(selected, update),
             Action::Get(selected) => {
@@ -120,7 +121,7 @@ impl World {
         }
     }
 
-    fn add(&mut self, name: &str, new: &New, material: u32) -> Refusal {
+    fn add(&mut self, name: &str, new: &New, material: u32, imported: bool) -> Refusal {
         let operations = match new.operations {
             None => new.kind.defaults(),
             Some(operations) => legal_operations(new.kind, operations)?,
@@ -149,6 +150,8 @@ impl World {
             not_before: new.not_before,
             expires_on: new.expires_on,
             operations,
+            made_with: operations,
+            imported,
             tags: new.tags,
             created: now,
             updated: now,
@@ -159,7 +162,7 @@ impl World {
 
     fn rotate(&mut self, name: &str) -> Refusal {
         let newest = self.active(name)?.newest().clone();
-        if newest.kind == Kind::Mac64 {
+        if newest.kind == Kind::Mac64 || newest.imported && make::IN_HARDWARE {
             return Err(ErrorKind::BadParameter);
         }
         let new = New {
@@ -172,7 +175,7 @@ impl World {
             type_change: false,
         };
         let material = self.fresh();
-        self.add(name, &new, material)
+        self.add(name, &new, material, false)
     }
 
     fn update(&mut self, selected: &Selected, update: &Update) -> Refusal {
@@ -180,6 +183,9 @@ impl World {
         let mut version = self.selected(selected)?.clone();
         if let Some(operations) = update.operations {
             version.operations = legal_operations(version.kind, operations)?;
+            if make::IN_HARDWARE && !operations.iter().all(|one| version.made_with.contains(one)) {
+                return Err(ErrorKind::BadParameter);
+            }
         }
         version.not_before = patched(update.not_before, version.not_before);
         version.expires_on = patched(update.expires_on, version.expires_on);

@@ -14,6 +14,7 @@ use super::convert::{create_options, import_options, update_options};
 use super::steps::{Action, Outcome, Reading, Selected, Serial, Which};
 use super::transitions::Transition;
 use super::world::World;
+use crate::make::Home;
 use crate::support::{Place, master_key, name};
 
 const DIGEST: [u8; 32] = [0xd1; 32];
@@ -42,7 +43,8 @@ impl StateMachineTest for System {
     type Reference = World;
 
     fn init_test(world: &World) -> Self {
-        let place = Place::new();
+        let home = Home::with_backups().expect("asked before the first run");
+        let place = Place::in_home(&home);
         let mut options = place.options().leeway_seconds(world.leeway);
         options = options.soft_delete(match world.retention_days {
             0 => SoftDelete::OFF,

@@ -2,6 +2,8 @@
 
 use strongroom::{KeyOperation, KeyOperations, KeyType};
 
+use crate::make;
+
 /// The kinds of keys in the runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
@@ -21,11 +23,11 @@ pub(super) const WRAP: &[&str] = &["A128KW", "A256KW", "CKM_AES_KEY_WRAP", "RSA-
 
 impl Kind {
     pub(super) fn family(self) -> KeyType {
-        match self {
+        make::kty(match self {
             Self::P256 | Self::P256K => KeyType::Ec,
             Self::Oct128 | Self::Oct256 | Self::Mac64 => KeyType::Oct,
             Self::Rsa2048 => KeyType::Rsa,
-        }
+        })
     }
 
     /// The algorithms of these runs that fit, by operation.

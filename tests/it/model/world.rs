@@ -22,6 +22,9 @@ pub(super) struct Version {
     pub(super) not_before: Option<u64>,
     pub(super) expires_on: Option<u64>,
     pub(super) operations: KeyOperations,
+    /// A token gives a key no operation that it was not made with.
+    pub(super) made_with: KeyOperations,
+    pub(super) imported: bool,
     pub(super) tags: u8,
     pub(super) created: u64,
     pub(super) updated: u64,

@@ -11,8 +11,10 @@ use strongroom::{
 };
 
 use super::DIGEST;
-use crate::make;
-use crate::support::{Place, fixed_oct, fixed_rsa, master_key, memory_vault, name, start_plus};
+use crate::make::{self, Home};
+use crate::support::{
+    Place, fixed_oct, fixed_rsa, master_key, memory_vault, memory_vault_in, name, start_plus,
+};
 
 #[test]
 fn an_error_can_be_sent_kept_and_boxed() {
@@ -149,9 +151,10 @@ fn what_the_caller_asked_for() {
 
 #[test]
 fn the_state_of_a_key() {
-    let (vault, _clock) = memory_vault();
+    let home = Home::new();
+    let (vault, _clock) = memory_vault_in(&home);
     let k = name("k");
-    let ec = || make::ec(Curve::P256);
+    let ec = || make::ec(Curve::P256).backup_allowed();
     let sign = |key: &KeyName| vault.sign(key, SignatureAlgorithm::Es256, &DIGEST);
     expect_of(
         vault.get_key(&k),
@@ -185,7 +188,7 @@ fn the_state_of_a_key() {
     }
     let made = vault.create_key(&k, ec()).unwrap();
     let exact = format!("k/{}", made.id().version());
-    let backup = make::backup(&vault, &k);
+    let backup = home.backup(&vault, &k);
     if let Some(backup) = backup {
         expect_of(
             vault.restore_key(&backup),
@@ -256,7 +259,8 @@ fn the_state_of_a_key() {
 
 #[test]
 fn the_outcome_of_an_operation() {
-    let (vault, _clock) = memory_vault();
+    let home = Home::new();
+    let (vault, _clock) = memory_vault_in(&home);
     let (ec, oct) = (name("ec"), name("oct"));
     vault.create_key(&ec, make::ec(Curve::P256)).unwrap();
     expect_of(
@@ -266,7 +270,9 @@ fn the_outcome_of_an_operation() {
         "verify_data",
         Some("ec"),
     );
-    vault.import_key(&oct, make::import(fixed_oct(32))).unwrap();
+    vault
+        .import_key(&oct, make::import(fixed_oct(32)).backup_allowed())
+        .unwrap();
     let gcm = EncryptionAlgorithm::A256Gcm;
     let ciphertext = Ciphertext::new(b"x").iv(&[0; 12]).tag(&[0; 16]);
     expect_of(
@@ -290,8 +296,8 @@ fn the_outcome_of_an_operation() {
         "restore_key",
         None,
     );
-    let (stranger, _) = memory_vault();
-    if let Some(backup) = make::backup(&vault, &oct) {
+    let (stranger, _) = memory_vault_in(&home);
+    if let Some(backup) = home.backup(&vault, &oct) {
         expect_of(
             stranger.restore_key(&backup),
             ErrorKind::WrongDomain,

@@ -7,7 +7,7 @@ use strongroom::{
     Ciphertext, EncryptOptions, EncryptionAlgorithm, ErrorKind, OctKeySize, UpdateKeyOptions, Vault,
 };
 
-use crate::make;
+use crate::make::{self, Home};
 use crate::support::{Place, memory_vault, name, refused};
 
 const GCM: EncryptionAlgorithm = EncryptionAlgorithm::A256Gcm;
@@ -18,7 +18,7 @@ fn encrypt(vault: &Vault) -> strongroom::Result<strongroom::EncryptResult> {
 
 fn add_key(vault: &Vault) {
     vault
-        .create_key(&name("k"), make::oct(OctKeySize::Bits256))
+        .create_key(&name("k"), make::oct(OctKeySize::Bits256).backup_allowed())
         .unwrap();
 }
 
@@ -36,7 +36,7 @@ fn no_iv_comes_twice() {
 fn counting_writes_ahead_and_seldom() {
     let (vault, _clock) = memory_vault();
     add_key(&vault);
-    let generation = || vault.status().generation();
+    let generation = || vault.status().unwrap().generation();
     let start = generation();
     encrypt(&vault).unwrap();
     assert_eq!(generation(), start + 1, "before the first encryption");
@@ -57,7 +57,7 @@ fn what_does_not_encrypt_does_not_count() {
     let (vault, _clock) = memory_vault();
     add_key(&vault);
     let sealed = encrypt(&vault).unwrap();
-    let generation = vault.status().generation();
+    let generation = vault.status().unwrap().generation();
     for _ in 0..600 {
         vault
             .decrypt(&name("k"), GCM, Ciphertext::from(&sealed))
@@ -71,42 +71,47 @@ fn what_does_not_encrypt_does_not_count() {
             )
             .unwrap();
     }
-    assert_eq!(vault.status().generation(), generation);
+    assert_eq!(vault.status().unwrap().generation(), generation);
     vault
         .update_key_properties(&name("k"), UpdateKeyOptions::new().enabled(false))
         .unwrap();
-    let generation = vault.status().generation();
+    let generation = vault.status().unwrap().generation();
     for _ in 0..600 {
         assert_eq!(refused(encrypt(&vault)), ErrorKind::KeyDisabled);
     }
-    assert_eq!(vault.status().generation(), generation);
+    assert_eq!(vault.status().unwrap().generation(), generation);
 }
 
 #[test]
 fn counters_come_and_go_with_their_key() {
-    let place = Place::new();
+    let home = Home::new();
+    let place = Place::in_home(&home);
     let vault = place.create();
     add_key(&vault);
     encrypt(&vault).unwrap();
-    assert_eq!(vault.status().record_count(), 3, "key, version, counter");
+    assert_eq!(
+        vault.status().unwrap().record_count(),
+        3,
+        "key, version, counter"
+    );
     vault.rotate_key(&name("k")).unwrap();
     encrypt(&vault).unwrap();
-    assert_eq!(vault.status().record_count(), 5);
+    assert_eq!(vault.status().unwrap().record_count(), 5);
     vault.close().unwrap();
     drop(vault);
     let vault = place.open().unwrap();
     encrypt(&vault).unwrap();
-    let backup = make::backup(&vault, &name("k"));
+    let backup = home.backup(&vault, &name("k"));
     vault.delete_key(&name("k")).unwrap();
     vault.recover_deleted_key(&name("k")).unwrap();
     encrypt(&vault).unwrap();
     vault.delete_key(&name("k")).unwrap();
     vault.purge_deleted_key(&name("k")).unwrap();
-    assert_eq!(vault.status().record_count(), 0);
+    assert_eq!(vault.status().unwrap().record_count(), 0);
     if let Some(backup) = backup {
         vault.restore_key(&backup).unwrap();
         assert_eq!(
-            vault.status().record_count(),
+            vault.status().unwrap().record_count(),
             5,
             "counts are part of a backup"
         );

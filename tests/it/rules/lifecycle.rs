@@ -6,8 +6,8 @@ use strongroom::{
 };
 
 use super::DIGEST;
-use crate::make;
-use crate::support::{fixed_oct, memory_vault, name, refused, start_plus};
+use crate::make::{self, Home};
+use crate::support::{fixed_oct, memory_vault, memory_vault_in, name, refused, start_plus};
 
 const DAY: u64 = 86_400;
 const ES256: SignatureAlgorithm = SignatureAlgorithm::Es256;
@@ -111,15 +111,16 @@ fn an_active_key_cannot_be_recovered_purged_or_read_as_deleted() {
 
 #[test]
 fn a_deleted_key_is_out_of_reach_of_everything_but_its_own_calls() {
-    let (vault, clock) = memory_vault();
+    let home = Home::new();
+    let (vault, clock) = memory_vault_in(&home);
     let key = name("k");
     vault
-        .create_key(&key, make::oct(OctKeySize::Bits256))
+        .create_key(&key, make::oct(OctKeySize::Bits256).backup_allowed())
         .unwrap();
     let newest = vault.rotate_key(&key).unwrap();
     let kw = WrapAlgorithm::A256Kw;
     let wrapped = vault.wrap_key(&key, kw, &[1; 16]).unwrap();
-    let backup = make::backup(&vault, &key);
+    let backup = home.backup(&vault, &key);
     clock.advance_seconds(7);
     let deleted = vault.delete_key(&key).unwrap();
     assert_eq!(deleted.properties(), newest.properties());
@@ -226,8 +227,12 @@ fn a_purge_is_final_and_frees_the_name() {
         ErrorKind::DeletedKeyNotFound
     );
     assert_eq!(refused(vault.get_key(&key)), ErrorKind::KeyNotFound);
-    assert_eq!(vault.status().key_count(), 0);
-    assert_eq!(vault.status().record_count(), 0, "versions are gone, too");
+    assert_eq!(vault.status().unwrap().key_count(), 0);
+    assert_eq!(
+        vault.status().unwrap().record_count(),
+        0,
+        "versions are gone, too"
+    );
     // Another type may take the name without asking: it is free.
     let new = vault
         .create_key(&key, make::oct(OctKeySize::Bits128))
@@ -239,13 +244,15 @@ fn a_purge_is_final_and_frees_the_name() {
 
 #[test]
 fn without_soft_delete_a_deletion_is_final() {
-    let vault = make::vault_options()
+    let home = Home::new();
+    let vault = home
+        .vault_options()
         .soft_delete(SoftDelete::OFF)
         .create_in_memory()
         .unwrap();
     let key = name("k");
-    let made = vault.create_key(&key, ec()).unwrap();
-    let backup = make::backup(&vault, &key);
+    let made = vault.create_key(&key, ec().backup_allowed()).unwrap();
+    let backup = home.backup(&vault, &key);
     assert_eq!(made.properties().recoverable_days(), 0);
     let deleted = vault.delete_key(&key).unwrap();
     assert_eq!(deleted.scheduled_purge_date(), None);
@@ -264,7 +271,7 @@ fn without_soft_delete_a_deletion_is_final() {
         ErrorKind::PurgeRefused
     );
     assert_eq!(vault.list_deleted_key_properties().count(), 0);
-    assert_eq!(vault.status().record_count(), 0);
+    assert_eq!(vault.status().unwrap().record_count(), 0);
     if let Some(backup) = backup {
         let restored = vault.restore_key(&backup).unwrap();
         assert!(restored.previously_purged());
@@ -355,10 +362,10 @@ fn from_its_scheduled_date_on_a_key_is_gone_for_every_call() {
     assert_eq!(vault.list_key_properties().count(), 0);
     assert_eq!(vault.list_deleted_key_properties().count(), 0);
     // Its records are there until something removes them.
-    assert_eq!(vault.status().key_count(), 1);
+    assert_eq!(vault.status().unwrap().key_count(), 1);
     let report = vault.maintain(MaintenanceOptions::new()).unwrap();
     assert_eq!(report.purged(), [key]);
-    assert_eq!(vault.status().key_count(), 0);
+    assert_eq!(vault.status().unwrap().key_count(), 0);
     assert!(
         vault
             .maintain(MaintenanceOptions::new())
@@ -371,14 +378,16 @@ fn from_its_scheduled_date_on_a_key_is_gone_for_every_call() {
 #[test]
 fn the_name_of_a_gone_key_is_free_without_maintenance() {
     let clock = crate::support::FakeClock::new();
-    let vault = make::vault_options()
+    let home = Home::new();
+    let vault = home
+        .vault_options()
         .clock(clock.clone())
         .soft_delete(SoftDelete::days(7).unwrap())
         .create_in_memory()
         .unwrap();
     let key = name("k");
-    let old = vault.create_key(&key, ec()).unwrap();
-    let backup = make::backup(&vault, &key);
+    let old = vault.create_key(&key, ec().backup_allowed()).unwrap();
+    let backup = home.backup(&vault, &key);
     vault.delete_key(&key).unwrap();
     clock.advance_days(7);
     let new = vault
@@ -387,7 +396,7 @@ fn the_name_of_a_gone_key_is_free_without_maintenance() {
     assert_eq!(new.properties().name().as_str(), "K", "it is another key");
     assert_eq!(refused(vault.get_key(old.id())), ErrorKind::KeyNotFound);
     assert_eq!(vault.list_key_properties_versions(&key).unwrap().count(), 1);
-    assert_eq!(vault.status().record_count(), 2);
+    assert_eq!(vault.status().unwrap().record_count(), 2);
     // The next one goes by a restore.
     vault.delete_key(&key).unwrap();
     clock.advance_days(7);

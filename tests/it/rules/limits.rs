@@ -5,8 +5,8 @@ use strongroom::{
     KeyOperation, OctKeySize, RsaKeySize, SignatureAlgorithm, Tags, Vault, WrapAlgorithm,
 };
 
-use crate::make;
-use crate::support::{fixed_oct, fixed_rsa, memory_vault, name, refused};
+use crate::make::{self, Home};
+use crate::support::{fixed_oct, fixed_rsa, memory_vault, memory_vault_in, name, refused};
 
 const MIB_16: usize = 16 * 1024 * 1024;
 const KIB_64: usize = 64 * 1024;
@@ -21,7 +21,8 @@ fn vault_with_oct(size: OctKeySize) -> Vault {
 
 #[test]
 fn tags_are_15_of_256_characters_each() {
-    let (vault, _clock) = memory_vault();
+    let home = Home::new();
+    let (vault, _clock) = memory_vault_in(&home);
     let mut tags = Tags::new();
     for number in 0..15 {
         // Characters count, not bytes.
@@ -48,10 +49,13 @@ fn tags_are_15_of_256_characters_each() {
     // The largest tags there are can be stored, found and backed up.
     let key = name("k");
     let made = vault
-        .create_key(&key, make::ec(Curve::P256).tags(tags.clone()))
+        .create_key(
+            &key,
+            make::ec(Curve::P256).backup_allowed().tags(tags.clone()),
+        )
         .unwrap();
     assert_eq!(made.properties().tags(), &tags);
-    let backup = make::backup(&vault, &key);
+    let backup = home.backup(&vault, &key);
     vault.delete_key(&key).unwrap();
     vault.purge_deleted_key(&key).unwrap();
     if let Some(backup) = backup {
@@ -525,6 +529,6 @@ fn a_key_has_more_versions_than_a_backup_may() {
     );
     vault.delete_key(&key).unwrap();
     vault.purge_deleted_key(&key).unwrap();
-    assert_eq!(vault.status().record_count(), 0);
+    assert_eq!(vault.status().unwrap().record_count(), 0);
     assert!(vault.check().unwrap().is_clean());
 }

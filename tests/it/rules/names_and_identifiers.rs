@@ -5,8 +5,8 @@ use strongroom::{
 };
 
 use super::DIGEST;
-use crate::make;
-use crate::support::{memory_vault, name, refused};
+use crate::make::{self, Home};
+use crate::support::{memory_vault, memory_vault_in, name, refused};
 
 #[test]
 fn names_have_1_to_127_of_the_documented_characters() {
@@ -35,12 +35,14 @@ fn names_have_1_to_127_of_the_documented_characters() {
 
 #[test]
 fn the_longest_name_works_everywhere() {
-    let (vault, _clock) = memory_vault();
+    let home = Home::new();
+    let (vault, _clock) = memory_vault_in(&home);
     let key = name(&"Z".repeat(127));
-    let made = vault.create_key(&key, make::ec(Curve::P256)).unwrap();
+    let options = make::ec(Curve::P256).backup_allowed();
+    let made = vault.create_key(&key, options).unwrap();
     let id: KeyIdentifier = made.id().to_string().parse().unwrap();
     assert_eq!(vault.get_key(&id).unwrap(), made);
-    let backup = make::backup(&vault, &key);
+    let backup = home.backup(&vault, &key);
     vault.delete_key(&key).unwrap();
     vault.purge_deleted_key(&key).unwrap();
     if let Some(backup) = backup {
@@ -86,11 +88,14 @@ fn a_name_keeps_its_first_spelling_and_is_found_by_any() {
 
 #[test]
 fn every_call_that_takes_a_name_ignores_its_case() {
-    let (vault, _clock) = memory_vault();
+    let home = Home::new();
+    let (vault, _clock) = memory_vault_in(&home);
     let lower = name("case");
     let upper = name("CASE");
     let es256 = SignatureAlgorithm::Es256;
-    vault.create_key(&lower, make::ec(Curve::P256)).unwrap();
+    vault
+        .create_key(&lower, make::ec(Curve::P256).backup_allowed())
+        .unwrap();
     // Twice, so that the second answer comes from the cache.
     for _ in 0..2 {
         let signed = vault.sign(&upper, es256, &DIGEST).unwrap();
@@ -108,7 +113,7 @@ fn every_call_that_takes_a_name_ignores_its_case() {
     );
     vault.rotate_key(&upper).unwrap();
     vault.sign(&lower, es256, &DIGEST).unwrap();
-    let backup = make::backup(&vault, &upper);
+    let backup = home.backup(&vault, &upper);
     vault.delete_key(&upper).unwrap();
     assert_eq!(
         refused(vault.create_key(&lower, make::ec(Curve::P256))),

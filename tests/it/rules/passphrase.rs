@@ -101,7 +101,7 @@ fn lengths_of_passphrases_are_bounded() {
 }
 
 #[test]
-fn the_work_of_opening_is_bounded_by_the_caller() {
+fn t8_the_work_of_opening_is_bounded_by_the_caller() {
     let place = Place::new();
     let passphrase = Passphrase::new("pass").unwrap();
     let parameters = PassphraseParameters::new(20_000, 3, 2).unwrap();

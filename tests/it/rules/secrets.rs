@@ -8,7 +8,7 @@ use strongroom::{
     SecretBytes, SignatureAlgorithm, Tags, Unlock, UpdateKeyOptions, WrapAlgorithm,
 };
 
-use crate::make;
+use crate::make::{self, Home};
 use crate::support::{Place, fixed_rsa, name};
 
 const MARKER: &[u8; 32] = b"QwJx7#PlMkVb%0123456789^XyZqYzG!";
@@ -116,10 +116,11 @@ fn options_and_results_print_no_tag_values() {
     let mut tags = Tags::new();
     tags.insert("a", text).unwrap();
     quiet(&tags);
-    let create = || make::ec(Curve::P256).tag("a", text);
+    let create = || make::ec(Curve::P256).backup_allowed().tag("a", text);
     quiet(&create());
     quiet(&UpdateKeyOptions::new().tags(tags));
-    let vault = make::vault_options().create_in_memory().unwrap();
+    let home = Home::new();
+    let vault = home.vault_options().create_in_memory().unwrap();
     let key = name("k");
     quiet(&vault.create_key(&key, create()).unwrap());
     quiet(&vault.get_key(&key).unwrap());
@@ -137,7 +138,7 @@ fn options_and_results_print_no_tag_values() {
             .list_key_properties_page(None, strongroom::PageSize::MAX)
             .unwrap(),
     );
-    let backup = make::backup(&vault, &key);
+    let backup = home.backup(&vault, &key);
     if let Some(backup) = &backup {
         quiet(backup);
         quiet(&strongroom::KeyBackup::inspect(backup.as_bytes()).unwrap());
@@ -208,13 +209,13 @@ fn a_vault_with_open_keys_prints_nothing_of_them() {
     let bound = vault.key(&key).unwrap();
     quiet(&bound);
     quiet(&vault);
-    quiet(&vault.status());
+    quiet(&vault.status().unwrap());
     quiet(&vault.security_domain().unwrap());
     quiet(&vault.check().unwrap());
     quiet(&vault.deletion_settings());
     quiet(&vault.algorithm_rules());
     quiet(&place.options());
-    for backend in vault.backends() {
+    for backend in vault.backends().unwrap() {
         quiet(&backend);
         quiet(&backend.capabilities());
     }

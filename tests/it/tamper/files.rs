@@ -159,7 +159,7 @@ fn an_altered_byte_of_one_header_copy_is_healed_and_reported() {
             Ok(vault) => vault,
             Err(error) => return seen.note(format!("{what}: {error:?}")),
         };
-        let report = vault.open_report().findings().to_vec();
+        let report = vault.open_report().unwrap().findings().to_vec();
         seen.expect(&what, &report, &[vec![OpenFinding::HeaderHealed]]);
         drop(vault);
         let healed = fs::read(path.join(HEADER)).unwrap();

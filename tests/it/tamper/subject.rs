@@ -392,7 +392,7 @@ impl Subject {
                 "the check misses what a use met: {uses:?}"
             );
         }
-        let mended = vault.open_report().findings().to_vec();
+        let mended = vault.open_report().unwrap().findings().to_vec();
         if findings.is_empty() && uses.is_empty() {
             let harmless = sorted(harmless);
             Outcome::Whole { mended, harmless }

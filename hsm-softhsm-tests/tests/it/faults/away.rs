@@ -80,7 +80,7 @@ fn go_and_return(way: &Way) {
 
         // Opening meanwhile deletes nothing and says what it could not do.
         let vault = bench.vault();
-        let findings = vault.open_report().backend_findings();
+        let findings = vault.open_report().unwrap().backend_findings();
         assert_eq!(kinds(findings), [BackendFindingKind::Unavailable]);
         assert!(findings[0].message().contains("cannot be asked"));
         is_away(&vault);

@@ -35,7 +35,7 @@ fn a_key_that_somebody_deleted_in_the_token_is_missed_and_not_made_anew() {
         bench.vault()
     };
     for findings in [
-        vault.open_report().backend_findings().to_vec(),
+        vault.open_report().unwrap().backend_findings().to_vec(),
         vault.reconcile_backends().unwrap(),
     ] {
         assert_eq!(kinds(&findings), [BackendFindingKind::MissingKey]);
@@ -83,7 +83,7 @@ fn a_second_object_under_the_id_of_a_key_is_an_error_and_no_choice() {
 
     let vault = bench.vault();
     assert_eq!(
-        vault.open_report().backend_findings(),
+        vault.open_report().unwrap().backend_findings(),
         [],
         "it has no label"
     );

@@ -418,7 +418,7 @@ fn texts(findings: &[BackendFinding]) -> Vec<String> {
 
 /// The module is well again, and the vault was opened after that.
 fn look(rig: &Rig, case: &Case, vault: &Vault, outcome: &mut Outcome) {
-    let findings = vault.open_report().backend_findings();
+    let findings = vault.open_report().unwrap().backend_findings();
     assert_eq!(texts(findings), [""; 0], "{case:?}");
     let report = vault.maintain(MaintenanceOptions::new()).unwrap();
     assert_eq!((report.settled(), report.unsettled()), (0, 0), "{case:?}");

@@ -61,7 +61,7 @@ fn a_wrong_pin_reaches_the_token_once() {
     let vault = bench.vault_with(backend);
     let logins = || bench.proxy.calls(Function::Login) - before;
     assert_eq!(
-        kinds(vault.open_report().backend_findings()),
+        kinds(vault.open_report().unwrap().backend_findings()),
         [BackendFindingKind::Unavailable]
     );
     use_in_every_way(&vault, "PIN");
@@ -136,15 +136,53 @@ fn a_locked_pin_is_said_to_be_locked_and_not_tried() {
 
 /// Tokens that do not show in their flags that they are locked.
 #[test]
-fn a_token_that_answers_that_its_pin_is_locked_is_believed() {
+fn a_token_that_answers_that_its_pin_is_locked_is_believed_and_not_asked_again() {
     let bench = bench_with_key();
+    let before = bench.proxy.calls(Function::Login);
+    let logins = || bench.proxy.calls(Function::Login) - before;
     bench
         .proxy
         .inject(Fault::answer(Function::Login, cryptoki_sys::CKR_PIN_LOCKED).for_ever());
     let vault = bench.vault();
     use_in_every_way(&vault, "CKR_PIN_LOCKED");
+    for _ in 0..3 {
+        let_pauses_pass();
+        use_in_every_way(&vault, "PIN is locked");
+    }
+    bench.proxy.lose_sessions();
+    let_pauses_pass();
+    use_in_every_way(&vault, "PIN is locked");
+    assert_eq!(logins(), 1);
+    // The officer has set it, which the token does not show either: it takes somebody who makes the backend anew.
     bench.proxy.heal();
+    let_pauses_pass();
+    assert!(sign(&vault, &name("key")).is_err());
+    assert_eq!(logins(), 1);
+    vault.close().unwrap();
+    let vault = bench.vault();
+    works(&vault, &name("key"));
+    assert_eq!(logins(), 2);
+    settled(&vault, &bench.token);
+}
+
+#[test]
+fn after_a_lock_another_pin_of_the_callback_is_heard() {
+    let bench = bench_with_key();
+    let before = bench.proxy.calls(Function::Login);
+    let answer = Arc::new(Mutex::new("the old one".to_owned()));
+    bench
+        .proxy
+        .inject(Fault::answer(Function::Login, cryptoki_sys::CKR_PIN_LOCKED));
+    let vault = bench.vault_with(Pkcs11Backend::new(options(&bench, asked(&answer))));
+    let_pauses_pass();
+    use_in_every_way(&vault, "PIN is locked");
+    bench
+        .token
+        .user_pin()
+        .clone_into(&mut answer.lock().unwrap());
     eventually(|| sign(&vault, &name("key")));
+    assert_eq!(bench.proxy.calls(Function::Login) - before, 2);
+    settled(&vault, &bench.token);
 }
 
 #[test]

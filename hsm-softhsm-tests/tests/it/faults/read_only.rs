@@ -124,7 +124,7 @@ fn wrapped_keys_are_made_without_writing_to_the_token_once_it_has_its_wrapping_k
     let bench = Bench::new();
     let vault = bench.vault_with(bench.wrapped());
     // Measures the token, before it is protected.
-    for backend in vault.backends() {
+    for backend in vault.backends().unwrap() {
         backend.check().unwrap();
     }
     let strikes = bench

@@ -1,23 +1,16 @@
 //! Several vaults, and copies of one, on one token; and a vault with the wrong token: nobody sees or destroys the keys
 //! of another.
 
-use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use strongroom::backend::pkcs11::Pkcs11Backend;
-use strongroom::backend::{
-    Abandoned, BackendId, BackendResult, Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle,
-    KeyReference, KeyRequest, KeyTag, NewKey, VaultLabel,
-};
-use strongroom::{
-    BackendFindingKind, EncryptionAlgorithm, ErrorKind, KeyMaterial, MaintenanceOptions,
-};
+use strongroom::{BackendFindingKind, EncryptionAlgorithm, ErrorKind, MaintenanceOptions};
 
 use super::{
     Bench, fails, kinds, labels, name, open, settled, sign, signer, verifies, versions, works,
 };
 use crate::backends::own_options;
+use crate::hooked::{Hooked, copy_directory};
 
 #[test]
 fn two_vaults_on_one_token_see_their_own_keys_only() {
@@ -50,7 +43,7 @@ fn two_vaults_on_one_token_see_their_own_keys_only() {
     fails(foreign, ErrorKind::InvalidSignature, "");
     one.close().unwrap();
     let one = bench.vault();
-    assert_eq!(one.open_report().backend_findings(), []);
+    assert_eq!(one.open_report().unwrap().backend_findings(), []);
     one.delete_key(&name("key")).unwrap();
     one.purge_deleted_key(&name("key")).unwrap();
     assert_eq!(labels(&bench.token).len(), 2);
@@ -94,8 +87,12 @@ fn a_vault_with_another_token_of_the_module_says_so_and_destroys_nothing() {
     vault.close().unwrap();
 
     let vault = bench.vault_with(Pkcs11Backend::new(own_options(&stranger)));
-    let findings = vault.open_report().backend_findings();
-    assert_eq!(kinds(findings), [BackendFindingKind::MissingKey; 3]);
+    let findings = vault.open_report().unwrap().backend_findings();
+    assert_eq!(kinds(findings), [BackendFindingKind::WrongDevice]);
+    assert_eq!(findings[0].key_count(), Some(3));
+    for serial in [bench.token.serial(), stranger.serial()] {
+        assert!(findings[0].message().contains(serial), "{findings:?}");
+    }
     for result in [
         sign(&vault, &name("key")).map(drop),
         vault
@@ -125,17 +122,16 @@ fn a_vault_with_another_token_of_the_module_says_so_and_destroys_nothing() {
     vault.close().unwrap();
 
     let vault = bench.vault();
-    assert_eq!(vault.open_report().backend_findings(), []);
+    assert_eq!(vault.open_report().unwrap().backend_findings(), []);
     assert_eq!(labels(&bench.token).len(), 2);
     works(&vault, &name("key"));
     works(&vault, &name("other"));
     settled(&vault, &bench.token);
 }
 
-/// An intent does not say which token it is about: when a vault is opened with another one, where there is nothing to
-/// abandon, the unfinished creation counts as settled. What it left in the first token is reported from then on.
+/// An intent says which token it is about: it waits for that one.
 #[test]
-fn what_an_unfinished_creation_left_in_another_token_is_reported_and_not_destroyed() {
+fn an_unfinished_creation_in_another_token_waits_for_that_token() {
     let proxy = hsm_softhsm_tests::Proxy::new();
     let (token, stranger) = (proxy.new_token(), proxy.new_token());
     proxy.softhsm().finalize();
@@ -146,99 +142,24 @@ fn what_an_unfinished_creation_left_in_another_token_is_reported_and_not_destroy
     vault.create_key(&name("key"), signer()).unwrap();
     vault.close().unwrap();
     let vault = open(copy.clone(), Pkcs11Backend::new(own_options(&stranger)));
-    assert_eq!(vault.open_report().backend_findings(), []);
+    let findings = vault.open_report().unwrap().backend_findings();
+    assert_eq!(kinds(findings), [BackendFindingKind::Unsettled]);
+    assert!(findings[0].message().contains(bench.token.serial()));
     vault.close().unwrap();
     let vault = open(copy, bench.resident());
-    let findings = vault.open_report().backend_findings();
-    assert_eq!(kinds(findings), [BackendFindingKind::UnknownKey]);
+    let findings = vault.open_report().unwrap().backend_findings();
+    let used = [
+        BackendFindingKind::UsedByAnotherCopy,
+        BackendFindingKind::UnknownKey,
+    ];
+    assert_eq!(kinds(findings), used);
     assert_eq!(labels(&bench.token).len(), 1);
 }
 
 /// A backend that copies the vault's directory after each generation, before the records are written.
-fn copying(bench: &Bench, to: &Path) -> Hooked {
+fn copying(bench: &Bench, to: &Path) -> Hooked<Pkcs11Backend> {
     let (from, to) = (bench.path(), to.to_owned());
-    Hooked {
-        inner: bench.resident(),
-        after_generation: Mutex::new(Box::new(move || copy_directory(&from, &to))),
-    }
-}
-
-struct Hooked {
-    inner: Pkcs11Backend,
-    after_generation: Mutex<Box<dyn FnMut() + Send>>,
-}
-
-impl std::fmt::Debug for Hooked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hooked")
-    }
-}
-
-impl KeyBackend for Hooked {
-    fn id(&self) -> &BackendId {
-        self.inner.id()
-    }
-
-    fn capabilities(&self) -> Arc<Capabilities> {
-        self.inner.capabilities()
-    }
-
-    fn check(&self) -> BackendResult<()> {
-        self.inner.check()
-    }
-
-    fn generate(&self, request: &KeyRequest<'_>) -> BackendResult<NewKey> {
-        let made = self.inner.generate(request)?;
-        (self.after_generation.lock().unwrap())();
-        Ok(made)
-    }
-
-    fn import(&self, request: &KeyRequest<'_>, material: &KeyMaterial) -> BackendResult<NewKey> {
-        self.inner.import(request, material)
-    }
-
-    fn open(&self, key: &KeyReference<'_>) -> BackendResult<Arc<dyn KeyHandle>> {
-        self.inner.open(key)
-    }
-
-    fn destroy(&self, tag: KeyTag, blob: Option<&KeyBlob>) -> BackendResult<()> {
-        self.inner.destroy(tag, blob)
-    }
-
-    fn is_hardware(&self) -> bool {
-        true
-    }
-
-    fn holds_keys(&self, blob: Option<&KeyBlob>) -> bool {
-        self.inner.holds_keys(blob)
-    }
-
-    fn confirm(&self, tags: &[KeyTag]) -> BackendResult<()> {
-        self.inner.confirm(tags)
-    }
-
-    fn abandon(&self, tag: KeyTag) -> BackendResult<Abandoned> {
-        self.inner.abandon(tag)
-    }
-
-    fn inventory(&self, label: &VaultLabel) -> BackendResult<Vec<HeldKey>> {
-        self.inner.inventory(label)
-    }
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(to, private).unwrap();
+    Hooked::new(bench.resident(), move || copy_directory(&from, &to))
 }
 
 #[test]
@@ -251,7 +172,7 @@ fn an_older_copy_of_a_vault_destroys_nothing_that_the_newer_one_uses() {
 
     let older = open(copy, bench.resident());
     assert_eq!(
-        kinds(older.open_report().backend_findings()),
+        kinds(older.open_report().unwrap().backend_findings()),
         [
             BackendFindingKind::UsedByAnotherCopy,
             BackendFindingKind::UnknownKey
@@ -273,7 +194,7 @@ fn an_older_copy_of_a_vault_destroys_nothing_that_the_newer_one_uses() {
     newer.purge_deleted_key(&name("key")).unwrap();
     let older = open(older, bench.resident());
     assert_eq!(
-        kinds(older.open_report().backend_findings()),
+        kinds(older.open_report().unwrap().backend_findings()),
         [
             BackendFindingKind::UnknownKey,
             BackendFindingKind::MissingKey

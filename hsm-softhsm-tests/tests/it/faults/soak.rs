@@ -117,7 +117,7 @@ fn step(vault: &Vault, random: &mut Random, done: &[AtomicUsize; 8]) {
         3 => vault.rotate_key(&key).map(drop).map(count(1)),
         4 | 5 => vault.delete_key(&key).map(drop).map(count(5)),
         6 => vault.recover_deleted_key(&key).map(drop).map(count(6)),
-        7 | 8 => vault.purge_deleted_key(&key).map(count(7)),
+        7 | 8 => vault.purge_deleted_key(&key).map(drop).map(count(7)),
         9 => vault.reconcile_backends().map(|findings| {
             assert_eq!(findings, [], "keys that come and go are not missed");
         }),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cryptoki_sys::*;
 
+use crate::backend::pkcs11::attributes::require_rsa;
 use crate::backend::pkcs11::buffers::{LARGEST_ANSWER, bounded, into_buffer};
 use crate::backend::pkcs11::error::{ErrorClass, TokenError};
 use crate::backend::pkcs11::gate::Gate;
@@ -17,8 +18,11 @@ use crate::backend::pkcs11::pool::pause_after;
 use crate::backend::pkcs11::raw::ObjectHandle;
 use crate::backend::pkcs11::return_codes::name_of;
 use crate::backend::pkcs11::template::Template;
+use crate::backend::pkcs11::trials::Verdict;
 use crate::backend::{BackendError, BackendErrorKind};
 use crate::model::key::KeyTag;
+use crate::model::material::PublicParts;
+use crate::model::spec::RsaKeySize;
 use crate::secret::{Pin, SecretBytes};
 
 fn class(code: CK_RV, function: &'static str) -> ErrorClass {
@@ -152,13 +156,118 @@ fn an_error_names_the_code_and_the_function() {
     assert!(error.to_string().contains("code 0x80000001"), "{error}");
 }
 
+fn refusal(code: CK_RV) -> TokenError {
+    TokenError::from_code(code, "C_Login")
+}
+
+#[test]
+fn a_pin_that_was_answered_with_a_lock_is_not_tried_again_and_another_one_is() {
+    let breaker = Breaker::default();
+    let pin = Pin::new("1234").unwrap();
+    breaker.admit(&pin, false).unwrap();
+    // Neither of these says that it was the wrong one.
+    for code in [
+        CKR_USER_PIN_NOT_INITIALIZED,
+        CKR_PIN_EXPIRED,
+        CKR_DEVICE_ERROR,
+    ] {
+        breaker.learn(&pin, &refusal(code)).unwrap();
+        breaker.admit(&pin, false).unwrap();
+    }
+    breaker.learn(&pin, &refusal(CKR_PIN_LOCKED)).unwrap();
+    let error = breaker.admit(&pin, false).unwrap_err();
+    assert_eq!(error.class, ErrorClass::TokenLocked);
+    assert!(
+        error.to_string().contains("make the backend anew"),
+        "{error}"
+    );
+    breaker.admit(&Pin::new("5678").unwrap(), false).unwrap();
+}
+
+#[test]
+fn a_failure_that_may_pass_is_told_from_a_refusal() {
+    let verdict = |code, function| Verdict::on(&TokenError::from_code(code, function));
+    for code in [
+        CKR_MECHANISM_INVALID,
+        CKR_MECHANISM_PARAM_INVALID,
+        CKR_FUNCTION_NOT_SUPPORTED,
+        CKR_KEY_TYPE_INCONSISTENT,
+        CKR_KEY_SIZE_RANGE,
+        CKR_KEY_FUNCTION_NOT_PERMITTED,
+        CKR_CURVE_NOT_SUPPORTED,
+        CKR_TEMPLATE_INCONSISTENT,
+        CKR_ATTRIBUTE_TYPE_INVALID,
+        CKR_ATTRIBUTE_VALUE_INVALID,
+        CKR_SIGNATURE_INVALID,
+        CKR_WRAPPING_KEY_TYPE_INCONSISTENT,
+    ] {
+        assert_eq!(verdict(code, "C_GenerateKey"), Verdict::Refused, "{code}");
+    }
+    for code in [
+        CKR_GENERAL_ERROR,
+        CKR_FUNCTION_FAILED,
+        CKR_FUNCTION_CANCELED,
+        CKR_SESSION_CLOSED,
+        CKR_OBJECT_HANDLE_INVALID,
+        0x8000_0001,
+    ] {
+        assert_eq!(verdict(code, "C_Sign"), Verdict::Doubtful, "{code}");
+        assert_ne!(verdict(code, "C_Decrypt"), Verdict::Refused, "{code}");
+    }
+    for code in [CKR_HOST_MEMORY, CKR_DEVICE_MEMORY, CKR_SESSION_COUNT] {
+        assert_eq!(verdict(code, "C_Sign"), Verdict::Busy, "{code}");
+    }
+    for code in [CKR_DEVICE_ERROR, CKR_PIN_LOCKED, CKR_DEVICE_REMOVED] {
+        assert_eq!(verdict(code, "C_Sign"), Verdict::Trouble, "{code}");
+    }
+    let own = TokenError::with_detail(ErrorClass::Device, "C_Sign", "of the wrong length");
+    assert_eq!(Verdict::on(&own), Verdict::Refused);
+}
+
+#[test]
+fn a_generated_rsa_key_is_compared_with_the_one_that_was_asked_for() {
+    let key = |bits: usize, e: &[u8]| {
+        let mut n = vec![0xff; bits.div_ceil(8)];
+        n[0] >>= 8 * n.len() - bits;
+        PublicParts::Rsa { n, e: e.to_vec() }
+    };
+    let size = RsaKeySize::Bits3072;
+    for (exponent, e) in [
+        (65_537, &[1, 0, 1][..]),
+        (3, &[3]),
+        (0x1_0000_0001, &[1, 0, 0, 0, 1]),
+    ] {
+        require_rsa(&key(3_072, e), size, exponent).unwrap();
+    }
+    for (bits, e, words) in [
+        (2_048, &[1, 0, 1][..], "of 2048 bits instead of 3072"),
+        (3_071, &[1, 0, 1], "of 3071 bits instead of 3072"),
+        (3_072, &[3], "another public exponent than 65537"),
+        (3_072, &[1, 0, 1, 0], "another public exponent than 65537"),
+        (3_072, &[], "another public exponent than 65537"),
+        (0, &[1, 0, 1], "of 0 bits"),
+    ] {
+        let parts = if bits == 0 {
+            PublicParts::Rsa {
+                n: Vec::new(),
+                e: e.to_vec(),
+            }
+        } else {
+            key(bits, e)
+        };
+        let error = require_rsa(&parts, size, 65_537).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Device);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
 #[test]
 fn a_refused_pin_is_never_admitted_again() {
     let breaker = Breaker::default();
     let wrong = Pin::new("wrong").unwrap();
     let right = Pin::new("right").unwrap();
     breaker.admit(&wrong, false).unwrap();
-    breaker.refused(&wrong).unwrap();
+    breaker.learn(&wrong, &refusal(CKR_PIN_INCORRECT)).unwrap();
     assert_eq!(
         breaker.admit(&wrong, false).unwrap_err().class,
         ErrorClass::Authentication
@@ -181,7 +290,7 @@ fn a_row_of_different_wrong_pins_ends_too() {
         .take_while(|pin| {
             let admitted = breaker.admit(pin, false).is_ok();
             if admitted {
-                breaker.refused(pin).unwrap();
+                breaker.learn(pin, &refusal(CKR_PIN_INCORRECT)).unwrap();
             }
             admitted
         })
@@ -202,7 +311,10 @@ fn the_final_try_is_for_the_first_login_only() {
 fn no_pin_and_no_value_of_a_template_is_printed() {
     let source = PinSource::value(Pin::new("24681357").unwrap());
     let breaker = Breaker::default();
-    breaker.refused(&Pin::new("24681357").unwrap()).unwrap();
+    let refused = refusal(CKR_PIN_INCORRECT);
+    breaker
+        .learn(&Pin::new("24681357").unwrap(), &refused)
+        .unwrap();
     let template = Template::new()
         .secret(CKA_VALUE, SecretBytes::copied_from(b"24681357"))
         .bytes(CKA_ID, b"24681357");

@@ -124,7 +124,7 @@ fn leaky_oaep_search(mut encoded: EncodedMessage) -> Option<SecretBytes> {
 }
 
 #[test]
-fn the_time_of_oaep_tells_nothing_about_the_block() {
+fn t7_the_time_of_oaep_tells_nothing_about_the_block() {
     let run = |encoded| oaep_decode(OaepHash::Sha256, encoded);
     let longest = oaep::data(&SHA256, SIZE, &[0x61; K - 66]);
     let good = oaep_block(0, &longest);
@@ -170,7 +170,7 @@ fn leaky_pkcs1_search(encoded: EncodedMessage, ciphertext: &[u8]) -> SecretBytes
 }
 
 #[test]
-fn the_time_of_implicit_rejection_tells_nothing_about_the_block() {
+fn t7_the_time_of_implicit_rejection_tells_nothing_about_the_block() {
     let mut random = Random(41);
     let ciphertext = random.bytes(K);
     let run = |encoded| pkcs1v15_decode_implicit(encoded, &ciphertext, &[3; 32]);

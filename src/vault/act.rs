@@ -1,0 +1,274 @@
+//! The one way into every operation: the gate, permission, names in errors, and what is told of the outcome.
+
+use std::cell::{Cell, OnceCell};
+
+use super::acts::Operation;
+use super::gate::forked;
+use super::grant::{Grant, Need};
+use super::{Inner, Vault};
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::format::audit::{Event, EventFields, EventSubject};
+use crate::model::identifier::KeySelector;
+use crate::model::name::KeyName;
+use crate::model::principal::Principal;
+use crate::model::version::KeyVersion;
+use crate::store::{Change, CommitOptions};
+
+/// What an operation is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subject<'a> {
+    Vault,
+    Key(KeySelector<'a>),
+    Principal(&'a Principal),
+}
+
+impl<'a, T: Into<KeySelector<'a>>> From<T> for Subject<'a> {
+    fn from(key: T) -> Self {
+        Self::Key(key.into())
+    }
+}
+
+/// One operation of one handle, while it is under way.
+pub(super) struct Act<'a> {
+    inner: &'a Inner,
+    grant: &'a Grant,
+    operation: Operation,
+    subject: Subject<'a>,
+    /// The key, where only the work itself tells which it is.
+    late_name: OnceCell<KeyName>,
+    version: Cell<Option<KeyVersion>>,
+    /// Whether the audit log has an entry of this act already.
+    recorded: Cell<bool>,
+}
+
+impl Vault {
+    /// Carries out one operation. Every public method of the vault comes through here exactly once: it enters
+    /// the gate, asks for the permission, runs, names operation and key in an error, and tells of the outcome.
+    pub(super) fn act<'a, T>(
+        &'a self,
+        operation: Operation,
+        subject: impl Into<Subject<'a>>,
+        run: impl FnOnce(&Act<'a>) -> Result<T>,
+    ) -> Result<T> {
+        let act = Act::new(&self.inner, &self.grant, operation, subject.into());
+        let _operation = match self.inner.gate.enter() {
+            Ok(entered) => entered,
+            Err(error) => return act.turned_away(error),
+        };
+        act.perform(run)
+    }
+}
+
+impl Inner {
+    /// Carries out what ends operations, and thus is none of those that are in flight: locking and closing.
+    ///
+    /// Errors: `ForkedProcess`, before anything else is touched.
+    pub(super) fn act_on_gate<T>(
+        &self,
+        grant: &Grant,
+        operation: Operation,
+        run: impl FnOnce(&Act<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let act = Act::new(self, grant, operation, Subject::Vault);
+        if !self.gate.is_here() {
+            return act.turned_away(forked());
+        }
+        act.perform(run)
+    }
+}
+
+impl<'a> Act<'a> {
+    fn new(inner: &'a Inner, grant: &'a Grant, operation: Operation, subject: Subject<'a>) -> Self {
+        let version = match subject {
+            Subject::Key(selector) => selector.version(),
+            Subject::Vault | Subject::Principal(_) => None,
+        };
+        Self {
+            inner,
+            grant,
+            operation,
+            subject,
+            late_name: OnceCell::new(),
+            version: Cell::new(version),
+            recorded: Cell::new(false),
+        }
+    }
+
+    fn perform<T>(self, run: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let name = match self.subject {
+            Subject::Key(selector) => Some(selector.name()),
+            Subject::Vault | Subject::Principal(_) => None,
+        };
+        let outcome = match self.grant.require(self.inner, self.operation.need(), name) {
+            Ok(()) => run(&self),
+            Err(error) => Err(error),
+        };
+        self.end(outcome)
+    }
+
+    /// The vault is locked, closed or another process's. Nothing that has a lock is touched: in a forked child
+    /// nobody might open it.
+    fn turned_away<T>(self, error: Error) -> Result<T> {
+        self.inner.counters.count(self.operation, true);
+        Err(self.named(error))
+    }
+
+    /// The vault, without any question about permissions.
+    pub(super) fn inner(&self) -> &'a Inner {
+        self.inner
+    }
+
+    /// Asks for a permission besides the one of the operation.
+    ///
+    /// Errors: `Forbidden`.
+    pub(super) fn require(&self, need: Need, name: &KeyName) -> Result<()> {
+        self.grant
+            .require(self.inner, need, Some(name))
+            .map_err(|error| error.with_key(name))
+    }
+
+    /// The operation turns out to be about this key.
+    ///
+    /// Errors: `Forbidden` when the handle is not for keys of this name.
+    pub(super) fn is_about(&self, name: &KeyName) -> Result<()> {
+        self.require(self.operation.need(), name)?;
+        // The first name stays.
+        let _ = self.late_name.set(name.clone());
+        Ok(())
+    }
+
+    /// The version that was used or made.
+    pub(super) fn note_version(&self, version: KeyVersion) {
+        self.version.set(Some(version));
+    }
+
+    /// Whether a listing shows keys of this name.
+    pub(super) fn shows(&self, name: &KeyName) -> bool {
+        self.grant.shows(self.inner, name)
+    }
+
+    /// A part of this operation that is an act of its own: for the audit log, where it goes with a commit, and for
+    /// nothing else. The permission was that of the whole.
+    pub(super) fn beside<'b>(&self, operation: Operation, subject: Subject<'b>) -> Act<'b>
+    where
+        'a: 'b,
+    {
+        Act {
+            inner: self.inner,
+            grant: self.grant,
+            operation,
+            subject,
+            late_name: OnceCell::new(),
+            version: Cell::new(None),
+            recorded: Cell::new(false),
+        }
+    }
+
+    /// Makes changes durable, with the entry of this act in the same group.
+    ///
+    /// Errors: those of the store.
+    pub(super) fn commit(&self, changes: Vec<Change>, options: CommitOptions) -> Result<()> {
+        self.commit_of(changes, options, 1)
+    }
+
+    /// As [`Act::commit`]; the entry says that it stands for `count` operations.
+    pub(super) fn commit_of(
+        &self,
+        changes: Vec<Change>,
+        mut options: CommitOptions,
+        count: u32,
+    ) -> Result<()> {
+        let records = self.inner.recorder.is_on() && !self.recorded.get();
+        if records {
+            options.events.push(self.event(None, count)?);
+        }
+        self.inner.store.commit_with(changes, options)?;
+        if records {
+            self.recorded.set(true);
+        }
+        Ok(())
+    }
+
+    /// Records success before the end: after it there is nowhere to record it.
+    pub(super) fn record_now(&self) {
+        if self.inner.recorder.is_on() && !self.recorded.replace(true) {
+            self.note(None, 1);
+        }
+    }
+
+    fn event(&self, error: Option<ErrorKind>, count: u32) -> Result<Event> {
+        let subject = match (self.subject, self.late_name.get()) {
+            (Subject::Key(selector), _) => EventSubject::Key(selector.name()),
+            (_, Some(name)) => EventSubject::Key(name),
+            (Subject::Principal(principal), None) => EventSubject::Principal(principal),
+            (Subject::Vault, None) => EventSubject::Vault,
+        };
+        let error = error.map(|kind| format!("{kind:?}"));
+        Event::new(&EventFields {
+            time_ms: self.inner.now_ms(),
+            count,
+            operation: self.operation.audit_name(),
+            error: error.as_deref().unwrap_or_default(),
+            subject,
+            version: self.version.get(),
+            actor: self.grant.principal(),
+        })
+    }
+
+    fn note(&self, error: Option<ErrorKind>, count: u32) {
+        // No act has a name that is too long for an entry.
+        if let Ok(event) = self.event(error, count) {
+            self.inner.store.note_event(event);
+        }
+    }
+
+    /// Tells the audit log, unless a commit did.
+    fn record(&self, error: Option<ErrorKind>) {
+        if self.recorded.get() || !self.inner.recorder.is_on() {
+            return;
+        }
+        let always = self.operation.always_recorded() || error == Some(ErrorKind::Forbidden);
+        let count = if always {
+            Some(1)
+        } else {
+            self.inner.recorder.sample()
+        };
+        if let Some(count) = count {
+            self.note(error, count);
+        }
+    }
+
+    fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        let error = outcome.as_ref().err().map(Error::kind);
+        self.inner.counters.count(self.operation, error.is_some());
+        self.record(error);
+        #[cfg(feature = "tracing")]
+        self.trace(error);
+        outcome.map_err(|error| self.named(error))
+    }
+
+    #[cfg(feature = "tracing")]
+    fn trace(&self, error: Option<ErrorKind>) {
+        let key = match (self.subject, self.late_name.get()) {
+            (Subject::Key(selector), _) => Some(selector.name()),
+            (_, name) => name,
+        };
+        super::trace::emit(&super::trace::Outcome {
+            operation: self.operation,
+            key: key.map(KeyName::as_str),
+            version: self.version.get(),
+            actor: self.grant.principal().map(Principal::as_str),
+            error,
+        });
+    }
+
+    fn named(&self, error: Error) -> Error {
+        let error = match (self.subject, self.late_name.get()) {
+            (Subject::Key(selector), _) => error.with_key(selector),
+            (_, Some(name)) => error.with_key(name),
+            (Subject::Vault | Subject::Principal(_), None) => error,
+        };
+        error.with_operation(self.operation.method())
+    }
+}

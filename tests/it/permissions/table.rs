@@ -1,0 +1,334 @@
+//! Every public method of a vault, with what it needs.
+
+use strongroom::{
+    AuditCheckpoint, AuditOptions, Ciphertext, CreateKeyOptions, Curve, EncryptOptions,
+    EncryptionAlgorithm, Error, ImportKeyOptions, KeyName, MaintenanceOptions, PageSize,
+    Permission, Permissions, Principal, SignatureAlgorithm, SlotId, Timestamp, Unlock,
+    UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
+};
+
+use crate::support::{fixed_oct, master_key};
+
+pub(super) const ES256: SignatureAlgorithm = SignatureAlgorithm::Es256;
+const GCM: EncryptionAlgorithm = EncryptionAlgorithm::A256Gcm;
+pub(super) const KW: WrapAlgorithm = WrapAlgorithm::A256Kw;
+
+/// The id of no slot.
+fn slot() -> SlotId {
+    "00112233445566778899aabbccddeeff".parse().unwrap()
+}
+
+/// What a call needs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Needs {
+    /// The permission, and a name that the handle is for.
+    OnKey(Permission),
+    /// The permission; there is no name.
+    Plain(Permission),
+    FullHandle,
+}
+pub(super) use Needs::{FullHandle, OnKey, Plain};
+
+pub(super) type Call = Box<dyn Fn(&Vault, &KeyName) -> strongroom::Result<()>>;
+
+fn call<T>(run: impl Fn(&Vault, &KeyName) -> strongroom::Result<T> + 'static) -> Call {
+    Box::new(move |vault, key| run(vault, key).map(drop))
+}
+
+/// Every public method with what it needs.
+pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
+    let ec = || CreateKeyOptions::ec(Curve::P256);
+    let who = || "somebody".parse::<Principal>().unwrap();
+    vec![
+        (
+            "create_key",
+            OnKey(Permission::Create),
+            call(move |v, k| v.create_key(k, ec())),
+        ),
+        (
+            "import_key",
+            OnKey(Permission::Import),
+            call(|v, k| v.import_key(k, ImportKeyOptions::new(fixed_oct(32)))),
+        ),
+        (
+            "rotate_key",
+            OnKey(Permission::Rotate),
+            call(|v, k| v.rotate_key(k)),
+        ),
+        ("get_key", OnKey(Permission::Get), call(|v, k| v.get_key(k))),
+        ("key", OnKey(Permission::Get), call(|v, k| v.key(k))),
+        (
+            "update_key_properties",
+            OnKey(Permission::Update),
+            call(|v, k| v.update_key_properties(k, UpdateKeyOptions::new())),
+        ),
+        (
+            "delete_key",
+            OnKey(Permission::Delete),
+            call(|v, k| v.delete_key(k)),
+        ),
+        (
+            "get_deleted_key",
+            OnKey(Permission::Get),
+            call(|v, k| v.get_deleted_key(k)),
+        ),
+        (
+            "recover_deleted_key",
+            OnKey(Permission::Recover),
+            call(|v, k| v.recover_deleted_key(k)),
+        ),
+        (
+            "purge_deleted_key",
+            OnKey(Permission::Purge),
+            call(|v, k| v.purge_deleted_key(k)),
+        ),
+        (
+            "list_key_properties",
+            Plain(Permission::List),
+            call(|v, _| v.list_key_properties().collect::<Result<Vec<_>, Error>>()),
+        ),
+        (
+            "list_key_properties_page",
+            Plain(Permission::List),
+            call(|v, _| v.list_key_properties_page(None, PageSize::MAX)),
+        ),
+        (
+            "list_deleted_key_properties",
+            Plain(Permission::List),
+            call(|v, _| {
+                v.list_deleted_key_properties()
+                    .collect::<Result<Vec<_>, Error>>()
+            }),
+        ),
+        (
+            "list_deleted_key_properties_page",
+            Plain(Permission::List),
+            call(|v, _| v.list_deleted_key_properties_page(None, PageSize::MAX)),
+        ),
+        (
+            "list_key_properties_versions",
+            OnKey(Permission::List),
+            call(|v, k| v.list_key_properties_versions(k)),
+        ),
+        (
+            "list_key_properties_versions_page",
+            OnKey(Permission::List),
+            call(|v, k| v.list_key_properties_versions_page(k, None, PageSize::MAX)),
+        ),
+        (
+            "backup_key",
+            OnKey(Permission::Backup),
+            call(|v, k| v.backup_key(k)),
+        ),
+        (
+            "restore_key",
+            Plain(Permission::Restore),
+            call(|v, _| v.restore_key(b"no backup")),
+        ),
+        (
+            "encrypt",
+            OnKey(Permission::Encrypt),
+            call(|v, k| v.encrypt(k, GCM, b"text", EncryptOptions::new())),
+        ),
+        (
+            "decrypt",
+            OnKey(Permission::Decrypt),
+            call(|v, k| v.decrypt(k, GCM, Ciphertext::new(b"text"))),
+        ),
+        (
+            "sign",
+            OnKey(Permission::Sign),
+            call(|v, k| v.sign(k, ES256, &[7; 32])),
+        ),
+        (
+            "sign_data",
+            OnKey(Permission::Sign),
+            call(|v, k| v.sign_data(k, ES256, b"text")),
+        ),
+        (
+            "sign_reader",
+            OnKey(Permission::Sign),
+            call(|v, k| v.sign_reader(k, ES256, &b"text"[..])),
+        ),
+        (
+            "verify",
+            OnKey(Permission::Verify),
+            call(|v, k| v.verify(k, ES256, &[7; 32], &[7; 64])),
+        ),
+        (
+            "verify_data",
+            OnKey(Permission::Verify),
+            call(|v, k| v.verify_data(k, ES256, b"text", &[7; 64])),
+        ),
+        (
+            "wrap_key",
+            OnKey(Permission::WrapKey),
+            call(|v, k| v.wrap_key(k, KW, &[7; 32])),
+        ),
+        (
+            "unwrap_key",
+            OnKey(Permission::UnwrapKey),
+            call(|v, k| v.unwrap_key(k, KW, &[7; 40])),
+        ),
+        (
+            "generate_data_key",
+            OnKey(Permission::WrapKey),
+            call(|v, k| v.generate_data_key(k, KW, 32)),
+        ),
+        (
+            "get_random_bytes",
+            Plain(Permission::Rng),
+            call(|v, _| v.get_random_bytes(8)),
+        ),
+        (
+            "get_random_bytes_from",
+            Plain(Permission::Rng),
+            call(|v, _| v.get_random_bytes_from(&"software".parse().unwrap(), 8)),
+        ),
+        (
+            "encrypt_with_iv",
+            FullHandle,
+            call(|v, k| hazmat::encrypt_with_iv(v, k, GCM, b"", &[1; 12], EncryptOptions::new())),
+        ),
+        (
+            "sign_deterministic",
+            FullHandle,
+            call(|v, k| hazmat::sign_deterministic(v, k, ES256, &[7; 32])),
+        ),
+        ("status", FullHandle, call(|v, _| v.status())),
+        (
+            "open_report",
+            FullHandle,
+            call(|v, _| v.open_report().cloned()),
+        ),
+        (
+            "backends",
+            FullHandle,
+            call(|v, _| v.backends().map(Iterator::count)),
+        ),
+        (
+            "reconcile_backends",
+            FullHandle,
+            call(|v, _| v.reconcile_backends()),
+        ),
+        ("check", FullHandle, call(|v, _| v.check())),
+        (
+            "maintain",
+            FullHandle,
+            call(|v, _| v.maintain(MaintenanceOptions::new())),
+        ),
+        (
+            "due",
+            FullHandle,
+            call(|v, _| v.due(Timestamp::from_unix_seconds(0))),
+        ),
+        (
+            "security_domain",
+            FullHandle,
+            call(|v, _| v.security_domain()),
+        ),
+        ("pin", FullHandle, call(|v, _| v.pin())),
+        (
+            "sync_rollback_guard",
+            FullHandle,
+            call(|v, _| v.sync_rollback_guard()),
+        ),
+        (
+            "reset_time_floor",
+            FullHandle,
+            call(|v, _| v.reset_time_floor()),
+        ),
+        ("rotate_kek", FullHandle, call(|v, _| v.rotate_kek())),
+        ("unlock_slots", FullHandle, call(|v, _| v.unlock_slots())),
+        (
+            "add_unlock_slot",
+            FullHandle,
+            call(|v, _| {
+                v.add_unlock_slot(
+                    Unlock::raw_key(&master_key()),
+                    Unlock::raw_key(&master_key()),
+                )
+            }),
+        ),
+        (
+            "replace_unlock_slot",
+            FullHandle,
+            call(|v, _| {
+                let key = master_key();
+                v.replace_unlock_slot(Unlock::raw_key(&key), slot(), Unlock::raw_key(&key))
+            }),
+        ),
+        (
+            "remove_unlock_slot",
+            FullHandle,
+            call(|v, _| v.remove_unlock_slot(slot())),
+        ),
+        (
+            "enable_purge_protection",
+            FullHandle,
+            call(|v, _| v.enable_purge_protection()),
+        ),
+        (
+            "set_algorithm_rules",
+            FullHandle,
+            call(|v, _| v.set_algorithm_rules(v.algorithm_rules())),
+        ),
+        (
+            "set_access_policy",
+            FullHandle,
+            call(move |v, _| v.set_access_policy(&who(), Permissions::all())),
+        ),
+        (
+            "access_policies",
+            FullHandle,
+            call(|v, _| v.access_policies()),
+        ),
+        (
+            "as_principal",
+            FullHandle,
+            call(move |v, _| v.as_principal(&who())),
+        ),
+        (
+            "remove_access_policy",
+            FullHandle,
+            call(move |v, _| v.remove_access_policy(&who())),
+        ),
+        ("audit_options", FullHandle, call(|v, _| v.audit_options())),
+        (
+            "set_audit_options",
+            FullHandle,
+            call(|v, _| v.set_audit_options(AuditOptions::on())),
+        ),
+        ("audit_entries", FullHandle, call(|v, _| v.audit_entries(0))),
+        (
+            "export_audit",
+            FullHandle,
+            call(|v, _| v.export_audit(std::io::sink())),
+        ),
+        ("verify_audit", FullHandle, call(|v, _| v.verify_audit())),
+        (
+            "verify_audit_since",
+            FullHandle,
+            call(|v, _| {
+                let mut checkpoint = [0; AuditCheckpoint::LENGTH];
+                checkpoint[..8].copy_from_slice(b"SRMACP01");
+                v.verify_audit_since(&AuditCheckpoint::from_bytes(&checkpoint)?)
+            }),
+        ),
+        ("flush_audit", FullHandle, call(|v, _| v.flush_audit())),
+        (
+            "audit_checkpoint",
+            FullHandle,
+            call(|v, _| v.audit_checkpoint()),
+        ),
+        (
+            "identity_public_key",
+            FullHandle,
+            call(|v, _| v.identity_public_key()),
+        ),
+        ("metrics", FullHandle, call(|v, _| v.metrics())),
+        // The last ones: nothing works after them.
+        ("lock", FullHandle, call(|v, _| v.lock())),
+        ("close", FullHandle, call(|v, _| v.close())),
+    ]
+}
