@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
+use super::tombstones::open_setting;
 use super::{Vault, VaultOptions};
 use crate::error::Result;
 use crate::format::header::choose;
+use crate::format::material;
+use crate::format::settings::{self, IDENTITY_KEY};
+use crate::model::key::KeyBlob;
+use crate::model::material::MaterialParts;
 use crate::seal::hash32;
 use crate::seal::header::{OpenLimits, open_first};
 use crate::seal::slot::Unlock;
@@ -16,7 +21,8 @@ const MOST_KEYS: usize = 256;
 
 impl Vault {
     /// What the holder of the files and of a way to unlock them can compute: root key, its sub-keys, KEK, SDK and
-    /// KDKs, each with a name.
+    /// KDKs, each with a name; and the private keys that software holds on curves, that of the vault too, with names
+    /// that begin with `private: `.
     ///
     /// # Errors
     ///
@@ -47,16 +53,35 @@ impl Vault {
             let objects = view.key_objects(None, MOST_KEYS)?;
             objects
                 .iter()
-                .map(|(n, record)| inner.open_key(*n, record))
+                .map(|(n, record)| {
+                    let key = inner.open_key(*n, record)?;
+                    let versions = inner.load_versions(view, &key)?;
+                    Ok((key, versions))
+                })
                 .collect::<Result<Vec<_>>>()
         })?;
-        for key in stored {
-            keys.push((
-                format!("KDK of {}", key.object.name),
-                copied(key.data_key.expose()),
-            ));
+        for (key, versions) in stored {
+            let name = &key.object.name;
+            keys.push((format!("KDK of {name}"), copied(key.data_key.expose())));
+            for version in &versions {
+                keys.extend(scalar(format!("private: {name}"), &version.body.blob)?);
+            }
+        }
+        let identity = inner
+            .store
+            .read(|view| open_setting(&inner.hierarchy, view, IDENTITY_KEY))?;
+        if let Some(plaintext) = identity {
+            let (_, blob) = settings::decode_identity(&plaintext)?;
+            keys.extend(scalar("private: the vault".to_owned(), &blob)?);
         }
         vault.close()?;
         Ok(keys)
     }
+}
+
+fn scalar(name: String, blob: &KeyBlob) -> Result<Option<(String, SecretBytes)>> {
+    Ok(match material::decode(blob.expose())?.parts {
+        MaterialParts::Ec(key) => Some((name, key.d)),
+        MaterialParts::Rsa(_) | MaterialParts::Oct { .. } => None,
+    })
 }

@@ -408,7 +408,10 @@ impl VaultOptions {
                 domain_id: stored.header.domain_id,
             };
             let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
+            // So that a lock for want of use does not come between.
+            let operation = vault.inner.gate.enter()?;
             vault.inner.raise_cost(unlock, slot, &root)?;
+            drop(operation);
             Ok(vault)
         };
         let opened = open().map_err(|error: Error| error.with_operation("open"));

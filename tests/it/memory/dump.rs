@@ -143,6 +143,10 @@ impl Secret {
         }
         Self { name, forms }
     }
+
+    pub(super) fn is_equal_to(&self, other: &Self) -> bool {
+        self.forms == other.forms
+    }
 }
 
 #[test]

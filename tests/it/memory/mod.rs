@@ -2,6 +2,7 @@
 //! refuses. A core dump is what the kernel would write, read from a child process that waits between operations; the
 //! same search finds the same secrets when protection is off.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,9 +11,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use crypto_bigint::{BoxedUint, Odd};
 use strongroom::backend::testing::refuse_protected_memory;
 use strongroom::{
-    Ciphertext, Curve, EncryptOptions, EncryptionAlgorithm, ImportKeyOptions, ImportedKey,
-    MasterKey, MemoryProtection, Passphrase, PassphraseParameters, RsaKeySize, SecretBytes,
-    SignatureAlgorithm, Unlock, Vault, VaultOptions, WrapAlgorithm,
+    AuditOptions, AuditReads, Ciphertext, CreateKeyOptions, Curve, EncryptOptions,
+    EncryptionAlgorithm, ImportKeyOptions, ImportedKey, MasterKey, MemoryProtection, Passphrase,
+    PassphraseParameters, RecipientKey, RsaKeySize, SecretBytes, Shredding, SignatureAlgorithm,
+    Unlock, Vault, VaultOptions, WrapAlgorithm,
 };
 
 use self::dump::{Dump, Secret};
@@ -92,6 +94,39 @@ struct Known {
     private: Vec<Secret>,
     unlocking: Vec<Secret>,
     at_rest: Vec<Secret>,
+    /// What the child uses for one call each, and lets go of.
+    passing: Vec<Secret>,
+}
+
+/// What came to be in the child.
+#[derive(Debug)]
+struct Made {
+    at_rest: Vec<Secret>,
+    private: Vec<Secret>,
+}
+
+/// Every file with a secret that the child uses for a while.
+const PASSING: [(&str, usize); 3] = [
+    ("recipient key", 32),
+    ("second passphrase", PASSPHRASE_LENGTH),
+    ("brought key", 32),
+];
+
+/// Text that is as random as its length allows.
+fn random_text(length: usize) -> String {
+    let character = |byte: &u8| char::from(b'0' + byte % 64);
+    random(length).iter().map(character).collect()
+}
+
+/// The keys of both vaults.
+fn at_rest_keys(base: &Path, unlock: [Unlock<'_>; 2]) -> Vec<(String, SecretBytes)> {
+    let mut keys = Vec::new();
+    for (vault, unlock) in ["raw", "pass"].into_iter().zip(unlock) {
+        for (key, bytes) in Vault::at_rest_keys(&base.join(vault), unlock).unwrap() {
+            keys.push((format!("{vault}: {key}"), bytes));
+        }
+    }
+    keys
 }
 
 /// The order of a curve, and the bits of the power of two of its Montgomery form.
@@ -226,10 +261,7 @@ impl Known {
         let directory = tempfile::tempdir().unwrap();
         let base = directory.path();
         let master = random(32);
-        let text: String = random(PASSPHRASE_LENGTH)
-            .iter()
-            .map(|byte| char::from(b'0' + byte % 64))
-            .collect();
+        let text = random_text(PASSPHRASE_LENGTH);
         fs::write(base.join("master"), &master).unwrap();
         fs::write(base.join("passphrase"), &text).unwrap();
         let key = MasterKey::from_bytes(&master).unwrap();
@@ -264,6 +296,9 @@ impl Known {
                 private.push(Secret::new(format!("{label} d in Montgomery form"), &form));
             }
         }
+        let (key, d) = ec_key(Curve::P256);
+        import("purged", key);
+        private.push(Secret::new("purged d", &d));
         for (label, length) in [("oct-256", 32), ("oct-512", 64)] {
             let bytes = random(length);
             import(label, ImportedKey::oct(SecretBytes::copied_from(&bytes)));
@@ -280,12 +315,16 @@ impl Known {
             .unwrap();
         private.push(Secret::new("oct-256 of the other vault", &bytes));
         other.close().unwrap();
-        let mut at_rest = Vec::new();
-        for (vault, unlock) in ["raw", "pass"].into_iter().zip(unlock) {
-            for (key, bytes) in Vault::at_rest_keys(&base.join(vault), unlock).unwrap() {
-                at_rest.push(Secret::new(format!("{vault}: {key}"), bytes.expose()));
-            }
-        }
+        let at_rest: Vec<Secret> = at_rest_keys(base, unlock)
+            .into_iter()
+            .filter(|(key, _)| !key.contains("private: "))
+            .map(|(key, bytes)| Secret::new(key, bytes.expose()))
+            .collect();
+        let passing = PASSING.map(|(file, length)| {
+            let secret = random_text(length);
+            fs::write(base.join(file), &secret).unwrap();
+            Secret::new(file, secret.as_bytes())
+        });
         for vault in ["raw", "pass"] {
             let found = Dump::of_bytes(fs::read(base.join(vault).join("vault.hdr")).unwrap())
                 .find(&at_rest);
@@ -298,8 +337,37 @@ impl Known {
                 Secret::new("passphrase", text.as_bytes()),
             ],
             at_rest,
+            passing: passing.into(),
             directory,
         }
+    }
+
+    /// What has come to be since, now that the child has ended.
+    fn made(&self) -> Made {
+        let base = self.directory.path();
+        let key = MasterKey::from_bytes(&fs::read(base.join("master")).unwrap()).unwrap();
+        let text = fs::read_to_string(base.join("passphrase")).unwrap();
+        let passphrase = Passphrase::new(&text).unwrap();
+        let (private, at_rest): (Vec<_>, Vec<_>) = at_rest_keys(
+            base,
+            [Unlock::raw_key(&key), Unlock::passphrase(&passphrase)],
+        )
+        .into_iter()
+        .map(|(name, bytes)| Secret::new(name, bytes.expose()))
+        .filter(|secret| !self.at_rest.iter().any(|known| known.is_equal_to(secret)))
+        .partition(|secret| secret.name.contains("private: "));
+        let is_new = |secret: &Secret| {
+            ["private: made", "private: the vault"]
+                .iter()
+                .any(|name| secret.name.contains(name))
+        };
+        let private: Vec<Secret> = private.into_iter().filter(is_new).collect();
+        assert_eq!(private.len(), 3, "two versions and the vault's own key");
+        let names: Vec<&str> = at_rest.iter().map(|secret| secret.name.as_str()).collect();
+        for name in ["raw: KEK", "raw: KDK of made", "raw: KDK of brought"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+        Made { at_rest, private }
     }
 
     fn job(&self, protection: &str) -> String {
@@ -333,7 +401,12 @@ fn open_both(job: &str) -> Opened {
     read_into(&base.join("passphrase"), &mut *text);
     let master = MasterKey::from_bytes(&*master).unwrap();
     let passphrase = Passphrase::new(std::str::from_utf8(&*text).unwrap()).unwrap();
-    let options = || VaultOptions::new().memory_protection(protection);
+    let options = || {
+        let parameters = PassphraseParameters::new(19_456, 1, 1).unwrap();
+        VaultOptions::new()
+            .memory_protection(protection)
+            .passphrase_parameters(parameters)
+    };
     Opened {
         raw: options()
             .open(base.join("raw"), Unlock::raw_key(&master))
@@ -394,7 +467,7 @@ fn operate(vault: &Vault) {
     vault
         .verify_data(&name("oct-512"), S::Hs512, b"data", tag.signature())
         .unwrap();
-    assert_eq!(vault.list_key_properties().count(), 8);
+    assert!(vault.list_key_properties().count() > 8);
     vault.get_key(&name("rsa-2048")).unwrap();
     vault.backup_key(&name("rsa-4096")).unwrap();
 }
@@ -418,15 +491,76 @@ fn operate_symmetric(vault: &Vault) {
         .unwrap();
 }
 
+/// Whatever changes keys, the ways to unlock the vault, or its own keys.
+fn change(vault: &Vault, master: &MasterKey, base: &Path) {
+    let sign = |key: &str| {
+        vault
+            .sign_data(&name(key), SignatureAlgorithm::Es256, b"data")
+            .unwrap();
+    };
+    vault
+        .set_audit_options(AuditOptions::on().reads(AuditReads::All))
+        .unwrap();
+    vault
+        .create_key(&name("made"), CreateKeyOptions::ec(Curve::P256))
+        .unwrap();
+    sign("made");
+    vault.rotate_key(&name("made")).unwrap();
+    sign("made");
+    let passing = |(file, length): (&str, usize)| {
+        let mut bytes = zeroize::Zeroizing::new(vec![0; length]);
+        read_into(&base.join(file), &mut bytes);
+        bytes
+    };
+    let [recipient, passphrase, brought] = PASSING.map(passing);
+    let brought = ImportedKey::oct(SecretBytes::from(brought));
+    vault
+        .import_key(&name("brought"), ImportKeyOptions::new(brought))
+        .unwrap();
+    sign("purged");
+    vault.delete_key(&name("purged")).unwrap();
+    let shredding = vault.purge_deleted_key(&name("purged")).unwrap();
+    assert_eq!(shredding, Shredding::Done);
+    vault.rotate_kek().unwrap();
+    let recipient = RecipientKey::from_bytes(&recipient).unwrap();
+    let passphrase = Passphrase::new(std::str::from_utf8(&passphrase).unwrap()).unwrap();
+    let current = Unlock::raw_key(master);
+    let slot = vault
+        .add_unlock_slot(current, Unlock::passphrase(&passphrase))
+        .unwrap();
+    let slot = vault
+        .replace_unlock_slot(
+            Unlock::passphrase(&passphrase),
+            slot,
+            Unlock::recipient(&recipient),
+        )
+        .unwrap();
+    let third = vault
+        .add_unlock_slot(Unlock::recipient(&recipient), current)
+        .unwrap();
+    vault.remove_unlock_slot(third).unwrap();
+    vault.remove_unlock_slot(slot).unwrap();
+    let checkpoint = vault.audit_checkpoint().unwrap();
+    assert!(vault.verify_audit_since(&checkpoint).unwrap().is_intact());
+    vault.export_audit(std::io::sink()).unwrap();
+    assert!(vault.check().unwrap().is_clean());
+}
+
 /// In the child: opens, works, waits; locks, waits.
 fn work_and_wait(job: &str) {
     let opened = open_both(job);
     let bound = opened.raw.key(&name("ec-p256")).unwrap();
     phase("opened");
-    for _ in 0..2 {
-        operate(&opened.raw);
-        operate_symmetric(&opened.pass);
-    }
+    operate(&opened.raw);
+    operate_symmetric(&opened.pass);
+    let base = job.split_once(' ').unwrap().1;
+    change(&opened.raw, &opened._master, base.as_ref());
+    operate(&opened.raw);
+    operate_symmetric(&opened.pass);
+    opened
+        .raw
+        .sign_data(&name("made"), SignatureAlgorithm::Es256, b"data")
+        .unwrap();
     phase("between operations");
     opened.raw.lock().unwrap();
     opened.pass.lock().unwrap();
@@ -434,23 +568,34 @@ fn work_and_wait(job: &str) {
     drop(bound);
 }
 
-/// What a dump holds in the phases of [`work_and_wait`].
+/// What a dump holds in the phases of [`work_and_wait`]: what was known before, at once, and what was made in the
+/// child, afterwards.
 fn search(
     test: &str,
     protection: &str,
-    mut look: impl FnMut(&str, &Known, &Dump, &dyn Fn(bool) -> Dump),
+    mut look: impl FnMut(&str, &Known, &Dump, &Dump),
+    mut look_again: impl FnMut(&str, &Made, &Dump, &Dump),
 ) {
     let known = Known::new();
+    let mut dumps = Vec::new();
     let mut process = Process::start(test, &known.job(protection));
     for phase in ["opened", "between operations", "locked"] {
         process.wait_for(phase);
         let id = process.child.id();
         let dump = Dump::of(id, false);
         eprintln!("{phase}: {} bytes searched", dump.length());
-        look(phase, &known, &dump, &|everything| Dump::of(id, everything));
+        let everything = Dump::of(id, true);
+        look(phase, &known, &dump, &everything);
+        if phase != "opened" {
+            dumps.push((phase, dump, everything));
+        }
         process.go_on();
     }
     process.end();
+    let made = known.made();
+    for (phase, dump, everything) in &dumps {
+        look_again(phase, &made, dump, everything);
+    }
 }
 
 #[test]
@@ -459,24 +604,45 @@ fn t6_with_full_protection_a_core_dump_between_operations_or_after_a_lock_holds_
     if let Some(job) = job() {
         return work_and_wait(&job);
     }
-    let mut all = Vec::new();
-    search(TEST, "full", |phase, known, dump, again| {
-        for secrets in [&known.unlocking, &known.at_rest, &known.private] {
-            for found in dump.find(secrets) {
-                all.push(format!("{phase}: {found}"));
+    let all = RefCell::new(Vec::new());
+    let tell = |place: &str, dump: &Dump, secrets: &[&Vec<Secret>]| {
+        let found = secrets.iter().flat_map(|secrets| dump.find(secrets));
+        all.borrow_mut()
+            .extend(found.map(|found| format!("{place}: {found}")));
+    };
+    search(
+        TEST,
+        "full",
+        |phase, known, dump, everything| {
+            let Known {
+                unlocking,
+                at_rest,
+                private,
+                passing,
+                directory: _,
+            } = known;
+            tell(phase, dump, &[unlocking, at_rest, private, passing]);
+            if phase == "locked" {
+                // Not even where no dump looks. What the caller holds is still there.
+                let place = "locked, in all memory";
+                tell(place, everything, &[at_rest, private, passing]);
+                assert_eq!(everything.find(unlocking).len(), 2);
             }
-        }
-        if phase == "locked" {
-            // Not even where no dump looks. What the caller holds is still there.
-            let everything = again(true);
-            for secrets in [&known.at_rest, &known.private] {
-                for found in everything.find(secrets) {
-                    all.push(format!("{phase}, in all memory: {found}"));
-                }
+        },
+        |phase, made, dump, everything| {
+            tell(phase, dump, &[&made.at_rest, &made.private]);
+            match phase {
+                "locked" => tell(
+                    "locked, in all memory",
+                    everything,
+                    &[&made.at_rest, &made.private],
+                ),
+                // The control.
+                _ => require(&everything.find(&made.at_rest), "raw: KEK"),
             }
-            assert_eq!(everything.find(&known.unlocking).len(), 2);
-        }
-    });
+        },
+    );
+    let all = all.into_inner();
     assert!(all.is_empty(), "{all:#?}");
 }
 
@@ -486,22 +652,36 @@ fn t6_with_standard_protection_a_core_dump_holds_keys_in_use_but_not_those_above
     if let Some(job) = job() {
         return work_and_wait(&job);
     }
-    search(TEST, "standard", |phase, known, dump, again| {
-        for secrets in [&known.unlocking, &known.at_rest] {
-            assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
-        }
-        let found = dump.find(&known.private);
-        match phase {
-            "between operations" => require_private(&found),
-            _ => assert_eq!(found, Vec::<String>::new(), "{phase}"),
-        }
-        // The control for those that are held: they are where no dump looks.
-        if phase == "between operations" {
-            let everything = again(true);
-            assert_eq!(everything.find(&known.unlocking).len(), 2);
-            require_at_rest(&everything.find(&known.at_rest));
-        }
-    });
+    search(
+        TEST,
+        "standard",
+        |phase, known, dump, everything| {
+            for secrets in [&known.unlocking, &known.at_rest] {
+                assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
+            }
+            let found = dump.find(&known.private);
+            match phase {
+                "between operations" => require_private(&found),
+                _ => assert_eq!(found, Vec::<String>::new(), "{phase}"),
+            }
+            // The control for those that are held: they are where no dump looks.
+            if phase == "between operations" {
+                assert_eq!(everything.find(&known.unlocking).len(), 2);
+                require_at_rest(&everything.find(&known.at_rest));
+            }
+        },
+        |phase, made, dump, everything| {
+            assert_eq!(dump.find(&made.at_rest), Vec::<String>::new(), "{phase}");
+            let found = dump.find(&made.private);
+            match phase {
+                "between operations" => {
+                    require(&found, "raw: private: made");
+                    require(&everything.find(&made.at_rest), "raw: KEK");
+                }
+                _ => assert_eq!(found, Vec::<String>::new(), "{phase}"),
+            }
+        },
+    );
 }
 
 #[test]
@@ -510,18 +690,33 @@ fn t6_without_protection_the_same_search_finds_the_keys() {
     if let Some(job) = job() {
         return work_and_wait(&job);
     }
-    search(TEST, "none", |phase, known, dump, _| {
-        assert_eq!(dump.find(&known.unlocking).len(), 2, "{phase}");
-        if phase == "between operations" {
-            require_at_rest(&dump.find(&known.at_rest));
-            require_private(&dump.find(&known.private));
-        }
-        if phase == "locked" {
-            for secrets in [&known.at_rest, &known.private] {
-                assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
+    search(
+        TEST,
+        "none",
+        |phase, known, dump, _| {
+            assert_eq!(dump.find(&known.unlocking).len(), 2, "{phase}");
+            if phase == "between operations" {
+                require_at_rest(&dump.find(&known.at_rest));
+                require_private(&dump.find(&known.private));
             }
-        }
-    });
+            if phase == "locked" {
+                for secrets in [&known.at_rest, &known.private] {
+                    assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
+                }
+            }
+        },
+        |phase, made, dump, _| match phase {
+            "between operations" => {
+                require(&dump.find(&made.at_rest), "raw: KEK");
+                require(&dump.find(&made.private), "raw: private: made");
+            }
+            _ => {
+                for secrets in [&made.at_rest, &made.private] {
+                    assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
+                }
+            }
+        },
+    );
 }
 
 /// Every private and secret key, by what an opened key holds.
@@ -552,18 +747,22 @@ fn require_private(found: &[String]) {
     }
 }
 
-/// The keys of the hierarchy that an open vault holds.
+/// The keys of the hierarchy that an open vault holds, and not the KEK that it has replaced.
 #[track_caller]
 fn require_at_rest(found: &[String]) {
     for name in [
-        "raw: KEK",
         "raw: SDK 1",
         "raw: meta key",
+        "raw: audit key",
         "raw: index key",
         "pass: KEK",
     ] {
         require(found, name);
     }
+    assert!(
+        !found.iter().any(|line| line.starts_with("raw: KEK (")),
+        "{found:#?}"
+    );
 }
 
 #[track_caller]
