@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt;
 /// Shorter fragments could be there by chance, or be told from nothing.
 const FRAGMENT: usize = 16;
 
+static EMPTY: [u8; 1_024] = [0; 1_024];
+
 /// The contents of the mappings of a process.
 #[derive(Debug)]
 pub(super) struct Dump {
@@ -17,11 +19,11 @@ pub(super) struct Dump {
 }
 
 impl Dump {
-    /// What a core dump would hold now. `everything` also takes what is marked to be left out.
-    pub(super) fn of(process: u32, everything: bool) -> Self {
+    /// What a core dump would hold now, and what is marked to be left out.
+    pub(super) fn of(process: u32) -> (Self, Self) {
         let maps = fs::read_to_string(format!("/proc/{process}/smaps")).unwrap();
         let memory = File::open(format!("/proc/{process}/mem")).unwrap();
-        let mut regions = Vec::new();
+        let (mut regions, mut left_out) = (Vec::new(), Vec::new());
         let mut header = "";
         for line in maps.lines() {
             if line.split_once(' ').is_some_and(|(range, _)| {
@@ -30,15 +32,25 @@ impl Dump {
                 header = line;
             } else if let Some(flags) = line.strip_prefix("VmFlags:") {
                 let is_left_out = flags.split_whitespace().any(|flag| flag == "dd");
-                if (everything || !is_left_out)
-                    && let Some(bytes) = read_region(header, &memory)
-                {
+                if let Some(bytes) = read_region(header, &memory) {
+                    let regions = if is_left_out {
+                        &mut left_out
+                    } else {
+                        &mut regions
+                    };
                     regions.push((header.to_owned(), bytes));
                 }
             }
         }
         assert!(regions.len() > 10, "only {} regions", regions.len());
-        Self { regions }
+        (Self { regions }, Self { regions: left_out })
+    }
+
+    /// Both in one.
+    pub(super) fn of_everything(process: u32) -> Self {
+        let (mut dump, left_out) = Self::of(process);
+        dump.regions.extend(left_out.regions);
+        dump
     }
 
     /// Bytes from elsewhere, to search them.
@@ -55,6 +67,13 @@ impl Dump {
     /// The names of the secrets of which a fragment is there, with the place and the length of the longest run of
     /// fragments.
     pub(super) fn find(&self, secrets: &[Secret]) -> Vec<String> {
+        let secrets: Vec<&Secret> = secrets.iter().collect();
+        let found = self.find_each(&secrets);
+        found.into_iter().flatten().collect()
+    }
+
+    /// As [`Dump::find`], for each secret.
+    pub(super) fn find_each(&self, secrets: &[&Secret]) -> Vec<Option<String>> {
         let mut starts: HashMap<[u8; 8], Vec<(usize, &[u8])>> = HashMap::new();
         for (number, secret) in secrets.iter().enumerate() {
             for form in &secret.forms {
@@ -64,30 +83,41 @@ impl Dump {
                 }
             }
         }
-        let mut likely = vec![false; 1 << 16];
+        let number = |start: &[u8]| u32::from_le_bytes([start[0], start[1], start[2], 0]) as usize;
+        let mut likely = vec![false; 1 << 24];
         for start in starts.keys() {
-            likely[usize::from(u16::from_le_bytes([start[0], start[1]]))] = true;
+            likely[number(start)] = true;
         }
         let mut found: Vec<Vec<String>> = vec![Vec::new(); secrets.len()];
         for (region, bytes) in &self.regions {
-            let end = bytes.len().saturating_sub(FRAGMENT - 1);
-            for at in 0..end {
-                if !likely[usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))] {
+            let mut at = 0;
+            while at + FRAGMENT <= bytes.len() {
+                // Most of memory is empty.
+                if bytes.get(at..at + EMPTY.len()) == Some(&EMPTY[..]) {
+                    at += EMPTY.len() - FRAGMENT;
                     continue;
                 }
-                let start: [u8; 8] = bytes[at..at + 8].try_into().unwrap();
-                for (number, fragment) in starts.get(&start).into_iter().flatten() {
-                    if bytes[at..at + FRAGMENT] == **fragment {
-                        found[*number].push(format!("{region}+{at:#x}"));
+                let end = (at + EMPTY.len()).min(bytes.len() - (FRAGMENT - 1));
+                let begin = at;
+                at = end;
+                for at in begin..end {
+                    if !likely[number(&bytes[at..])] {
+                        continue;
+                    }
+                    let start: [u8; 8] = bytes[at..at + 8].try_into().unwrap();
+                    for (number, fragment) in starts.get(&start).into_iter().flatten() {
+                        if bytes[at..at + FRAGMENT] == **fragment {
+                            found[*number].push(format!("{region}+{at:#x}"));
+                        }
                     }
                 }
             }
         }
-        let places = |(secret, places): (&Secret, &Vec<String>)| {
+        let places = |(secret, places): (&&Secret, &Vec<String>)| {
             (!places.is_empty())
                 .then(|| format!("{} ({}: {})", secret.name, places.len(), places[0]))
         };
-        secrets.iter().zip(&found).filter_map(places).collect()
+        secrets.iter().zip(&found).map(places).collect()
     }
 }
 

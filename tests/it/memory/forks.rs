@@ -195,10 +195,10 @@ fn t9_a_fork_finds_zeros_in_place_of_the_keys() {
     let line = process.wait_for_line("phase forked ");
     let child = line.rsplit(' ').next().unwrap().trim().parse().unwrap();
     // The control: they are in the memory of the parent.
-    let parent = Dump::of(process.child.id(), true);
+    let parent = Dump::of_everything(process.child.id());
     super::require_at_rest(&parent.find(&known.at_rest));
     super::require_private(&parent.find(&known.private));
-    let dump = Dump::of(child, true);
+    let dump = Dump::of_everything(child);
     assert_eq!(dump.find(&known.at_rest), Vec::<String>::new());
     assert_eq!(dump.find(&known.private), Vec::<String>::new());
     assert_eq!(dump.find(&known.unlocking).len(), 2);

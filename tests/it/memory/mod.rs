@@ -2,7 +2,6 @@
 //! refuses. A core dump is what the kernel would write, read from a child process that waits between operations; the
 //! same search finds the same secrets when protection is off.
 
-use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -568,35 +567,79 @@ fn work_and_wait(job: &str) {
     drop(bound);
 }
 
-/// What a dump holds in the phases of [`work_and_wait`]: what was known before, at once, and what was made in the
-/// child, afterwards.
-fn search(
-    test: &str,
-    protection: &str,
-    mut look: impl FnMut(&str, &Known, &Dump, &Dump),
-    mut look_again: impl FnMut(&str, &Made, &Dump, &Dump),
-) {
-    let known = Known::new();
-    let mut dumps = Vec::new();
-    let mut process = Process::start(test, &known.job(protection));
-    for phase in ["opened", "between operations", "locked"] {
-        process.wait_for(phase);
-        let id = process.child.id();
-        let dump = Dump::of(id, false);
-        eprintln!("{phase}: {} bytes searched", dump.length());
-        let everything = Dump::of(id, true);
-        look(phase, &known, &dump, &everything);
-        if phase != "opened" {
-            dumps.push((phase, dump, everything));
-        }
-        process.go_on();
+/// What was found of each kind of secret.
+#[derive(Debug, Default)]
+struct Found {
+    /// What the caller holds all the time.
+    unlocking: Vec<String>,
+    /// What the child used for one call each.
+    passing: Vec<String>,
+    at_rest: Vec<String>,
+    private: Vec<String>,
+    /// What came to be in the child.
+    made_at_rest: Vec<String>,
+    made_private: Vec<String>,
+}
+
+impl Found {
+    fn kinds(&mut self) -> [&mut Vec<String>; 6] {
+        [
+            &mut self.unlocking,
+            &mut self.passing,
+            &mut self.at_rest,
+            &mut self.private,
+            &mut self.made_at_rest,
+            &mut self.made_private,
+        ]
     }
-    process.end();
-    let made = known.made();
-    for (phase, dump, everything) in &dumps {
-        look_again(phase, &made, dump, everything);
+
+    fn of(dump: &Dump, known: &Known, made: &Made) -> Self {
+        // In the same order.
+        let kinds = [
+            &known.unlocking,
+            &known.passing,
+            &known.at_rest,
+            &known.private,
+            &made.at_rest,
+            &made.private,
+        ];
+        let secrets: Vec<&Secret> = kinds.into_iter().flatten().collect();
+        let mut all = dump.find_each(&secrets).into_iter();
+        let mut found = Self::default();
+        for (place, secrets) in found.kinds().into_iter().zip(kinds) {
+            *place = all.by_ref().take(secrets.len()).flatten().collect();
+        }
+        found
+    }
+
+    /// All but what the caller holds.
+    fn of_the_vault(&mut self) -> Vec<String> {
+        let [_, kinds @ ..] = self.kinds();
+        kinds.into_iter().map(std::mem::take).flatten().collect()
     }
 }
+
+/// What a dump holds in the phases of [`work_and_wait`], and what is in the memory that it leaves out.
+fn search(test: &str, protection: &str, mut look: impl FnMut(&str, Found, Found)) {
+    let known = Known::new();
+    let mut process = Process::start(test, &known.job(protection));
+    let dumps = ["opened", "between operations", "locked"].map(|phase| {
+        process.wait_for(phase);
+        let dumps = Dump::of(process.child.id());
+        process.go_on();
+        (phase, dumps)
+    });
+    process.end();
+    // Only now does anybody else know them.
+    let made = known.made();
+    for (phase, (dump, left_out)) in &dumps {
+        eprintln!("{phase}: {} bytes searched", dump.length());
+        let [dump, left_out] = [dump, left_out].map(|dump| Found::of(dump, &known, &made));
+        look(phase, dump, left_out);
+    }
+}
+
+const NOTHING: [&str; 0] = [];
 
 #[test]
 fn t6_with_full_protection_a_core_dump_between_operations_or_after_a_lock_holds_no_key() {
@@ -604,45 +647,26 @@ fn t6_with_full_protection_a_core_dump_between_operations_or_after_a_lock_holds_
     if let Some(job) = job() {
         return work_and_wait(&job);
     }
-    let all = RefCell::new(Vec::new());
-    let tell = |place: &str, dump: &Dump, secrets: &[&Vec<Secret>]| {
-        let found = secrets.iter().flat_map(|secrets| dump.find(secrets));
-        all.borrow_mut()
-            .extend(found.map(|found| format!("{place}: {found}")));
-    };
-    search(
-        TEST,
-        "full",
-        |phase, known, dump, everything| {
-            let Known {
-                unlocking,
-                at_rest,
-                private,
-                passing,
-                directory: _,
-            } = known;
-            tell(phase, dump, &[unlocking, at_rest, private, passing]);
-            if phase == "locked" {
-                // Not even where no dump looks. What the caller holds is still there.
-                let place = "locked, in all memory";
-                tell(place, everything, &[at_rest, private, passing]);
-                assert_eq!(everything.find(unlocking).len(), 2);
-            }
-        },
-        |phase, made, dump, everything| {
-            tell(phase, dump, &[&made.at_rest, &made.private]);
-            match phase {
-                "locked" => tell(
-                    "locked, in all memory",
-                    everything,
-                    &[&made.at_rest, &made.private],
-                ),
-                // The control.
-                _ => require(&everything.find(&made.at_rest), "raw: KEK"),
-            }
-        },
-    );
-    let all = all.into_inner();
+    let mut all = Vec::new();
+    search(TEST, "full", |phase, mut dump, mut left_out| {
+        let mut tell = |place: &str, found: Vec<String>| {
+            all.extend(found.iter().map(|found| format!("{phase}{place}: {found}")));
+        };
+        tell("", std::mem::take(&mut dump.unlocking));
+        tell("", dump.of_the_vault());
+        // The controls: what the caller holds, and what an open vault has to have.
+        assert_eq!(left_out.unlocking.len(), 2, "{phase}");
+        if phase == "between operations" {
+            require_at_rest(&left_out.at_rest);
+            require_new_kek(&left_out);
+            require_private(&left_out.private);
+            require(&left_out.made_private, "raw: private: made");
+        }
+        if phase == "locked" {
+            // Not even where no dump looks.
+            tell(", in memory that is left out", left_out.of_the_vault());
+        }
+    });
     assert!(all.is_empty(), "{all:#?}");
 }
 
@@ -652,36 +676,22 @@ fn t6_with_standard_protection_a_core_dump_holds_keys_in_use_but_not_those_above
     if let Some(job) = job() {
         return work_and_wait(&job);
     }
-    search(
-        TEST,
-        "standard",
-        |phase, known, dump, everything| {
-            for secrets in [&known.unlocking, &known.at_rest] {
-                assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
-            }
-            let found = dump.find(&known.private);
-            match phase {
-                "between operations" => require_private(&found),
-                _ => assert_eq!(found, Vec::<String>::new(), "{phase}"),
-            }
+    search(TEST, "standard", |phase, dump, left_out| {
+        for found in [&dump.unlocking, &dump.at_rest, &dump.made_at_rest] {
+            assert_eq!(*found, NOTHING, "{phase}");
+        }
+        if phase == "between operations" {
+            require_private(&dump.private);
+            require(&dump.made_private, "raw: private: made");
             // The control for those that are held: they are where no dump looks.
-            if phase == "between operations" {
-                assert_eq!(everything.find(&known.unlocking).len(), 2);
-                require_at_rest(&everything.find(&known.at_rest));
-            }
-        },
-        |phase, made, dump, everything| {
-            assert_eq!(dump.find(&made.at_rest), Vec::<String>::new(), "{phase}");
-            let found = dump.find(&made.private);
-            match phase {
-                "between operations" => {
-                    require(&found, "raw: private: made");
-                    require(&everything.find(&made.at_rest), "raw: KEK");
-                }
-                _ => assert_eq!(found, Vec::<String>::new(), "{phase}"),
-            }
-        },
-    );
+            assert_eq!(left_out.unlocking.len(), 2);
+            require_at_rest(&left_out.at_rest);
+            require_new_kek(&left_out);
+        } else {
+            assert_eq!(dump.private, NOTHING, "{phase}");
+            assert_eq!(dump.made_private, NOTHING, "{phase}");
+        }
+    });
 }
 
 #[test]
@@ -690,33 +700,18 @@ fn t6_without_protection_the_same_search_finds_the_keys() {
     if let Some(job) = job() {
         return work_and_wait(&job);
     }
-    search(
-        TEST,
-        "none",
-        |phase, known, dump, _| {
-            assert_eq!(dump.find(&known.unlocking).len(), 2, "{phase}");
-            if phase == "between operations" {
-                require_at_rest(&dump.find(&known.at_rest));
-                require_private(&dump.find(&known.private));
-            }
-            if phase == "locked" {
-                for secrets in [&known.at_rest, &known.private] {
-                    assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
-                }
-            }
-        },
-        |phase, made, dump, _| match phase {
-            "between operations" => {
-                require(&dump.find(&made.at_rest), "raw: KEK");
-                require(&dump.find(&made.private), "raw: private: made");
-            }
-            _ => {
-                for secrets in [&made.at_rest, &made.private] {
-                    assert_eq!(dump.find(secrets), Vec::<String>::new(), "{phase}");
-                }
-            }
-        },
-    );
+    search(TEST, "none", |phase, mut dump, _| {
+        assert_eq!(dump.unlocking.len(), 2, "{phase}");
+        if phase == "between operations" {
+            require_at_rest(&dump.at_rest);
+            require_private(&dump.private);
+            require_new_kek(&dump);
+            require(&dump.made_private, "raw: private: made");
+        }
+        if phase == "locked" {
+            assert_eq!(dump.of_the_vault(), NOTHING);
+        }
+    });
 }
 
 /// Every private and secret key, by what an opened key holds.
@@ -747,7 +742,15 @@ fn require_private(found: &[String]) {
     }
 }
 
-/// The keys of the hierarchy that an open vault holds, and not the KEK that it has replaced.
+/// The one that was replaced is gone.
+#[track_caller]
+fn require_new_kek(found: &Found) {
+    require(&found.made_at_rest, "raw: KEK");
+    let old = |line: &String| line.starts_with("raw: KEK (");
+    assert!(!found.at_rest.iter().any(old), "{:#?}", found.at_rest);
+}
+
+/// The keys of the hierarchy that an open vault holds.
 #[track_caller]
 fn require_at_rest(found: &[String]) {
     for name in [
@@ -759,10 +762,6 @@ fn require_at_rest(found: &[String]) {
     ] {
         require(found, name);
     }
-    assert!(
-        !found.iter().any(|line| line.starts_with("raw: KEK (")),
-        "{found:#?}"
-    );
 }
 
 #[track_caller]
