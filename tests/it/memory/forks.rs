@@ -12,7 +12,8 @@ use strongroom::{
     SignatureAlgorithm, Unlock, Vault, VaultOptions,
 };
 
-use super::{Dump, Known, Process, job, open_both, operate, operate_symmetric, phase};
+use super::work::{open_both, operate, operate_symmetric};
+use super::{Dump, Known, Process, job, phase};
 use crate::support::{master_key, name, refused};
 
 mod system {
