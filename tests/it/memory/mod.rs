@@ -126,7 +126,7 @@ impl Found {
     /// All but what the caller holds.
     fn of_the_vault(&mut self) -> Vec<String> {
         let [_, kinds @ ..] = self.kinds();
-        kinds.into_iter().map(std::mem::take).flatten().collect()
+        kinds.into_iter().flat_map(std::mem::take).collect()
     }
 }
 
