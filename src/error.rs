@@ -254,6 +254,12 @@ pub enum ErrorKind {
     VaultFailed,
     /// The clock jumped further than is plausible; the caller must confirm.
     ClockJump,
+    /// The vault was locked, by [`Vault::lock`](crate::Vault::lock) or because nobody used it: open it again.
+    VaultLocked,
+    /// Full protection of memory is required, and the system does not grant it.
+    MemoryProtection,
+    /// The process is a fork of the one that opened the vault: open it again in this process.
+    ForkedProcess,
 
     // Backends.
     /// The backend does not offer this.

@@ -52,7 +52,10 @@ pub use seal::passphrase::PassphraseParameters;
 pub use seal::slot::{NewSlot, SlotId, Unlock};
 #[cfg(feature = "pkcs11")]
 pub use secret::Pin;
-pub use secret::{MasterKey, Passphrase, SecretBytes};
+pub use secret::{
+    HardeningReport, MasterKey, MemoryDegradation, MemoryProtection, MemoryReport, Passphrase,
+    SecretBytes, WipingAllocator, harden_process,
+};
 pub use vault::{
     AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
     BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator,

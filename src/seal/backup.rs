@@ -424,12 +424,12 @@ fn stanza_key(domain_key: &Key32) -> Key32 {
 }
 
 fn header_mac(file_key: &Key32, header: &[u8]) -> [u8; BACKUP_MAC_LENGTH] {
-    MacKey::new(&expand(file_key, &[b"strongroom/v1/backup-header"])).mac(&[header])
+    MacKey::new(expand(file_key, &[b"strongroom/v1/backup-header"])).mac(&[header])
 }
 
 /// The key of MACs that only the domain can make.
 pub(super) fn domain_mac_key(domain_key: &Key32) -> MacKey {
-    MacKey::new(&expand(domain_key, &[b"strongroom/v1/backup-mac"]))
+    MacKey::new(expand(domain_key, &[b"strongroom/v1/backup-mac"]))
 }
 
 pub(super) fn domain_mac(domain_key: &Key32, preceding: &[u8]) -> [u8; BACKUP_MAC_LENGTH] {

@@ -1,6 +1,7 @@
 //! The sub-keys of the vault root key and everything that is sealed or authenticated with them.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
@@ -13,20 +14,26 @@ use crate::format::ring::{KekRing, SdkRing};
 use crate::model::name::KeyName;
 use crate::model::version::KeyVersion;
 use crate::secret::Key32;
+#[cfg(feature = "testing")]
+use crate::secret::SecretBytes;
 
-/// The keys that follow from the vault root key.
+/// The keys that follow from the vault root key, until they are let go of.
 pub(crate) struct Hierarchy {
     vault_id: [u8; 16],
     suite: Suite,
+    fingerprint: [u8; 32],
+    sub_keys: RwLock<Option<Arc<SubKeys>>>,
+}
+
+struct SubKeys {
     index: MacKey,
     set: MacKey,
     anchor: MacKey,
     header: MacKey,
     audit: MacKey,
-    meta: Key32,
+    meta: Arc<Key32>,
     kek_ring: Key32,
     sdk_ring: Key32,
-    fingerprint: [u8; 32],
 }
 
 impl Hierarchy {
@@ -37,20 +44,74 @@ impl Hierarchy {
                 &[b"strongroom/v1/", label.as_bytes(), &[0], &vault_id],
             )
         };
-        let mac_key = |label| MacKey::new(&sub_key(label));
-        Self {
-            vault_id,
-            suite,
+        let mac_key = |label| MacKey::new(sub_key(label));
+        let sub_keys = SubKeys {
             index: mac_key("index"),
             set: mac_key("set"),
             anchor: mac_key("anchor"),
             header: mac_key("header"),
             audit: mac_key("audit"),
-            meta: sub_key("meta"),
+            meta: Arc::new(sub_key("meta")),
             kek_ring: sub_key("kekring"),
             sdk_ring: sub_key("sdkring"),
+        };
+        Self {
+            vault_id,
+            suite,
             fingerprint: *sub_key("fingerprint").expose(),
+            sub_keys: RwLock::new(Some(Arc::new(sub_keys))),
         }
+    }
+
+    /// Copies of the keys by name.
+    #[cfg(feature = "testing")]
+    pub(crate) fn expose_all(&self) -> Result<Vec<(&'static str, SecretBytes)>> {
+        let keys = self.present()?;
+        let copied = |key: &Key32| SecretBytes::copied_from(key.expose());
+        Ok(vec![
+            ("index key", copied(keys.index.key())),
+            ("set key", copied(keys.set.key())),
+            ("anchor key", copied(keys.anchor.key())),
+            ("header key", copied(keys.header.key())),
+            ("audit key", copied(keys.audit.key())),
+            ("meta key", copied(&keys.meta)),
+            ("KEK ring key", copied(&keys.kek_ring)),
+            ("SDK ring key", copied(&keys.sdk_ring)),
+        ])
+    }
+
+    /// Wipes the keys, or leaves that to the last call that uses them. From then on nothing is sealed or opened,
+    /// and MACs are zeros.
+    pub(crate) fn let_go(&self) {
+        *self
+            .sub_keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn sub_keys(&self) -> Option<Arc<SubKeys>> {
+        self.sub_keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn present(&self) -> Result<Arc<SubKeys>> {
+        self.sub_keys().ok_or_else(|| {
+            Error::new(
+                ErrorKind::VaultFailed,
+                "this vault was locked or closed meanwhile; open it again",
+            )
+        })
+    }
+
+    fn truncated<const N: usize>(
+        &self,
+        key: impl FnOnce(&SubKeys) -> &MacKey,
+        pieces: &[&[u8]],
+    ) -> [u8; N] {
+        self.sub_keys()
+            .map_or([0; N], |sub_keys| key(&sub_keys).truncated(pieces))
     }
 
     pub(crate) fn vault_id(&self) -> &[u8; 16] {
@@ -67,15 +128,19 @@ impl Hierarchy {
     }
 
     /// The key that seals the vault's own records.
-    pub(crate) fn meta_key(&self) -> &Key32 {
-        &self.meta
+    ///
+    /// Errors: `VaultFailed` when the keys were let go of.
+    pub(crate) fn meta_key(&self) -> Result<Arc<Key32>> {
+        Ok(Arc::clone(&self.present()?.meta))
     }
 
     /// `n` of the index keys of a key's records.
     pub(crate) fn name_prf(&self, name: &KeyName) -> [u8; 16] {
         let name = name.lowered();
-        self.index
-            .truncated(&[&[0x01, name_length(&name)], name.as_bytes()])
+        self.truncated(
+            |keys| &keys.index,
+            &[&[0x01, name_length(&name)], name.as_bytes()],
+        )
     }
 
     /// `v` of the index keys of a version's records. The version enters as its 32 lowercase
@@ -84,35 +149,40 @@ impl Hierarchy {
     pub(crate) fn version_prf(&self, name: &KeyName, version: KeyVersion) -> [u8; 16] {
         let name = name.lowered();
         let version = version.to_string();
-        self.index.truncated(&[
-            &[0x02, name_length(&name)],
-            name.as_bytes(),
-            version.as_bytes(),
-        ])
+        self.truncated(
+            |keys| &keys.index,
+            &[
+                &[0x02, name_length(&name)],
+                name.as_bytes(),
+                version.as_bytes(),
+            ],
+        )
     }
 
     /// What a purged key object leaves behind.
     pub(crate) fn tombstone_prf(&self, object_id: &[u8; 16]) -> [u8; 16] {
-        self.index.truncated(&[&[0x03], object_id])
+        self.truncated(|keys| &keys.index, &[&[0x03], object_id])
     }
 
     /// A record's share in the digest of the set it belongs to.
     pub(crate) fn member_digest(&self, index: &IndexKey, record: &SealedRecord) -> [u8; 32] {
-        self.set
-            .truncated(&[index.as_bytes(), record.salt_and_commitment()])
+        self.truncated(
+            |keys| &keys.set,
+            &[index.as_bytes(), record.salt_and_commitment()],
+        )
     }
 
     pub(crate) fn anchor_mac(&self, bytes: &[u8]) -> [u8; 32] {
-        self.anchor.truncated(&[bytes])
+        self.truncated(|keys| &keys.anchor, &[bytes])
     }
 
     pub(crate) fn header_mac(&self, bytes: &[u8]) -> [u8; MAC_LENGTH] {
-        self.header.mac(&[bytes])
+        self.truncated(|keys| &keys.header, &[bytes])
     }
 
     /// The audit chain after one more entry.
     pub(crate) fn audit_link(&self, head: &[u8; 32], seq: u64, entry: &[u8]) -> [u8; 32] {
-        self.audit.truncated(&[head, &seq.to_be_bytes(), entry])
+        self.truncated(|keys| &keys.audit, &[head, &seq.to_be_bytes(), entry])
     }
 
     /// Pads the classes whose length would tell something, seals and frames.
@@ -126,6 +196,7 @@ impl Hierarchy {
         plaintext: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<SealedRecord> {
+        self.present()?;
         let padded;
         let plaintext = if is_padded(index.class()) {
             padded = pad(plaintext)?;
@@ -152,6 +223,7 @@ impl Hierarchy {
         index: &IndexKey,
         record: &SealedRecord,
     ) -> Result<Zeroizing<Vec<u8>>> {
+        self.present()?;
         let suite = Suite::from_byte(record.suite()).ok_or_else(|| {
             Error::new(
                 ErrorKind::NewerFormat,
@@ -196,7 +268,7 @@ impl Hierarchy {
         let context = self.ring_context(KEK_RING, seq);
         seal(
             self.suite,
-            &self.kek_ring,
+            &self.present()?.kek_ring,
             &[&context],
             &ring.encode(),
             entropy,
@@ -206,7 +278,7 @@ impl Hierarchy {
     /// Errors: `Tampered` for the ring of another header, `Corrupt`, `NewerFormat`.
     pub(crate) fn open_kek_ring(&self, sealed: &[u8], seq: u64) -> Result<KekRing> {
         let context = self.ring_context(KEK_RING, seq);
-        let ring = open(self.suite, &self.kek_ring, &[&context], sealed)
+        let ring = open(self.suite, &self.present()?.kek_ring, &[&context], sealed)
             .map_err(|error| open_error("KEK ring in the header", error))?;
         KekRing::decode(&ring)
     }
@@ -221,7 +293,7 @@ impl Hierarchy {
         let context = self.ring_context(SDK_RING, seq);
         seal(
             self.suite,
-            &self.sdk_ring,
+            &self.present()?.sdk_ring,
             &[&context],
             &ring.encode()?,
             entropy,
@@ -231,7 +303,7 @@ impl Hierarchy {
     /// Errors: `Tampered` for the ring of another header, `Corrupt`, `NewerFormat`.
     pub(crate) fn open_sdk_ring(&self, sealed: &[u8], seq: u64) -> Result<SdkRing> {
         let context = self.ring_context(SDK_RING, seq);
-        let ring = open(self.suite, &self.sdk_ring, &[&context], sealed)
+        let ring = open(self.suite, &self.present()?.sdk_ring, &[&context], sealed)
             .map_err(|error| open_error("security-domain ring in the header", error))?;
         SdkRing::decode(&ring)
     }

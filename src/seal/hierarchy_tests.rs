@@ -75,7 +75,7 @@ fn place(class: Class) -> IndexKey {
 #[test]
 fn sub_keys_and_prfs_agree_with_another_library() {
     let hierarchy = hierarchy();
-    assert_eq!(hierarchy.meta_key().expose(), &sub_key("meta"));
+    assert_eq!(hierarchy.meta_key().unwrap().expose(), &sub_key("meta"));
     assert_eq!(hierarchy.fingerprint(), sub_key("fingerprint"));
     assert_eq!(
         hierarchy.header_mac(b"text")[..],

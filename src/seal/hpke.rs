@@ -143,7 +143,7 @@ impl RecipientKey {
     ///
     /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable).
     pub fn generate() -> Result<Self> {
-        Self::from_key(Key32::random(&OsEntropy)?)
+        Self::from_key(Key32::of_caller(|bytes| OsEntropy.fill(bytes))?)
     }
 
     /// The key that [`RecipientKey::expose`] gave before.
@@ -152,7 +152,7 @@ impl RecipientKey {
     ///
     /// [`BadParameter`](crate::ErrorKind::BadParameter) for another length.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let key = Key32::copied_from(bytes)
+        let key = Key32::copied_from_caller(bytes)
             .ok_or_else(|| Error::bad_parameter("an X25519 private key has 32 bytes"))?;
         Self::from_key(key)
     }

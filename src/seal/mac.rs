@@ -10,25 +10,26 @@ use crate::secret::Key32;
 /// Bytes of an untruncated MAC.
 pub(crate) const MAC_LENGTH: usize = 64;
 
-/// An HMAC-SHA-512 key with its two pads already hashed, which halves the cost of a short message.
-/// The hash states wipe themselves.
+/// An HMAC-SHA-512 key that is kept. It is stored as its bytes, in protected memory: hashed ahead, its pads would
+/// save half of the cost of a short message, and be as good as the key to whoever finds them.
 pub(crate) struct MacKey {
-    keyed: Box<Hmac<Sha512>>,
+    key: Key32,
 }
 
 impl MacKey {
-    pub(crate) fn new(key: &Key32) -> Self {
-        Self {
-            keyed: Box::new(
-                Hmac::new_from_slice(key.expose()).expect("HMAC takes keys of every length"),
-            ),
-        }
+    pub(crate) fn new(key: Key32) -> Self {
+        Self { key }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn key(&self) -> &Key32 {
+        &self.key
     }
 
     /// The MAC of the concatenated pieces.
     pub(crate) fn mac(&self, pieces: &[&[u8]]) -> [u8; MAC_LENGTH] {
         let mut mac = [0; MAC_LENGTH];
-        self.write(pieces.iter().copied(), &mut mac);
+        Keyed::new(&self.key).write(pieces.iter().copied(), &mut mac);
         mac
     }
 
@@ -39,9 +40,24 @@ impl MacKey {
         truncated.copy_from_slice(&self.mac(pieces)[..N]);
         truncated
     }
+}
+
+/// HMAC-SHA-512 with its two pads already hashed, for a few messages in a row. The hash states wipe themselves.
+pub(super) struct Keyed {
+    keyed: Box<Hmac<Sha512>>,
+}
+
+impl Keyed {
+    pub(super) fn new(key: &Key32) -> Self {
+        Self {
+            keyed: Box::new(
+                Hmac::new_from_slice(key.expose()).expect("HMAC takes keys of every length"),
+            ),
+        }
+    }
 
     /// The MAC into `output`, which has [`MAC_LENGTH`] bytes, without a copy elsewhere.
-    pub(crate) fn write<'p>(&self, pieces: impl Iterator<Item = &'p [u8]>, output: &mut [u8]) {
+    pub(super) fn write<'p>(&self, pieces: impl Iterator<Item = &'p [u8]>, output: &mut [u8]) {
         let mut mac = Hmac::<Sha512>::clone(&self.keyed);
         for piece in pieces {
             mac.update(piece);
@@ -69,7 +85,7 @@ pub(crate) fn hash64(bytes: &[u8]) -> [u8; 64] {
 pub(crate) fn expand(key: &Key32, info: &[&[u8]]) -> Key32 {
     let mut block = zeroize::Zeroizing::new([0; MAC_LENGTH]);
     let pieces = info.iter().copied().chain([&[1][..]]);
-    MacKey::new(key).write(pieces, &mut *block);
+    Keyed::new(key).write(pieces, &mut *block);
     Key32::copied_from(&block[..32]).expect("32 bytes were sliced")
 }
 

@@ -15,7 +15,7 @@ use crate::secret::Key32;
 pub(crate) use mac::hash32;
 
 use cipher::Cipher;
-use mac::{MAC_LENGTH, MacKey};
+use mac::{Keyed, MAC_LENGTH};
 
 pub(crate) mod anchor;
 pub(crate) mod backup;
@@ -181,7 +181,7 @@ struct MessageKeys {
 impl MessageKeys {
     fn derive(suite: Suite, key: &Key32, salt: &[u8; SALT_LENGTH], context: &[&[u8]]) -> Self {
         let mut derived = Box::new(Zeroizing::new([0; 2 * MAC_LENGTH]));
-        let mac = MacKey::new(key);
+        let mac = Keyed::new(key);
         let (first, second) = derived.split_at_mut(MAC_LENGTH);
         let input = [suite.info_prefix(), salt]
             .into_iter()

@@ -157,7 +157,7 @@ fn link(
         let index = IndexKey::audit(first);
         let plaintext = audit::encode_record(first, events)?;
         let record = hierarchy.seal_record(
-            hierarchy.meta_key(),
+            &*hierarchy.meta_key()?,
             &index,
             0,
             &plaintext,
@@ -317,7 +317,7 @@ fn open(
     record: &SealedRecord,
 ) -> Result<zeroize::Zeroizing<Vec<u8>>> {
     let hierarchy = &config.hierarchy;
-    hierarchy.open_record(hierarchy.meta_key(), index, record)
+    hierarchy.open_record(&*hierarchy.meta_key()?, index, record)
 }
 
 /// Entries from the number `from` on, some hundreds of them; none at the end of the log.

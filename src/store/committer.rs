@@ -11,6 +11,7 @@ use super::ledger::{Changed, Ledger, Pair};
 use super::{Change, CommitOptions, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
+use crate::secret::wipe_stack;
 
 /// Requests join a group up to so many sealed bytes; a larger one is a group alone.
 const GROUP_BYTES: usize = 64 * 1024;
@@ -144,6 +145,8 @@ pub(super) fn run(shared: &Shared) {
             shared.poison.fail(&error);
         }
         due = sync_anchor_when_due(shared);
+        // This stack lives as long as the vault.
+        wipe_stack();
     }
     let mut waiting = shared.queue.lock();
     waiting.gone = true;

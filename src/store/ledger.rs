@@ -334,7 +334,7 @@ pub(super) fn toggle(digest: &mut [u8; 32], share: &[u8; 32]) {
 fn seal(config: &StoreConfig, index: &IndexKey, plaintext: &[u8]) -> Result<SealedRecord> {
     let hierarchy = &config.hierarchy;
     hierarchy.seal_record(
-        hierarchy.meta_key(),
+        &*hierarchy.meta_key()?,
         index,
         0,
         plaintext,
@@ -358,7 +358,7 @@ fn read_bucket(
         return Err(bad_bucket());
     }
     let plaintext = hierarchy
-        .open_record(hierarchy.meta_key(), &index, &record)
+        .open_record(&*hierarchy.meta_key()?, &index, &record)
         .map_err(damaged_is_bad)?;
     let bucket = Bucket::decode(&plaintext).map_err(damaged_is_bad)?;
     if bucket.bucket != number {

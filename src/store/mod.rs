@@ -14,6 +14,7 @@ use crate::format::record::{BUCKET_COUNT, IndexKey, SealedRecord};
 use crate::format::state::State;
 use crate::model::audit::AuditEntry;
 use crate::seal::hierarchy::Hierarchy;
+use crate::secret::Process;
 
 mod anchor;
 mod audit;
@@ -190,7 +191,7 @@ impl CommitOptions {
 }
 
 /// What STATE says in the open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StateFacts {
     pub(crate) generation: u64,
     /// Hash of the sealed STATE record: with the generation, what a pin holds.
@@ -223,6 +224,7 @@ pub(crate) struct Store {
     committer: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
     frozen: AtomicBool,
+    origin: Process,
 }
 
 impl Store {
@@ -269,6 +271,7 @@ impl Store {
             committer: Mutex::new(Some(committer)),
             closed: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            origin: Process::here(),
         })
     }
 
@@ -436,7 +439,15 @@ impl Store {
     }
 
     pub(crate) fn state(&self) -> StateFacts {
-        let ledger = self.shared.lock_ledger();
+        // In a forked child nobody may be left to unlock it.
+        let ledger = if self.origin.is_here() {
+            self.shared.lock_ledger()
+        } else {
+            match self.shared.ledger.try_lock() {
+                Ok(ledger) => ledger,
+                Err(_) => return StateFacts::default(),
+            }
+        };
         let state = &ledger.state;
         StateFacts {
             generation: state.generation,
@@ -507,6 +518,15 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            // A forked child has neither the threads nor the lock, and its parent's files are not its own: nothing of
+            // this may be run down here.
+            std::mem::forget(Arc::clone(&self.shared));
+            if let Ok(committer) = self.committer.get_mut() {
+                std::mem::forget(committer.take());
+            }
+            return;
+        }
         // Whoever wants to know calls `close`.
         let _ = self.close();
     }

@@ -217,7 +217,7 @@ pub(super) fn read_state(engine: &dyn Storage, config: &StoreConfig) -> Result<(
         )
     })?;
     let hierarchy = &config.hierarchy;
-    let plaintext = hierarchy.open_record(hierarchy.meta_key(), &index, &record)?;
+    let plaintext = hierarchy.open_record(&*hierarchy.meta_key()?, &index, &record)?;
     Ok((State::decode(&plaintext)?, hash32(record.as_bytes())))
 }
 

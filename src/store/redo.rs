@@ -62,7 +62,7 @@ pub(super) fn seal(
                 .bytes(slice);
             let index = IndexKey::redo(u64::from(number));
             hierarchy
-                .seal_record(hierarchy.meta_key(), &index, 0, &plaintext, entropy)
+                .seal_record(&*hierarchy.meta_key()?, &index, 0, &plaintext, entropy)
                 .map(|record| Write::Put(index, record))
         })
         .collect()
@@ -122,7 +122,7 @@ fn join(
         let Ok(record) = record else {
             return Ok(None);
         };
-        let Ok(plaintext) = hierarchy.open_record(hierarchy.meta_key(), index, record) else {
+        let Ok(plaintext) = hierarchy.open_record(&*hierarchy.meta_key()?, index, record) else {
             return Ok(None);
         };
         let Some((piece, slice)) = PieceFields::read(&plaintext, position)? else {

@@ -8,7 +8,9 @@ use rustix::fs::{self, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::files::{Access, DirectoryFiles, Files, VaultFile, failure, retry};
+use super::sled_engine::check_process;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Process;
 
 pub(crate) const HEADER_FILE: &str = "vault.hdr";
 pub(crate) const ANCHOR_FILE: &str = "vault.anchor";
@@ -25,14 +27,15 @@ pub(crate) struct VaultDir {
     lock: Box<dyn VaultFile>,
     closed_cleanly: bool,
     /// The process that has the lock.
-    owner: u32,
+    owner: Process,
 }
 
 impl VaultDir {
     /// Opens and locks the directory of an existing vault.
     ///
-    /// Errors: `VaultNotFound`, `UnsafePermissions`, `VaultInUse`, `ReadOnly`, `Io`.
+    /// Errors: `ForkedProcess`, `VaultNotFound`, `UnsafePermissions`, `VaultInUse`, `ReadOnly`, `Io`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        check_process()?;
         let path = resolve(path)?;
         let files = open_directory(&path)?;
         let names = files.list(None)?.unwrap_or_default();
@@ -62,6 +65,7 @@ impl VaultDir {
     ///
     /// Errors: `VaultExists`, and those of [`VaultDir::open`].
     pub(crate) fn create(path: &Path) -> Result<Self> {
+        check_process()?;
         let path = resolve(path)?;
         match fs::mkdirat(CWD, &path, Mode::RWXU) {
             Ok(()) => {}
@@ -106,7 +110,7 @@ impl VaultDir {
             files,
             lock,
             closed_cleanly,
-            owner: std::process::id(),
+            owner: Process::here(),
         })
     }
 
@@ -159,7 +163,7 @@ impl Drop for VaultDir {
     fn drop(&mut self) {
         // Closing would not do: between fork and exec, a child that another thread starts holds a copy of the
         // descriptor, and the lock with it. A forked process that drops its copy must not unlock its parent's.
-        if self.owner == std::process::id() {
+        if self.owner.is_here() {
             // There is nothing more to be done about an error than to close.
             let _ = self.lock.unlock();
         }

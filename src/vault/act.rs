@@ -1,8 +1,9 @@
-//! The one way into every operation: permission, names in errors, and what is told of the outcome.
+//! The one way into every operation: the gate, permission, names in errors, and what is told of the outcome.
 
 use std::cell::{Cell, OnceCell};
 
 use super::acts::Operation;
+use super::gate::forked;
 use super::grant::{Grant, Need};
 use super::{Inner, Vault};
 use crate::error::ErrorKind;
@@ -42,37 +43,77 @@ pub(super) struct Act<'a> {
 }
 
 impl Vault {
-    /// Carries out one operation. Every public method of the vault comes through here exactly once: it asks for
-    /// the permission, runs, names operation and key in an error, and tells of the outcome.
+    /// Carries out one operation. Every public method of the vault comes through here exactly once: it enters
+    /// the gate, asks for the permission, runs, names operation and key in an error, and tells of the outcome.
     pub(super) fn act<'a, T>(
         &'a self,
         operation: Operation,
         subject: impl Into<Subject<'a>>,
         run: impl FnOnce(&Act<'a>) -> Result<T>,
     ) -> Result<T> {
-        let subject = subject.into();
-        let (name, version) = match subject {
-            Subject::Key(selector) => (Some(selector.name()), selector.version()),
-            Subject::Vault | Subject::Principal(_) => (None, None),
+        let act = Act::new(&self.inner, &self.grant, operation, subject.into());
+        let _operation = match self.inner.gate.enter() {
+            Ok(entered) => entered,
+            Err(error) => return act.turned_away(error),
         };
-        let act = Act {
-            inner: &self.inner,
-            grant: &self.grant,
+        act.perform(run)
+    }
+}
+
+impl Inner {
+    /// Carries out what ends operations, and thus is none of those that are in flight: locking and closing.
+    ///
+    /// Errors: `ForkedProcess`, before anything else is touched.
+    pub(super) fn act_on_gate<T>(
+        &self,
+        grant: &Grant,
+        operation: Operation,
+        run: impl FnOnce(&Act<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let act = Act::new(self, grant, operation, Subject::Vault);
+        if !self.gate.is_here() {
+            return act.turned_away(forked());
+        }
+        act.perform(run)
+    }
+}
+
+impl<'a> Act<'a> {
+    fn new(inner: &'a Inner, grant: &'a Grant, operation: Operation, subject: Subject<'a>) -> Self {
+        let version = match subject {
+            Subject::Key(selector) => selector.version(),
+            Subject::Vault | Subject::Principal(_) => None,
+        };
+        Self {
+            inner,
+            grant,
             operation,
             subject,
             late_name: OnceCell::new(),
             version: Cell::new(version),
             recorded: Cell::new(false),
+        }
+    }
+
+    fn perform<T>(self, run: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let name = match self.subject {
+            Subject::Key(selector) => Some(selector.name()),
+            Subject::Vault | Subject::Principal(_) => None,
         };
-        let outcome = match self.grant.require(&self.inner, operation.need(), name) {
-            Ok(()) => run(&act),
+        let outcome = match self.grant.require(self.inner, self.operation.need(), name) {
+            Ok(()) => run(&self),
             Err(error) => Err(error),
         };
-        act.end(outcome)
+        self.end(outcome)
     }
-}
 
-impl<'a> Act<'a> {
+    /// The vault is locked, closed or another process's. Nothing that has a lock is touched: in a forked child
+    /// nobody might open it.
+    fn turned_away<T>(self, error: Error) -> Result<T> {
+        self.inner.counters.count(self.operation, true);
+        Err(self.named(error))
+    }
+
     /// The vault, without any question about permissions.
     pub(super) fn inner(&self) -> &'a Inner {
         self.inner

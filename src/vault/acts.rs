@@ -88,6 +88,7 @@ operations! {
 
     Open: "open", "VaultOpen", FULL, ALWAYS;
     Close: "close", "VaultClose", FULL, ALWAYS;
+    Lock: "lock", "VaultLock", FULL, ALWAYS;
     Status: "status", "VaultStatusGet", FULL, BY_CHOICE;
     OpenReport: "open_report", "VaultOpenReportGet", FULL, BY_CHOICE;
     Backends: "backends", "VaultBackendsGet", FULL, BY_CHOICE;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::sync::Arc;
 
 use super::settings::setting;
 use super::{Act, CheckFinding, Inner, Operation, Subject, Vault};
@@ -81,8 +82,9 @@ impl Vault {
                 .with_source(error)
             };
             let mut count = 0;
-            for entry in AuditEntries::new(self, 0) {
-                let mut line = serde_json::to_vec(&entry?).map_err(|error| io(error.into()))?;
+            let mut entries = AuditEntries::new(self, 0);
+            while let Some(entry) = entries.advance()? {
+                let mut line = serde_json::to_vec(&entry).map_err(|error| io(error.into()))?;
                 line.push(b'\n');
                 writer.write_all(&line).map_err(io)?;
                 count += 1;
@@ -286,24 +288,37 @@ impl AuditEntries {
     }
 }
 
+impl AuditEntries {
+    /// The next entry, for an operation that is under way.
+    fn advance(&mut self) -> Result<Option<AuditEntry>> {
+        if self.ready.is_empty() && !self.finished {
+            let read = self.vault.inner.store.audit_entries(self.next);
+            self.finished = read.as_ref().map_or(true, Vec::is_empty);
+            self.ready = read?.into();
+        }
+        let entry = self.ready.pop_front();
+        if let Some(entry) = &entry {
+            self.next = entry.seq.saturating_add(1);
+        }
+        Ok(entry)
+    }
+}
+
 impl Iterator for AuditEntries {
     type Item = Result<AuditEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ready.is_empty() && !self.finished {
-            match self.vault.inner.store.audit_entries(self.next) {
-                Ok(entries) => {
-                    self.finished = entries.is_empty();
-                    self.ready = entries.into();
-                }
-                Err(error) => {
-                    self.finished = true;
-                    return Some(Err(error.with_operation("audit_entries")));
-                }
-            }
-        }
-        let entry = self.ready.pop_front()?;
-        self.next = entry.seq.saturating_add(1);
-        Some(Ok(entry))
+        let inner = Arc::clone(&self.vault.inner);
+        let mut read = || {
+            // What was read before is given out without the vault.
+            let _operation = match self.ready.is_empty() && !self.finished {
+                true => Some(inner.gate.enter().inspect_err(|_| self.finished = true)?),
+                false => None,
+            };
+            self.advance()
+        };
+        read()
+            .map_err(|error: Error| error.with_operation("audit_entries"))
+            .transpose()
     }
 }

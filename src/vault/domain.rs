@@ -6,6 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq;
 
 use super::backup::BackupOptions;
+use super::gate::forked;
 use super::header::{HeaderGuard, NewHeader};
 use super::settings::domain_epochs_change;
 use super::{Act, Inner, Operation, Subject, Vault};
@@ -17,7 +18,7 @@ use crate::format::ring::{MAX_EPOCHS, SdkRing};
 use crate::format::settings::DomainEpochs;
 use crate::model::time::Timestamp;
 use crate::seal::backup::{BackupKey, Domain, Opening, domain_fingerprint, open_backup};
-use crate::secret::Key32;
+use crate::secret::{Key32, Process};
 use crate::store::CommitOptions;
 
 /// The security domain of a vault that is being created.
@@ -48,6 +49,8 @@ impl NewDomain {
 pub struct SecurityDomain {
     pub(super) id: [u8; 16],
     pub(super) ring: Arc<SdkRing>,
+    /// A forked child finds zeros in place of the keys.
+    origin: Process,
 }
 
 impl SecurityDomain {
@@ -99,6 +102,7 @@ impl SecurityDomain {
             let domain = Self {
                 id,
                 ring: Arc::new(ring),
+                origin: Process::here(),
             };
             if bool::from(domain.fingerprint().ct_eq(expected_fingerprint)) {
                 Ok(domain)
@@ -112,11 +116,15 @@ impl SecurityDomain {
         open().map_err(|error: Error| error.with_operation("open_domain"))
     }
 
-    pub(super) fn shared(&self) -> NewDomain {
-        NewDomain {
+    /// Errors: `ForkedProcess`.
+    pub(super) fn shared(&self) -> Result<NewDomain> {
+        if !self.origin.is_here() {
+            return Err(forked());
+        }
+        Ok(NewDomain {
             id: self.id,
             ring: Arc::clone(&self.ring),
-        }
+        })
     }
 
     fn domain(&self) -> Domain<'_> {
@@ -189,15 +197,20 @@ impl DomainEpoch {
 impl Vault {
     /// The security domain of this vault, to create a sister vault in it.
     ///
+    /// It is a secret of its own: locking the vault does not reach it. It is of no use in a forked child.
+    ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) for a restricted handle.
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) for a restricted handle;
+    /// [`VaultLocked`](crate::ErrorKind::VaultLocked), [`VaultFailed`](crate::ErrorKind::VaultFailed) after a close, and
+    /// [`ForkedProcess`](crate::ErrorKind::ForkedProcess).
     pub fn security_domain(&self) -> Result<SecurityDomain> {
         self.act(Operation::SecurityDomain, Subject::Vault, |act| {
             let rings = act.inner().header.rings();
             Ok(SecurityDomain {
                 id: rings.domain_id,
                 ring: rings.sdk,
+                origin: Process::here(),
             })
         })
     }

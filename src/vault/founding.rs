@@ -16,7 +16,7 @@ use crate::seal::header::seal_header;
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::slot::{NewSlot, SlotId, Unlock, seal_slot};
 use crate::seal::{Suite, hash32};
-use crate::secret::Key32;
+use crate::secret::{Key32, wipe_stack};
 use crate::store::{Change, Store, StoreConfig, VaultDir, header_file};
 
 /// The keys of a vault that is being created.
@@ -109,6 +109,7 @@ impl VaultOptions {
             &domain.ring,
             &*self.entropy,
         )?;
+        wipe_stack();
         let temporary = self.temporary_beside(path)?;
         let build = || {
             let dir = VaultDir::create(&temporary)?;

@@ -70,6 +70,17 @@ impl HeaderKeeper {
             .clone()
     }
 
+    /// Wipes the keys, or leaves that to the last call that uses them. What takes their place seals and opens
+    /// nothing: there is no such term and no such epoch.
+    pub(super) fn let_go(&self) {
+        let mut rings = self.rings.write().unwrap_or_else(PoisonError::into_inner);
+        rings.kek = Arc::new(KekRing::blank());
+        rings.sdk = Arc::new(SdkRing {
+            current_epoch: 0,
+            epochs: Vec::new(),
+        });
+    }
+
     /// Before a key object is sealed; to be kept until its commit has returned, and never taken twice by one
     /// thread.
     pub(super) fn sealing(&self) -> Sealing<'_> {

@@ -184,7 +184,7 @@ impl Inner {
                 .map(|(index, record)| {
                     let plaintext =
                         self.hierarchy
-                            .open_record(self.hierarchy.meta_key(), index, record)?;
+                            .open_record(&*self.hierarchy.meta_key()?, index, record)?;
                     let intent = Intent::decode(&plaintext)?;
                     if IndexKey::intent(*intent.tag.as_bytes()) == *index {
                         Ok(intent)
@@ -231,7 +231,7 @@ impl Inner {
         let index = IndexKey::intent(*intent.tag.as_bytes());
         let plaintext = intent.encode()?;
         let record = self.hierarchy.seal_record(
-            self.hierarchy.meta_key(),
+            &*self.hierarchy.meta_key()?,
             &index,
             0,
             &plaintext,

@@ -2,6 +2,8 @@
 
 mod act;
 mod acts;
+#[cfg(feature = "testing")]
+mod at_rest_keys;
 mod audit;
 mod audit_checkpoint;
 mod backend_finding;
@@ -12,6 +14,7 @@ mod check;
 mod crypto_ops;
 mod domain;
 mod founding;
+mod gate;
 mod gcm;
 mod grant;
 pub mod hazmat;
@@ -22,6 +25,7 @@ mod kek_rotation;
 mod keys;
 mod lifecycle;
 mod listing;
+mod locking;
 mod metrics;
 mod open;
 mod open_report;
@@ -51,7 +55,7 @@ mod whole;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
@@ -63,6 +67,7 @@ pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
 pub use self::domain::{DomainEpoch, DomainFile, SecurityDomain};
+use self::gate::Gate;
 use self::gcm::GcmCounters;
 use self::grant::Grant;
 use self::header::HeaderKeeper;
@@ -70,6 +75,7 @@ use self::intents::UnderWay;
 pub use self::kek_rotation::{KekRotation, Shredding};
 pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
+use self::locking::IdleLock;
 use self::metrics::Counters;
 pub use self::metrics::{Metrics, OperationMetrics};
 pub use self::open::VaultOptions;
@@ -170,23 +176,28 @@ pub(crate) struct Inner {
     open_report: OpenReport,
     /// Goes last, when nothing uses its files any more.
     scratch: Mutex<Option<ScratchCopy>>,
+    gate: Arc<Gate>,
+    idle_lock: OnceLock<IdleLock>,
 }
 
 impl Vault {
     /// Closes the vault for every clone of this handle, and reports what a drop would keep quiet.
     ///
     /// Counts of GCM encryptions are written back exactly, the anchor is synced, and the lock is
-    /// released. Later calls fail with [`VaultFailed`](ErrorKind::VaultFailed).
+    /// released. Later calls fail with [`VaultFailed`](ErrorKind::VaultFailed). The vault's secrets are wiped when
+    /// the operations in flight have ended; [`Vault::lock`] waits for them.
     ///
     /// # Errors
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle. The [`ErrorKind`] of a last write that failed;
-    /// the vault is closed all the same.
+    /// the vault is closed all the same. And [`ForkedProcess`](ErrorKind::ForkedProcess): nothing is done then, here
+    /// as at a drop.
     pub fn close(&self) -> Result<()> {
-        self.act(Operation::Close, Subject::Vault, |act| {
-            act.record_now();
-            act.inner().close()
-        })
+        self.inner
+            .act_on_gate(&self.grant, Operation::Close, |act| {
+                act.record_now();
+                act.inner().close()
+            })
     }
 
     /// The base URL in identifiers.
@@ -217,12 +228,11 @@ impl fmt::Debug for Vault {
 
 impl Inner {
     fn close(&self) -> Result<()> {
-        let counts = self.settle_gcm_counts();
-        self.cache.clear();
-        let guarded = self.end_guard();
-        let closed = self.store.close();
-        drop(self.lock_scratch().take());
-        counts.and(closed).and(guarded)
+        if !self.gate.is_here() {
+            return Err(gate::forked());
+        }
+        self.gate.close();
+        self.shut()
     }
 
     fn lock_scratch(&self) -> MutexGuard<'_, Option<ScratchCopy>> {
@@ -309,7 +319,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A drop has nobody to tell; `Vault::close` does.
+        // A drop has nobody to tell; `Vault::close` does. In a forked child it does nothing at all.
         let _ = self.close();
     }
 }

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::Duration;
 
 use super::cache::KeyCache;
 use super::domain::{NewDomain, SecurityDomain};
 use super::founding::FreshKeys;
+use super::gate::Gate;
 use super::gcm::GcmCounters;
 use super::grant::Grant;
 use super::header::{HeaderKeeper, Rings, header_facts};
 use super::intents::UnderWay;
+use super::locking::IdleLock;
 use super::metrics::Counters;
 use super::policies::AccessPolicies;
 use super::read_only::ScratchCopy;
@@ -38,6 +41,7 @@ use crate::seal::hierarchy::Hierarchy;
 use crate::seal::passphrase::PassphraseParameters;
 use crate::seal::slot::{PassphraseCost, Unlock};
 use crate::seal::{Suite, hash32};
+use crate::secret::{MemoryProtection, wipe_stack};
 use crate::store::{HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
 
 /// What the storage engine's cache aims at by default, in bytes.
@@ -45,6 +49,9 @@ const DEFAULT_STORAGE_CACHE: u64 = 256 * 1024 * 1024;
 
 /// How many open key versions are kept by default.
 const DEFAULT_KEY_CACHE: usize = 1_024;
+
+/// How many open key versions are kept in protected memory; the largest takes 2.4 KiB.
+const MAX_PROTECTED_KEYS: usize = 256;
 
 /// The longest leeway, in seconds: Azure's "few minutes".
 const MAX_LEEWAY_SECONDS: u64 = 600;
@@ -83,6 +90,8 @@ pub struct VaultOptions {
     pub(super) key_cache: usize,
     pub(super) storage_cache: u64,
     pub(super) rebuild_anchor: bool,
+    pub(super) memory: MemoryProtection,
+    pub(super) lock_after_idle: Option<Duration>,
     pub(super) audit: Option<AuditOptions>,
     /// Of a vault that is opened to be read only.
     pub(super) scratch: Option<ScratchCopy>,
@@ -124,6 +133,8 @@ impl VaultOptions {
             storage_cache: DEFAULT_STORAGE_CACHE,
             rebuild_anchor: false,
             scratch: None,
+            memory: MemoryProtection::default(),
+            lock_after_idle: None,
             audit: None,
         }
     }
@@ -264,6 +275,23 @@ impl VaultOptions {
         self
     }
 
+    /// How secrets are kept in memory: [`MemoryProtection::Standard`] by default. Full protection makes each
+    /// operation parse its key anew, and keeps at most 256 key versions open.
+    #[must_use]
+    pub fn memory_protection(mut self, protection: MemoryProtection) -> Self {
+        self.memory = protection;
+        self
+    }
+
+    /// Locks the vault, as [`Vault::lock`] does, when no operation has begun or been in flight for this time; at
+    /// the latest a quarter of it, and 10 milliseconds, later. By default it stays open. It takes a thread, which ends
+    /// with the vault.
+    #[must_use]
+    pub fn lock_after_idle(mut self, idle: Duration) -> Self {
+        self.lock_after_idle = Some(idle);
+        self
+    }
+
     /// When opening: makes the file `vault.anchor` anew if it is missing or holds nothing valid.
     ///
     /// The anchor is what tells the newest state from an older copy of it. Use this once, when you know that
@@ -294,13 +322,16 @@ impl VaultOptions {
     /// [`UnsafePermissions`](crate::ErrorKind::UnsafePermissions) when others can write to a parent;
     /// [`BadParameter`](crate::ErrorKind::BadParameter) for options that contradict each other;
     /// [`StorageFull`](crate::ErrorKind::StorageFull), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io) and
-    /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable).
+    /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable); [`MemoryProtection`](crate::ErrorKind::MemoryProtection)
+    /// under [`MemoryProtection::RequireFull`].
     pub fn create(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let create = || {
             let domain = NewDomain::random(&*self.entropy)?;
             self.create_at(path.as_ref(), unlock, &domain)
         };
-        create().map_err(|error: Error| error.with_operation("create"))
+        let created = create().map_err(|error: Error| error.with_operation("create"));
+        wipe_stack();
+        created
     }
 
     /// Creates a vault that shares a security domain: backups of one vault restore in the other.
@@ -314,8 +345,12 @@ impl VaultOptions {
         unlock: Unlock<'_>,
         domain: &SecurityDomain,
     ) -> Result<Vault> {
-        self.create_at(path.as_ref(), unlock, &domain.shared())
-            .map_err(|error| error.with_operation("create_in_domain"))
+        let created = domain
+            .shared()
+            .and_then(|domain| self.create_at(path.as_ref(), unlock, &domain))
+            .map_err(|error| error.with_operation("create_in_domain"));
+        wipe_stack();
+        created
     }
 
     /// Creates a vault in the security domain that another vault has exported with
@@ -363,7 +398,8 @@ impl VaultOptions {
     ) -> Result<Vault> {
         let work = self.limits.max_kdf_work_kib;
         SecurityDomain::open(file, key, expected_fingerprint, work)
-            .and_then(|domain| self.create_at(path.as_ref(), unlock, &domain.shared()))
+            .and_then(|domain| domain.shared())
+            .and_then(|domain| self.create_at(path.as_ref(), unlock, &domain))
             .map_err(|error| error.with_operation("init_in_domain"))
     }
 
@@ -379,6 +415,7 @@ impl VaultOptions {
             self.check()?;
             let domain = NewDomain::random(&*self.entropy)?;
             let fresh = FreshKeys::new(&*self.entropy, self.suite)?;
+            wipe_stack();
             let facts = HeaderFacts {
                 seq: 1,
                 mac: [0; 32],
@@ -394,7 +431,9 @@ impl VaultOptions {
             let header = HeaderKeeper::new(None, facts, rings);
             self.start(store, fresh.hierarchy, header, OpenReport::default())
         };
-        create().map_err(|error: Error| error.with_operation("create_in_memory"))
+        let created = create().map_err(|error: Error| error.with_operation("create_in_memory"));
+        wipe_stack();
+        created
     }
 
     /// Opens an existing vault.
@@ -410,13 +449,16 @@ impl VaultOptions {
     /// [`RolledBack`](crate::ErrorKind::RolledBack), [`HeaderReplayed`](crate::ErrorKind::HeaderReplayed),
     /// [`AnchorMissing`](crate::ErrorKind::AnchorMissing), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`UnsafePermissions`](crate::ErrorKind::UnsafePermissions), [`StorageFull`](crate::ErrorKind::StorageFull),
-    /// [`ReadOnly`](crate::ErrorKind::ReadOnly) and [`Io`](crate::ErrorKind::Io).
+    /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io) and
+    /// [`MemoryProtection`](crate::ErrorKind::MemoryProtection) under [`MemoryProtection::RequireFull`].
     pub fn open(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let open = || {
             self.check()?;
             self.open_dir(VaultDir::open(path.as_ref())?, unlock, Opening::Normal)
         };
-        open().map_err(|error: Error| error.with_operation("open"))
+        let opened = open().map_err(|error: Error| error.with_operation("open"));
+        wipe_stack();
+        opened
     }
 
     /// Opens the vault at `path`, or creates one when there is nothing at `path`.
@@ -449,6 +491,8 @@ impl VaultOptions {
             sdk_ring,
             slot,
         } = open_first(candidates, unlock, self.limits)?;
+        // What is built next is moved as a whole, and would take along what lies in its gaps.
+        wipe_stack();
         let rings = Rings {
             kek: Arc::new(kek_ring),
             sdk: Arc::new(sdk_ring),
@@ -460,7 +504,10 @@ impl VaultOptions {
         }
         let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
         if !read_only {
+            // So that a lock for want of use does not come between.
+            let operation = vault.inner.gate.enter()?;
             vault.inner.raise_cost(unlock, slot, &root)?;
+            drop(operation);
         }
         Ok(vault)
     }
@@ -482,6 +529,7 @@ impl VaultOptions {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        self.memory.demand()?;
         if self.deletion.purge_protection && self.deletion.soft_delete.is_off() {
             return Err(Error::bad_parameter("purge protection needs soft delete"));
         }
@@ -577,8 +625,12 @@ impl VaultOptions {
                     .unwrap_or_else(AuditOptions::off),
             ))
         })?;
+        let memory = self.memory;
+        let idle = self.lock_after_idle;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
+        let full = memory.is_full();
         let software = SoftwareBackend::with_entropy(Arc::clone(&self.entropy));
+        let software = if full { software.protected() } else { software };
         let mut backends: Vec<Arc<dyn KeyBackend>> = vec![Arc::new(software)];
         backends.extend(self.backends);
         let read_only = self.scratch.is_some();
@@ -607,7 +659,11 @@ impl VaultOptions {
             }),
             identity_making: Mutex::default(),
             counters: Counters::default(),
-            cache: KeyCache::new(self.key_cache),
+            cache: KeyCache::new(if full {
+                self.key_cache.min(MAX_PROTECTED_KEYS)
+            } else {
+                self.key_cache
+            }),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
             under_way: UnderWay::default(),
@@ -616,6 +672,8 @@ impl VaultOptions {
             guard: self.guard.filter(|_| self.scratch.is_none()),
             scratch: Mutex::new(self.scratch),
             open_report,
+            gate: Arc::new(Gate::new(full)),
+            idle_lock: OnceLock::new(),
         };
         let mut header = inner.header.lock();
         inner.erase_below_floor(&mut header, None)?;
@@ -624,6 +682,8 @@ impl VaultOptions {
             inner.store.freeze();
         }
         inner.open_report.backend_findings = inner.reconcile(true)?;
+        // Also what reconciling has put there.
+        memory.demand()?;
         let inner = Arc::new(inner);
         inner.start_guard()?;
         let vault = Vault {
@@ -631,6 +691,9 @@ impl VaultOptions {
             grant: Grant::default(),
         };
         vault.begin_recording(self.audit.filter(|_| !read_only))?;
+        if let Some(idle) = idle {
+            IdleLock::start(&vault.inner, idle)?;
+        }
         Ok(vault)
     }
 }

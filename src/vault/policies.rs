@@ -29,7 +29,7 @@ impl AccessPolicies {
         let mut policies = BTreeMap::new();
         for (number, record) in view.settings_between(ACCESS_POLICIES, MAX_ACCESS_POLICIES)? {
             let index = IndexKey::settings(number);
-            let plaintext = hierarchy.open_record(hierarchy.meta_key(), &index, &record)?;
+            let plaintext = hierarchy.open_record(&*hierarchy.meta_key()?, &index, &record)?;
             let (principal, permissions) = settings::decode_access_policy(&plaintext)?;
             let twice = policies.insert(principal, (number, Arc::new(permissions)));
             if twice.is_some() {

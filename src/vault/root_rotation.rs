@@ -206,8 +206,8 @@ impl Copy<'_> {
         records
             .iter()
             .map(|(index, record)| {
-                let plaintext = old.open_record(old.meta_key(), index, record)?;
-                self.put(index, new.meta_key(), 0, &plaintext)
+                let plaintext = old.open_record(&*old.meta_key()?, index, record)?;
+                self.put(index, &*new.meta_key()?, 0, &plaintext)
             })
             .collect()
     }

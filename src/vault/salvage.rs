@@ -205,8 +205,8 @@ impl Wreck {
         deletion: &mut Option<crate::model::settings::DeletionSettings>,
     ) {
         let opened = record.and_then(|record| {
-            let key = self.hierarchy.meta_key();
-            self.hierarchy.open_record(key, index, &record)
+            let key = self.hierarchy.meta_key()?;
+            self.hierarchy.open_record(&key, index, &record)
         });
         let Ok(plaintext) = opened else {
             self.report.lost_records += 1;

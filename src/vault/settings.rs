@@ -108,7 +108,7 @@ pub(super) fn setting(
     entropy: &dyn Entropy,
 ) -> Result<Change> {
     let index = IndexKey::settings(number);
-    let record = hierarchy.seal_record(hierarchy.meta_key(), &index, 0, plaintext, entropy)?;
+    let record = hierarchy.seal_record(&*hierarchy.meta_key()?, &index, 0, plaintext, entropy)?;
     Ok(Change::Put(index, record))
 }
 

@@ -61,7 +61,7 @@ impl TombstoneList {
         let index = IndexKey::settings(FIRST_TOMBSTONES + record.sequence % TOMBSTONE_RECORDS);
         let plaintext = settings::encode_tombstones(record)?;
         let sealed = inner.hierarchy.seal_record(
-            inner.hierarchy.meta_key(),
+            &*inner.hierarchy.meta_key()?,
             &index,
             0,
             &plaintext,
@@ -102,6 +102,6 @@ pub(super) fn open_setting(
 ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>> {
     let index = IndexKey::settings(number);
     view.settings(number)?
-        .map(|record| hierarchy.open_record(hierarchy.meta_key(), &index, &record))
+        .map(|record| hierarchy.open_record(&*hierarchy.meta_key()?, &index, &record))
         .transpose()
 }

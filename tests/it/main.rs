@@ -10,6 +10,10 @@
     reason = "what a library may not ask its environment, a test may"
 )]
 
+/// As a program has it that asks for full protection of memory.
+#[global_allocator]
+static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
+
 mod audit;
 mod bad_input;
 mod conformance;
@@ -25,6 +29,7 @@ mod keyring_slots;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;
+mod memory;
 mod model;
 mod overtaken;
 mod permissions;

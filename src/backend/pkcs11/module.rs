@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -20,14 +19,14 @@ use super::error::{ErrorClass, TokenError, TokenResult};
 use super::gate::{Exclusive, Gate, Permit};
 use super::mechanism::Ulong;
 use super::raw::Functions;
-use crate::secret::Pin;
+use crate::secret::{Pin, Process};
 
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
 
 /// Every module of the process. PKCS#11 initialises a module per process, not per user of it, so all stores
 /// have to share.
 struct Registry {
-    process: u32,
+    process: Process,
     modules: Mutex<HashMap<PathBuf, Arc<Module>>>,
 }
 
@@ -35,7 +34,7 @@ struct Registry {
 pub(super) struct Module {
     path: PathBuf,
     init_args: Option<String>,
-    process: u32,
+    process: Process,
     context: Pkcs11,
     functions: Functions,
     gate: Gate,
@@ -66,7 +65,7 @@ struct Attached {
 impl Module {
     /// The module at `path`, loaded if it is not yet.
     pub(super) fn at(path: &Path, init_args: Option<&str>) -> TokenResult<Arc<Self>> {
-        let process = process::id();
+        let process = Process::here();
         let registry = REGISTRY.get_or_init(|| Registry {
             process,
             modules: Mutex::default(),
@@ -126,7 +125,7 @@ impl Module {
 
     /// Refuses use by a fork of the process that loaded the module. It touches neither the module nor a lock.
     pub(super) fn check_process(&self) -> TokenResult<()> {
-        if process::id() == self.process {
+        if self.process.is_here() {
             Ok(())
         } else {
             Err(TokenError::new(ErrorClass::Forked, "fork"))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::crypto::public_key::PublicKey;
 use crate::crypto::rustcrypto::RustCryptoEngine;
-use crate::crypto::{CryptoEngine, CryptoError, CryptoKey, validation};
+use crate::crypto::{CryptoEngine, CryptoError, CryptoKey, CryptoResult, validation};
 use crate::env::{Entropy, OsEntropy};
 use crate::error::Error;
 use crate::format::material;
@@ -18,7 +18,7 @@ use crate::model::algorithm::{
 };
 use crate::model::material::KeyMaterial;
 use crate::model::spec::{Curve, KeySpec, OctKeyLength, OctKeySize, RsaKeySize};
-use crate::secret::SecretBytes;
+use crate::secret::{ProtectedBytes, SecretBytes};
 
 /// The backend of the types `RSA`, `EC` and `oct`; its id is `software`.
 ///
@@ -28,6 +28,7 @@ pub struct SoftwareBackend {
     engine: Arc<dyn CryptoEngine>,
     entropy: Arc<dyn Entropy>,
     capabilities: Arc<Capabilities>,
+    protected: bool,
 }
 
 impl SoftwareBackend {
@@ -48,7 +49,15 @@ impl SoftwareBackend {
             engine: Arc::new(RustCryptoEngine::new(Arc::clone(&entropy))),
             entropy,
             capabilities: Arc::new(capabilities()),
+            protected: false,
         }
+    }
+
+    /// Opened keys are bytes in protected memory, and are parsed anew for each operation.
+    #[must_use]
+    pub(crate) fn protected(mut self) -> Self {
+        self.protected = true;
+        self
     }
 
     fn new_key(material: &KeyMaterial) -> BackendResult<NewKey> {
@@ -135,11 +144,16 @@ impl KeyBackend for SoftwareBackend {
             .map(|parts| PublicKey::from_parts(&parts))
             .transpose()
             .map_err(stored)?;
-        Ok(Arc::new(SoftwareKey {
-            spec: material.spec(),
-            public,
-            key: self.engine.load(&material)?,
-        }))
+        let (spec, parsed) = (material.spec(), self.engine.load(&material)?);
+        let key = if self.protected {
+            Ready::Each {
+                blob: ProtectedBytes::copied_from(key.blob.expose()),
+                engine: Arc::clone(&self.engine),
+            }
+        } else {
+            Ready::Always(parsed)
+        };
+        Ok(Arc::new(SoftwareKey { spec, public, key }))
     }
 
     fn destroy(&self, _tag: KeyTag, _blob: Option<&KeyBlob>) -> BackendResult<()> {
@@ -172,7 +186,35 @@ fn stored(error: Error) -> BackendError {
 struct SoftwareKey {
     spec: KeySpec,
     public: Option<PublicKey>,
-    key: Box<dyn CryptoKey>,
+    key: Ready,
+}
+
+/// When a key is made ready for use.
+enum Ready {
+    Always(Box<dyn CryptoKey>),
+    /// For each operation, from bytes in protected memory.
+    Each {
+        blob: ProtectedBytes,
+        engine: Arc<dyn CryptoEngine>,
+    },
+}
+
+impl SoftwareKey {
+    fn with_key<T>(
+        &self,
+        operation: impl FnOnce(&dyn CryptoKey) -> CryptoResult<T>,
+    ) -> BackendResult<T> {
+        match &self.key {
+            Ready::Always(key) => Ok(operation(&**key)?),
+            Ready::Each { blob, engine } => {
+                let material = material::decode(blob.expose()).map_err(stored)?;
+                let key = engine.load(&material)?;
+                // One copy less while it works.
+                drop(material);
+                Ok(operation(&*key)?)
+            }
+        }
+    }
 }
 
 impl fmt::Debug for SoftwareKey {
@@ -193,7 +235,7 @@ impl KeyHandle for SoftwareKey {
     }
 
     fn sign(&self, algorithm: SignatureAlgorithm, digest: &[u8]) -> BackendResult<Vec<u8>> {
-        Ok(self.key.sign(algorithm, digest)?)
+        self.with_key(|key| key.sign(algorithm, digest))
     }
 
     fn sign_deterministic(
@@ -201,11 +243,11 @@ impl KeyHandle for SoftwareKey {
         algorithm: SignatureAlgorithm,
         digest: &[u8],
     ) -> BackendResult<Vec<u8>> {
-        Ok(self.key.sign_deterministic(algorithm, digest)?)
+        self.with_key(|key| key.sign_deterministic(algorithm, digest))
     }
 
     fn verify(&self, algorithm: SignatureAlgorithm, data: &[u8], mac: &[u8]) -> BackendResult<()> {
-        Ok(self.key.verify(algorithm, data, mac)?)
+        self.with_key(|key| key.verify(algorithm, data, mac))
     }
 
     fn encrypt(
@@ -215,7 +257,7 @@ impl KeyHandle for SoftwareKey {
         iv: &[u8],
         aad: &[u8],
     ) -> BackendResult<Encrypted> {
-        let (ciphertext, tag) = self.key.encrypt(algorithm, plaintext, iv, aad)?;
+        let (ciphertext, tag) = self.with_key(|key| key.encrypt(algorithm, plaintext, iv, aad))?;
         Ok(Encrypted::new(ciphertext, tag))
     }
 
@@ -227,15 +269,15 @@ impl KeyHandle for SoftwareKey {
         aad: &[u8],
         tag: &[u8],
     ) -> BackendResult<SecretBytes> {
-        Ok(self.key.decrypt(algorithm, ciphertext, iv, aad, tag)?)
+        self.with_key(|key| key.decrypt(algorithm, ciphertext, iv, aad, tag))
     }
 
     fn wrap_key(&self, algorithm: WrapAlgorithm, key: &[u8]) -> BackendResult<Vec<u8>> {
-        Ok(self.key.wrap_key(algorithm, key)?)
+        self.with_key(|own| own.wrap_key(algorithm, key))
     }
 
     fn unwrap_key(&self, algorithm: WrapAlgorithm, wrapped: &[u8]) -> BackendResult<SecretBytes> {
-        Ok(self.key.unwrap_key(algorithm, wrapped)?)
+        self.with_key(|key| key.unwrap_key(algorithm, wrapped))
     }
 }
 

@@ -10,3 +10,4 @@ pub use self::clock::FakeClock;
 pub use self::conformance::{ConformanceReport, check_conformance};
 pub use self::device::MemoryDevice;
 pub use self::faulty::{Fault, FaultyBackend};
+pub use crate::secret::refuse_protected_memory;

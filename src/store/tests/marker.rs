@@ -63,7 +63,13 @@ fn the_same_plaintext_sealed_is_not_found() {
     let index = version(1, 1);
     let hierarchy = &place.config.hierarchy;
     let sealed = hierarchy
-        .seal_record(hierarchy.meta_key(), &index, 0, MARKER, &OsEntropy)
+        .seal_record(
+            &hierarchy.meta_key().unwrap(),
+            &index,
+            0,
+            MARKER,
+            &OsEntropy,
+        )
         .unwrap();
     let store = place.open();
     store.commit(vec![Change::Put(index, sealed)]).unwrap();

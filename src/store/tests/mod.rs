@@ -156,7 +156,7 @@ pub(super) fn record_in_term(index: &IndexKey, length: usize, term: u32) -> Seal
     config
         .hierarchy
         .seal_record(
-            config.hierarchy.meta_key(),
+            &config.hierarchy.meta_key().unwrap(),
             index,
             term,
             &plaintext,

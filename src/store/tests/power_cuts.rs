@@ -101,7 +101,13 @@ fn seal(seed: u64, thread: u64, number: u64, index: &IndexKey, length: usize) ->
     )));
     let plaintext = plaintext(thread, number, length);
     hierarchy
-        .seal_record(hierarchy.meta_key(), index, term, &plaintext, &entropy)
+        .seal_record(
+            &hierarchy.meta_key().unwrap(),
+            index,
+            term,
+            &plaintext,
+            &entropy,
+        )
         .unwrap()
 }
 

@@ -76,7 +76,7 @@ fn t2_an_old_record_that_still_opens_is_refused() {
     place
         .config
         .hierarchy
-        .open_record(place.config.hierarchy.meta_key(), &index, &record)
+        .open_record(&place.config.hierarchy.meta_key().unwrap(), &index, &record)
         .unwrap();
     only_this_key_is_refused(&place, 2);
 }

@@ -266,7 +266,7 @@ fn readers_see_whole_groups_only() {
             OsEntropy.fill(&mut plain[..8]).unwrap();
             let config = config();
             let seal = |index: &IndexKey| {
-                let key = config.hierarchy.meta_key();
+                let key = &config.hierarchy.meta_key().unwrap();
                 config
                     .hierarchy
                     .seal_record(key, index, 0, &plain, &OsEntropy)
@@ -278,7 +278,7 @@ fn readers_see_whole_groups_only() {
             let config = config();
             config
                 .hierarchy
-                .open_record(config.hierarchy.meta_key(), index, record)
+                .open_record(&config.hierarchy.meta_key().unwrap(), index, record)
                 .unwrap()
                 .to_vec()
         };

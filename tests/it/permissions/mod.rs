@@ -121,8 +121,13 @@ fn the_table_knows_every_public_method() {
         "algorithm_rules",
         "restricted",
         "is_read_only",
+        "is_locked",
+        "memory_report",
         "destroy",
+        "at_rest_keys",
     ];
+    // These end operations and are none of those that are in flight.
+    let on_the_gate = ["lock", "close"];
     let elsewhere = ["rewrap_key"];
     let known: BTreeSet<&str> = calls().iter().map(|(method, _, _)| *method).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/vault");
@@ -139,7 +144,9 @@ fn the_table_knows_every_public_method() {
                 }
                 let iterates = ["list_key_properties", "list_deleted_key_properties"];
                 assert!(
-                    method.contains("self.act(") || iterates.contains(&signature),
+                    method.contains("self.act(")
+                        || iterates.contains(&signature)
+                        || on_the_gate.contains(&signature) && method.contains("&self.grant"),
                     "{signature} does not go through the envelope"
                 );
                 assert!(

@@ -369,7 +369,8 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             call(|v, _| v.identity_public_key()),
         ),
         ("metrics", FullHandle, call(|v, _| v.metrics())),
-        // The last one: nothing works after it.
+        // The last ones: nothing works after them.
+        ("lock", FullHandle, call(|v, _| v.lock())),
         ("close", FullHandle, call(|v, _| v.close())),
     ]
 }

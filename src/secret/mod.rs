@@ -1,5 +1,10 @@
 //! Bytes that must not leak: boxed, wiped on drop, never cloned, printed or serialised.
 
+mod arena;
+mod process;
+mod protection;
+mod stack;
+
 use std::fmt;
 
 use subtle::ConstantTimeEq;
@@ -8,6 +13,15 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::env::Entropy;
 use crate::error::{Error, Result};
+
+pub use self::arena::WipingAllocator;
+use self::arena::{Block, Home};
+pub(crate) use self::process::Process;
+pub use self::process::{HardeningReport, harden_process};
+#[cfg(feature = "testing")]
+pub use self::protection::refuse_protected_memory;
+pub use self::protection::{MemoryDegradation, MemoryProtection, MemoryReport};
+pub(crate) use self::stack::wipe_stack;
 
 /// Secret bytes of any length on the heap, wiped when dropped.
 ///
@@ -110,21 +124,47 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
-/// A 32-byte key on the heap, wiped when dropped: every key of the at-rest hierarchy.
+/// A 32-byte key in protected memory, wiped when dropped: every key of the at-rest hierarchy.
 pub(crate) struct Key32 {
-    bytes: Box<[u8; 32]>,
+    block: Block,
 }
 
 impl Key32 {
+    fn zeroed(home: Home) -> Self {
+        Self {
+            block: Block::zeroed(32, home),
+        }
+    }
+
     /// Built in place, so that no copy stays on the stack of the caller.
     pub(crate) fn filled_with<E>(
         fill: impl FnOnce(&mut [u8; 32]) -> std::result::Result<(), E>,
     ) -> std::result::Result<Self, E> {
-        let mut key = Self {
-            bytes: Box::new([0; 32]),
-        };
-        fill(&mut key.bytes)?;
-        Ok(key)
+        Self::zeroed(Home::Vault).filled(fill)
+    }
+
+    fn filled<E>(
+        mut self,
+        fill: impl FnOnce(&mut [u8; 32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
+        fill(self.bytes_mut())?;
+        Ok(self)
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; 32] {
+        (&mut *self.block).try_into().expect("made with 32 bytes")
+    }
+
+    /// Zeros: no key of anything.
+    pub(crate) fn blank() -> Self {
+        Self::zeroed(Home::Vault)
+    }
+
+    /// As [`Key32::filled_with`], for a key that the caller of this library holds: it survives a fork.
+    pub(crate) fn of_caller<E>(
+        fill: impl FnOnce(&mut [u8; 32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
+        Self::zeroed(Home::Caller).filled(fill)
     }
 
     pub(crate) fn random(entropy: &dyn Entropy) -> Result<Self> {
@@ -132,30 +172,67 @@ impl Key32 {
     }
 
     pub(crate) fn copied_from(bytes: &[u8]) -> Option<Self> {
-        let mut key = Self {
-            bytes: Box::new([0; 32]),
-        };
-        if bytes.len() != key.bytes.len() {
-            return None;
-        }
-        key.bytes.copy_from_slice(bytes);
-        Some(key)
+        Self::zeroed(Home::Vault).copied(bytes)
+    }
+
+    /// As [`Key32::copied_from`], for a key that the caller of this library holds.
+    pub(crate) fn copied_from_caller(bytes: &[u8]) -> Option<Self> {
+        Self::zeroed(Home::Caller).copied(bytes)
+    }
+
+    fn copied(self, bytes: &[u8]) -> Option<Self> {
+        self.filled(|place| {
+            if bytes.len() != place.len() {
+                return Err(());
+            }
+            place.copy_from_slice(bytes);
+            Ok(())
+        })
+        .ok()
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {
-        &self.bytes
-    }
-}
-
-impl Drop for Key32 {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
+        (&*self.block).try_into().expect("made with 32 bytes")
     }
 }
 
 impl fmt::Debug for Key32 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key32(..)")
+    }
+}
+
+/// A few thousand secret bytes in protected memory, wiped when dropped.
+pub(crate) struct ProtectedBytes {
+    block: Block,
+}
+
+impl ProtectedBytes {
+    /// For a vault's own use.
+    pub(crate) fn copied_from(bytes: &[u8]) -> Self {
+        let mut block = Block::zeroed(bytes.len(), Home::Vault);
+        block.copy_from_slice(bytes);
+        Self { block }
+    }
+
+    /// For what a caller holds.
+    fn of_caller<E>(
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
+        let mut block = Block::zeroed(length, Home::Caller);
+        fill(&mut block)?;
+        Ok(Self { block })
+    }
+
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.block
+    }
+}
+
+impl fmt::Debug for ProtectedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProtectedBytes({} bytes)", self.block.len())
     }
 }
 
@@ -187,7 +264,7 @@ impl MasterKey {
     /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable).
     pub fn generate() -> Result<Self> {
         Ok(Self {
-            key: Key32::random(&crate::env::OsEntropy)?,
+            key: Key32::of_caller(|bytes| crate::env::OsEntropy.fill(bytes))?,
         })
     }
 
@@ -198,7 +275,7 @@ impl MasterKey {
     /// [`BadParameter`](crate::ErrorKind::BadParameter) when there are not exactly 32 bytes or all are equal,
     /// which no generator produces and every placeholder is.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let key = Key32::copied_from(bytes).ok_or_else(|| {
+        let key = Key32::copied_from_caller(bytes).ok_or_else(|| {
             Error::bad_parameter(format!(
                 "a master key has {} bytes, but {} were given",
                 Self::LENGTH,
@@ -242,7 +319,7 @@ impl fmt::Debug for MasterKey {
 /// # Ok::<(), strongroom::Error>(())
 /// ```
 pub struct Passphrase {
-    normalized: SecretBytes,
+    normalized: ProtectedBytes,
 }
 
 impl Passphrase {
@@ -264,7 +341,7 @@ impl Passphrase {
         }
         // Twice, so that no buffer has to grow.
         let length = text.nfc().map(char::len_utf8).sum();
-        let normalized = SecretBytes::filled_with(length, |bytes| {
+        let normalized = ProtectedBytes::of_caller(length, |bytes| {
             let mut rest = bytes;
             for character in text.nfc() {
                 let (place, after) = rest.split_at_mut(character.len_utf8());
@@ -298,7 +375,7 @@ impl fmt::Debug for Passphrase {
 /// ```
 #[cfg(feature = "pkcs11")]
 pub struct Pin {
-    text: SecretBytes,
+    text: ProtectedBytes,
 }
 
 #[cfg(feature = "pkcs11")]
@@ -319,9 +396,11 @@ impl Pin {
                 Self::MAX_LENGTH
             )));
         }
-        Ok(Self {
-            text: SecretBytes::copied_from(text.as_bytes()),
-        })
+        let text = ProtectedBytes::of_caller(text.len(), |bytes| {
+            bytes.copy_from_slice(text.as_bytes());
+            Ok::<_, Error>(())
+        })?;
+        Ok(Self { text })
     }
 
     pub(crate) fn expose(&self) -> &[u8] {
