@@ -267,7 +267,7 @@ fn every_altered_byte_and_every_truncation_is_refused_for_passphrases() {
         ErrorKind::WrongKey => (32..48).contains(&at) || (72..224).contains(&at),
         _ => false,
     };
-    // Most bytes cost a hash of the passphrase, so every seventh here; the sealing's own tests take all of them.
+    // Most bytes cost a hash of the passphrase, so every seventh here.
     spoil(blob.as_bytes(), &by_passphrase, 7, legal);
 }
 
