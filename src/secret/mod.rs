@@ -2,6 +2,7 @@
 
 mod arena;
 mod process;
+mod process_number;
 mod protection;
 mod stack;
 

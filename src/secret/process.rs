@@ -1,8 +1,7 @@
 //! Which process this is, in memory: forks are noticed, and core dumps can be switched off.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::arena;
+use super::process_number::process_number;
 
 /// The process in which something was made. A forked child is another one.
 ///
@@ -11,32 +10,14 @@ use super::arena;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Process(u64);
 
-/// Rises in the child after a fork: no ancestor has had the number.
-static LAST: AtomicU64 = AtomicU64::new(0);
-
 impl Process {
     /// The process that asks. It takes no lock, so that it can be asked first of all after a fork.
     pub(crate) fn here() -> Self {
-        let Some(sentinel) = arena::sentinel() else {
-            return Self(u64::from(std::process::id()));
-        };
-        let number = sentinel.load(Ordering::Acquire);
-        if number != 0 {
-            return Self(number);
-        }
-        let new = LAST.fetch_add(1, Ordering::AcqRel) + 1;
-        match sentinel.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Self(new),
-            Err(number) => Self(number),
-        }
+        Self(process_number(arena::sentinel()))
     }
 
     pub(crate) fn is_here(self) -> bool {
         self == Self::here()
-    }
-
-    pub(super) fn number(self) -> u64 {
-        self.0
     }
 }
 

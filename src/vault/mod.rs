@@ -41,6 +41,7 @@ mod restore_options;
 mod rollback;
 mod root_rotation;
 mod salvage;
+mod scratch_copy;
 mod settings;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
@@ -81,12 +82,12 @@ pub use self::metrics::{Metrics, OperationMetrics};
 pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
 use self::policies::AccessPolicies;
-use self::read_only::ScratchCopy;
 use self::recorder::Recorder;
 pub use self::restore_options::{NameState, RestoreOptions, RestorePlan, RestoreResult};
 pub use self::rollback::FileRollbackGuard;
 use self::rollback::Guarded;
 pub use self::salvage::SalvageReport;
+use self::scratch_copy::ScratchCopy;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;

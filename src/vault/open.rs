@@ -16,9 +16,9 @@ use super::intents::UnderWay;
 use super::locking::IdleLock;
 use super::metrics::Counters;
 use super::policies::AccessPolicies;
-use super::read_only::ScratchCopy;
 use super::recorder::Recorder;
 use super::rollback::{Guarded, require_at_least};
+use super::scratch_copy::ScratchCopy;
 
 use super::tombstones::{TombstoneList, open_setting};
 use super::{Inner, KeyLocks, OpenReport, Vault};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::domain::NewDomain;
 use super::founding::require_nothing_at;
-use super::read_only::ScratchCopy;
 use super::records::StoredKey;
+use super::scratch_copy::ScratchCopy;
 use super::{Inner, Vault, VaultOptions};
 use crate::error::{Error, Result};
 use crate::format::header::choose;

@@ -16,7 +16,7 @@ use zeroize::Zeroize;
 
 pub use self::heap::WipingAllocator;
 pub(super) use self::heap::is_wiped;
-use super::process::Process;
+use super::process_number::process_number;
 
 /// Blocks begin at multiples of this, and have lengths that are multiples of it.
 const GRANULE: usize = 32;
@@ -202,7 +202,7 @@ impl Mapping {
 
     /// The books, unless a fork left them locked by a thread that does not exist in this process.
     fn books(&self) -> Option<MutexGuard<'_, Books>> {
-        let here = Process::here().number();
+        let here = process_number(sentinel());
         let known = self.origin.load(Ordering::Acquire);
         if known == here {
             return Some(self.books.lock().unwrap_or_else(PoisonError::into_inner));
