@@ -7,10 +7,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hsm_softhsm_tests::{Token, child};
+use strongroom::backend::KeyBackend;
 use strongroom::backend::pkcs11::Pkcs11Backend;
-use strongroom::{ErrorKind, Vault};
+use strongroom::{ErrorKind, SignatureAlgorithm, Vault};
 
-use super::{fails, name, open, place_of, settled, sign, signer, verifies, within, works};
+use super::{fails, name, open, place_of, settled, sign, signer, within, works};
 use crate::backends::own_options;
 
 #[test]
@@ -40,6 +41,10 @@ fn fork_and_go_on() {
     let key = name("key");
     vault.create_key(&key, signer()).unwrap();
     let signature = sign(&vault, &key).unwrap();
+    let bound = vault.key(&key).unwrap();
+    let public = bound.public_key().unwrap();
+    let attached = backend();
+    attached.check().unwrap();
     // SAFETY: the other threads of this process are the test harness, which waits, and the watch over the time; the
     // child calls nothing that they may have locked but the allocator, which the C library makes fit for use after a
     // fork, and ends without returning.
@@ -48,9 +53,14 @@ fn fork_and_go_on() {
     if forked == 0 {
         // SAFETY: it only sets a timer, which ends the fork if it hangs: no other thread watches here.
         unsafe { libc::alarm(30) };
-        let refused =
-            std::panic::catch_unwind(AssertUnwindSafe(|| in_the_fork(&vault, &token, &signature)))
-                .is_ok();
+        let refused = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            in_the_fork(&vault, &token, &attached);
+            // Public keys need neither vault nor token.
+            public
+                .verify_data(SignatureAlgorithm::Es256, b"text", &signature)
+                .unwrap();
+        }))
+        .is_ok();
         // SAFETY: it ends the process and does nothing else.
         unsafe { libc::_exit(if refused { 0 } else { 1 }) };
     }
@@ -71,13 +81,17 @@ fn fork_and_go_on() {
     works(&open(place_of(token.softhsm()), backend()), &key);
 }
 
-fn in_the_fork(vault: &Vault, token: &Token, signature: &[u8]) {
-    let (key, unavailable) = (name("key"), ErrorKind::BackendUnavailable);
+fn in_the_fork(vault: &Vault, token: &Token, attached: &Pkcs11Backend) {
     for _ in 0..2 {
-        fails(sign(vault, &key), unavailable, "forked");
+        fails(
+            sign(vault, &name("key")),
+            ErrorKind::ForkedProcess,
+            "forked",
+        );
+        // A backend knows it by itself.
+        let error = attached.check().unwrap_err();
+        assert!(error.to_string().contains("forked"), "{error}");
     }
-    // Public keys need no token.
-    verifies(vault, &key, signature);
     // A new backend is refused too, and dropping it touches nothing.
     let new = Pkcs11Backend::new(own_options(token));
     let error = new.serial().unwrap_err();
