@@ -90,7 +90,7 @@ fn another_master_key_is_refused() {
             .options()
             .open(&place.path, Unlock::raw_key(&key))
             .unwrap_err();
-        expect(&error, ErrorKind::WrongKey, &["key or passphrase"]);
+        expect(&error, ErrorKind::WrongKey, &["key, passphrase or device"]);
         assert!(!error.is_retryable());
     }
     works(&place);
@@ -104,7 +104,7 @@ fn a_passphrase_does_not_open_a_vault_with_a_raw_key_nor_the_other_way_round() {
         .options()
         .open(&place.path, Unlock::passphrase(&passphrase))
         .unwrap_err();
-    expect(&error, ErrorKind::WrongKey, &["key or passphrase"]);
+    expect(&error, ErrorKind::WrongKey, &["key, passphrase or device"]);
 
     let place = Place::new();
     let cheap = PassphraseParameters::new(19_456, 1, 1).unwrap();
@@ -115,13 +115,13 @@ fn a_passphrase_does_not_open_a_vault_with_a_raw_key_nor_the_other_way_round() {
         .unwrap()
         .close()
         .unwrap();
-    refused(&place, ErrorKind::WrongKey, &["key or passphrase"]);
+    refused(&place, ErrorKind::WrongKey, &["key, passphrase or device"]);
     let wrong = Passphrase::new("correct horse battery stapler").unwrap();
     let error = place
         .options()
         .open(&place.path, Unlock::passphrase(&wrong))
         .unwrap_err();
-    expect(&error, ErrorKind::WrongKey, &["key or passphrase"]);
+    expect(&error, ErrorKind::WrongKey, &["key, passphrase or device"]);
     let error = place
         .options()
         .max_kdf_work_kib(19_455)
