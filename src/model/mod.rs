@@ -4,6 +4,7 @@ pub(crate) mod algorithm;
 pub(crate) mod attributes;
 pub(crate) mod audit;
 pub(crate) mod base64url;
+pub(crate) mod hex;
 pub(crate) mod identifier;
 mod json;
 pub(crate) mod jwk;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::version::parse_hex16;
+use super::hex;
 use crate::error::{Error, Result};
 
 /// One page of a listing.
@@ -57,7 +57,7 @@ impl FromStr for ContinuationToken {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse_hex16(text)
+        hex::parse(text)
             .map(Self::after)
             .ok_or_else(|| Error::bad_parameter("this is not a continuation token of a listing"))
     }

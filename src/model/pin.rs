@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::hex::{self, Hex};
 use crate::error::{Error, Result};
 
 /// A vault at one moment: which vault it is, and how far it had got.
@@ -111,34 +112,12 @@ fn parse(text: &str) -> Option<VaultPin> {
         return None;
     }
     let pin = VaultPin {
-        vault_id: bytes(parts.next()?)?,
-        fingerprint: bytes(parts.next()?)?,
+        vault_id: hex::parse(parts.next()?)?,
+        fingerprint: hex::parse(parts.next()?)?,
         generation: parts.next()?.parse().ok()?,
-        state_hash: bytes(parts.next()?)?,
+        state_hash: hex::parse(parts.next()?)?,
     };
     parts.next().is_none().then_some(pin)
-}
-
-fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let text = text.as_bytes();
-    if text.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = u8::try_from(high << 4 | low).ok()?;
-    }
-    Some(bytes)
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 impl Serialize for VaultPin {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::hex;
 use crate::env::Entropy;
 use crate::error::{Error, Result};
 
@@ -44,24 +45,10 @@ impl FromStr for KeyVersion {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse_hex16(text)
+        hex::parse(text)
             .map(Self::from_bytes)
             .ok_or_else(|| Error::bad_parameter("a key version is 32 hexadecimal characters"))
     }
-}
-
-pub(crate) fn parse_hex16(text: &str) -> Option<[u8; 16]> {
-    let text = text.as_bytes();
-    if text.len() != 32 {
-        return None;
-    }
-    let mut bytes = [0; 16];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = u8::try_from(high << 4 | low).ok()?;
-    }
-    Some(bytes)
 }
 
 impl fmt::Display for KeyVersion {

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::mac::hash32;
 use crate::env::{Entropy, OsEntropy};
 use crate::error::{Error, Result};
+use crate::model::hex::{self, Hex};
 use crate::secret::Key32;
 
 /// IANA's number of DHKEM(X25519, HKDF-SHA256).
@@ -92,26 +93,16 @@ impl FromStr for Recipient {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let malformed =
-            || Error::bad_parameter("a recipient is written as 64 hexadecimal characters");
-        let mut public = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(malformed());
-        }
-        for (byte, pair) in public.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |character: u8| char::from(character).to_digit(16);
-            let value = digit(pair[0]).zip(digit(pair[1])).ok_or_else(malformed)?;
-            *byte = u8::try_from(value.0 << 4 | value.1).map_err(|_| malformed())?;
-        }
+        let public = hex::parse(text).ok_or_else(|| {
+            Error::bad_parameter("a recipient is written as 64 hexadecimal characters")
+        })?;
         Self::from_array(public)
     }
 }
 
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.public
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.public).fmt(f)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{OpenError, Suite, open, seal, sealed_length};
 use crate::env::Entropy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::slot::{MAX_WRAPPED_LENGTH, Slot, SlotKind};
-use crate::model::version::parse_hex16;
+use crate::model::hex;
 use crate::secret::{Key32, MasterKey, Passphrase};
 
 /// How many passphrase slots one attempt to open tries: each costs a full hash.
@@ -50,7 +50,7 @@ impl FromStr for SlotId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse_hex16(text)
+        hex::parse(text)
             .map(|bytes| Self { bytes })
             .ok_or_else(|| Error::bad_parameter("a slot id is 32 hexadecimal characters"))
     }
