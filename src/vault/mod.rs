@@ -56,7 +56,7 @@ mod whole;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
@@ -282,7 +282,11 @@ impl Inner {
     }
 
     fn algorithm_rules(&self) -> Arc<AlgorithmRules> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.lock_rules())
+    }
+
+    fn lock_rules(&self) -> RwLockReadGuard<'_, Arc<AlgorithmRules>> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self, placement: &Placement) -> Result<&Arc<dyn KeyBackend>> {
