@@ -20,6 +20,7 @@ mod anchor;
 mod audit;
 mod check;
 mod committer;
+mod compact;
 mod copy;
 mod engine;
 pub(crate) mod files;
@@ -40,6 +41,7 @@ mod sled_failure;
 mod sled_log;
 mod sled_scan;
 mod spare_segments;
+mod switch;
 pub(crate) mod vault_dir;
 mod view;
 
@@ -54,9 +56,11 @@ mod tests;
 
 pub(crate) use audit::{AuditVerdict, CutPlan};
 pub(crate) use check::StoreReport;
+pub(crate) use compact::Compacted;
 pub(crate) use copy::copy_files;
 pub(crate) use open::{OpenMode, OpenReport};
 pub(crate) use salvage::visit_records;
+pub(crate) use switch::Leftover;
 pub(crate) use vault_dir::VaultDir;
 pub(crate) use view::View;
 
@@ -130,6 +134,8 @@ pub(crate) struct CommitOptions {
     pub(crate) audit_cut: Option<AuditCut>,
     /// Commits even if nothing but waiting entries of the audit log is there to be written.
     pub(crate) flush_events: bool,
+    /// Commits even if nothing changes: what was before is an older state then.
+    pub(crate) new_generation: bool,
 }
 
 /// The beginning of the audit log after a cut.
@@ -170,6 +176,7 @@ impl CommitOptions {
             events,
             audit_cut,
             flush_events,
+            new_generation,
         } = self;
         header.is_none()
             && !raise_shred_term
@@ -177,6 +184,7 @@ impl CommitOptions {
             && events.is_empty()
             && audit_cut.is_none()
             && !flush_events
+            && !new_generation
     }
 
     /// Adds what a later request of the same group wants.
@@ -187,6 +195,7 @@ impl CommitOptions {
         self.events.extend(later.events);
         self.audit_cut = later.audit_cut.or(self.audit_cut.take());
         self.flush_events |= later.flush_events;
+        self.new_generation |= later.new_generation;
     }
 }
 
@@ -249,6 +258,21 @@ impl Store {
         mode: OpenMode,
     ) -> Result<(Self, OpenReport)> {
         open::open(dir, config, mode)
+    }
+
+    /// Writes the records of a directory anew, into the least files, and gives the directory back, locked throughout.
+    /// `admit` sees the state first. After an error the directory holds the same records as before, or is made to
+    /// by the next opening.
+    ///
+    /// Errors: those of [`Store::open`] and of `admit`; the kind of the first finding of a check that is not
+    /// harmless; `StorageFull`, `ReadOnly`, `Io`.
+    pub(crate) fn compact(
+        dir: VaultDir,
+        config: &StoreConfig,
+        mode: OpenMode,
+        admit: impl FnOnce(&StateFacts) -> Result<()>,
+    ) -> Result<(VaultDir, Compacted)> {
+        compact::run(dir, config, mode, admit)
     }
 
     /// A store that ends with its handle.
@@ -485,8 +509,13 @@ impl Store {
     ///
     /// Errors: `VaultFailed` when an earlier error had made the handle useless, `Io`, `StorageFull`.
     pub(crate) fn close(&self) -> Result<()> {
+        self.end().0
+    }
+
+    /// As [`Store::close`], but the directory stays locked.
+    fn end(&self) -> (Result<()>, Option<VaultDir>) {
         if self.closed.swap(true, Ordering::SeqCst) {
-            return Ok(());
+            return (Ok(()), None);
         }
         let shared = &self.shared;
         shared.queue.close();
@@ -512,7 +541,7 @@ impl Store {
         if let (Ok(()), Some(dir)) = (&outcome, &dir) {
             outcome = dir.set_clean_mark(true);
         }
-        outcome
+        (outcome, dir)
     }
 }
 

@@ -29,6 +29,8 @@ use crate::secret::Process;
 /// sled's file.
 pub(super) const DB_FILE: &str = "db";
 pub(super) const BLOBS: &str = "blobs";
+/// How sled was set up.
+pub(super) const CONF_FILE: &str = "conf";
 const TREE: &[u8] = b"r";
 /// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
 const STEP_BYTES: usize = 128 * 1024;
@@ -37,7 +39,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to open the engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SledOptions {
     pub(crate) path: PathBuf,
     pub(crate) files: Arc<dyn Files>,
@@ -140,7 +142,7 @@ impl SledEngine {
         for name in self.files.list(None)?.unwrap_or_default() {
             let mode = match name.as_str() {
                 BLOBS => 0o700,
-                DB_FILE | "conf" => 0o600,
+                DB_FILE | CONF_FILE => 0o600,
                 name if name.starts_with("snap.") => 0o600,
                 _ => continue,
             };

@@ -14,13 +14,17 @@ use crate::seal::header::{OpenedHeader, open_first};
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::slot::Unlock;
 use crate::secret::wipe_stack;
-use crate::store::{HeaderFacts, OpenMode, Store, StoreConfig, VaultDir, header_file};
+use crate::store::{
+    self, Compacted, HeaderFacts, OpenMode, StateFacts, Store, StoreConfig, VaultDir, header_file,
+};
 
 /// What an existing vault is opened for.
-pub(super) enum Opening {
+pub(super) enum Opening<'r> {
     Normal,
     /// In this copy of its files.
     ReadOnly(ScratchCopy),
+    /// After its records' files were made smaller; for the report of that.
+    Compacting(&'r mut Compacted),
 }
 
 impl VaultOptions {
@@ -67,7 +71,7 @@ impl VaultOptions {
         mut self,
         dir: VaultDir,
         unlock: Unlock<'_>,
-        opening: Opening,
+        opening: Opening<'_>,
     ) -> Result<Vault> {
         let [copy_a, copy_b] = header_file::read(&dir)?;
         let candidates = choose(&copy_a, &copy_b, hash32)?;
@@ -86,11 +90,22 @@ impl VaultOptions {
             sdk: Arc::new(sdk_ring),
             domain_id: stored.header.domain_id,
         };
+        let hierarchy = Arc::new(hierarchy);
         let read_only = matches!(opening, Opening::ReadOnly(_));
-        if let Opening::ReadOnly(copy) = opening {
-            self.scratch = Some(copy);
-        }
-        let vault = self.open_store(dir, stored, Arc::new(hierarchy), rings)?;
+        let (dir, earlier) = match opening {
+            Opening::Normal => (dir, store::OpenReport::default()),
+            Opening::ReadOnly(copy) => {
+                self.scratch = Some(copy);
+                (dir, store::OpenReport::default())
+            }
+            Opening::Compacting(compacted) => {
+                let term = rings.kek.current_term;
+                let (dir, done) = self.compact_store(dir, &stored, &hierarchy, term)?;
+                *compacted = done;
+                (dir, done.opened)
+            }
+        };
+        let vault = self.open_store_after(earlier, dir, stored, hierarchy, rings)?;
         if !read_only {
             // So that a lock for want of use does not come between.
             let operation = vault.inner.gate.enter()?;
@@ -122,6 +137,18 @@ impl VaultOptions {
         hierarchy: Arc<Hierarchy>,
         rings: Rings,
     ) -> Result<Vault> {
+        self.open_store_after(store::OpenReport::default(), dir, stored, hierarchy, rings)
+    }
+
+    /// As [`VaultOptions::open_store`]; the report tells also what an opening just before had to do.
+    fn open_store_after(
+        self,
+        earlier: store::OpenReport,
+        dir: VaultDir,
+        stored: StoredHeader,
+        hierarchy: Arc<Hierarchy>,
+        rings: Rings,
+    ) -> Result<Vault> {
         let facts = header_facts(&stored, rings.kek.current_term);
         let config = self.store_config(&hierarchy, facts.clone());
         let mode = OpenMode {
@@ -129,19 +156,24 @@ impl VaultOptions {
             ..OpenMode::default()
         };
         let (store, report) = Store::open_with(dir, config, mode)?;
-        let state = store.state();
-        if let Some(pin) = &self.least {
-            require_at_least(pin, &hierarchy, &state)?;
-        }
-        if let Some(guard) = &self.guard
-            && !self.guard_knows_another_root
-        {
-            guard.require_newest(&hierarchy, &state)?;
-        }
+        self.require_newest(&hierarchy, &store.state())?;
         // Only now is it certain that this header is the newest.
         let healed = store.heal_header(&stored.encode(hash32))?;
-        let report = OpenReport::new(report, healed);
+        let report = OpenReport::new(earlier.and_then(report), healed);
         let header = HeaderKeeper::new(Some(stored), facts, rings);
         self.start(store, hierarchy, header, report)
+    }
+
+    /// Asks pin and guard whether this is the newest state that they know of.
+    ///
+    /// Errors: `WrongRoot`, `RolledBack`, `GuardUnavailable`.
+    pub(super) fn require_newest(&self, hierarchy: &Hierarchy, state: &StateFacts) -> Result<()> {
+        if let Some(pin) = &self.least {
+            require_at_least(pin, hierarchy, state)?;
+        }
+        match &self.guard {
+            Some(guard) if !self.guard_knows_another_root => guard.require_newest(hierarchy, state),
+            _ => Ok(()),
+        }
     }
 }

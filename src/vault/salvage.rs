@@ -121,8 +121,9 @@ impl VaultOptions {
                 id: stored.header.domain_id,
                 ring: Arc::new(sdk_ring),
             };
+            let hierarchy = Arc::new(hierarchy);
             let mut wreck = Wreck {
-                hierarchy,
+                hierarchy: Arc::clone(&hierarchy),
                 kek_ring,
                 report: SalvageReport {
                     lost_settings: true,
@@ -135,7 +136,7 @@ impl VaultOptions {
             let mut maker = Some((self, domain));
             let mut vault: Option<Vault> = None;
             let mut settings = None;
-            let complete = visit_records(&dir, cache, |index, record| {
+            let complete = visit_records(&dir, &hierarchy, cache, |index, record| {
                 if index.class() == Class::Settings {
                     wreck.take_setting(&index, record, &mut settings);
                     return Ok(());
@@ -181,7 +182,7 @@ impl VaultOptions {
 
 /// The damaged vault, one key at a time.
 struct Wreck {
-    hierarchy: Hierarchy,
+    hierarchy: Arc<Hierarchy>,
     kek_ring: KekRing,
     report: SalvageReport,
     rules: Option<AlgorithmRules>,

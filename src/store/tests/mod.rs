@@ -10,6 +10,7 @@ use crate::seal::Suite;
 use crate::secret::Key32;
 
 mod audit;
+mod compact;
 pub(crate) mod disk;
 mod faults;
 mod files;
