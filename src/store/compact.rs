@@ -8,6 +8,7 @@ use super::anchor::AnchorFile;
 use super::engine::{Bound, Group, Page, Scan, Storage, Write, lowest};
 use super::files::{Access, Files};
 use super::open::{check_meta, load_buckets, read_state};
+use super::parts;
 use super::points::Points;
 use super::poison::Poison;
 use super::sled_engine::{SledEngine, SledOptions};
@@ -138,7 +139,27 @@ fn build(
     Ok(records)
 }
 
-fn copy(from: &dyn Storage, to: &dyn Storage, points: &Points) -> Result<()> {
+fn copy(from: &dyn Storage, to: &SledEngine, points: &Points) -> Result<()> {
+    let mut records = Records::of(from);
+    let mut items = 0;
+    loop {
+        points.reach("compact: lay out")?;
+        let places = records
+            .by_ref()
+            .take(STEP)
+            .map(|item| item.map(|(index, record)| (index, parts::count(&record))))
+            .collect::<Result<Vec<_>>>()?;
+        if places.is_empty() {
+            break;
+        }
+        items += places
+            .iter()
+            .map(|(_, parts)| u64::from(*parts))
+            .sum::<u64>();
+        to.lay_out(&places)?;
+    }
+    points.reach("compact: gather")?;
+    to.gather(items)?;
     let mut records = Records::of(from);
     loop {
         points.reach("compact: copy")?;

@@ -38,6 +38,7 @@ mod salvage;
 mod shared;
 mod sled_engine;
 mod sled_failure;
+mod sled_layout;
 mod sled_log;
 mod sled_scan;
 mod spare_segments;

@@ -59,10 +59,21 @@ pub(crate) struct SledEngine {
     points: Points,
 }
 
-struct Open {
+pub(super) struct Open {
     // Declared before the database, so that it goes first.
     tree: sled::Tree,
-    _database: sled::Db,
+    database: sled::Db,
+}
+
+impl Open {
+    pub(super) fn tree(&self) -> &sled::Tree {
+        &self.tree
+    }
+
+    /// A tree that every database has, and that is empty here.
+    pub(super) fn spare_tree(&self) -> &sled::Tree {
+        &self.database
+    }
 }
 
 impl SledEngine {
@@ -156,7 +167,7 @@ impl SledEngine {
     }
 
     /// Runs `call` behind the shield: no panic of sled comes through, and after a failure nothing runs again.
-    fn run<T>(&self, call: impl FnOnce(&Open) -> Result<T, Failure>) -> Result<T> {
+    pub(super) fn run<T>(&self, call: impl FnOnce(&Open) -> Result<T, Failure>) -> Result<T> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         self.poison.check()?;
         let Some(open) = open.as_ref() else {
@@ -359,10 +370,7 @@ fn open_sled(options: &SledOptions) -> Result<Open> {
                 .flush_every_ms(None)
                 .open()?;
             let tree = database.open_tree(TREE)?;
-            Ok(Open {
-                tree,
-                _database: database,
-            })
+            Ok(Open { tree, database })
         }));
         match opened {
             Ok(Ok(open)) => return Ok(open),

@@ -142,6 +142,8 @@ fn a_kill_at_any_point_leaves_all_records() {
         "part",
         "sync",
         "compact: begin",
+        "compact: lay out",
+        "compact: gather",
         "compact: copy",
         "compact: compare",
         "compact: sync",
