@@ -14,7 +14,7 @@ use super::poison::Poison;
 use super::sled_engine::{SledEngine, SledOptions};
 use super::switch::{self, BUILDING, READY};
 use super::vault_dir::VaultDir;
-use super::{OpenMode, OpenReport, Shared, StateFacts, Store, StoreConfig, open};
+use super::{OpenMode, OpenReport, Shared, Store, StoreConfig, open};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Class, IndexKey, SealedRecord};
 
@@ -36,13 +36,13 @@ pub(super) fn run(
     dir: VaultDir,
     config: &StoreConfig,
     mode: OpenMode,
-    admit: impl FnOnce(&StateFacts) -> Result<()>,
+    admit: impl FnOnce(&Store) -> Result<()>,
 ) -> Result<(VaultDir, Compacted)> {
     let points = mode.points.clone();
     let files = Arc::clone(dir.files());
     let building = dir.path().join(BUILDING);
     let (store, opened) = open::open(dir, config.clone(), mode)?;
-    admit(&store.state())?;
+    admit(&store)?;
     require_sound(&store)?;
     store.sync_anchor()?;
     let bytes_before = length(files.as_ref())?;

@@ -262,7 +262,7 @@ impl Store {
     }
 
     /// Writes the records of a directory anew, into the least files, and gives the directory back, locked throughout.
-    /// `admit` sees the state first. After an error the directory holds the same records as before, or is made to
+    /// `admit` sees the opened store first. After an error the directory holds the same records as before, or is made to
     /// by the next opening.
     ///
     /// Errors: those of [`Store::open`] and of `admit`; the kind of the first finding of a check that is not
@@ -271,7 +271,7 @@ impl Store {
         dir: VaultDir,
         config: &StoreConfig,
         mode: OpenMode,
-        admit: impl FnOnce(&StateFacts) -> Result<()>,
+        admit: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<(VaultDir, Compacted)> {
         compact::run(dir, config, mode, admit)
     }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::header::header_facts;
-use super::open::Opening;
+use super::open::{Mended, Opening};
 use super::{Operation, Subject, Vault, VaultOptions};
 use crate::error::Result;
 use crate::format::header::StoredHeader;
+use crate::seal::hash32;
 use crate::seal::hierarchy::Hierarchy;
 use crate::seal::slot::Unlock;
 use crate::secret::wipe_stack;
@@ -105,21 +106,30 @@ impl VaultOptions {
         compacted
     }
 
+    /// Compacts the store in a directory that is locked, after its header was found.
     pub(super) fn compact_store(
         &self,
         dir: VaultDir,
         stored: &StoredHeader,
         hierarchy: &Arc<Hierarchy>,
         kek_term: u32,
-    ) -> Result<(VaultDir, Compacted)> {
+    ) -> Result<(VaultDir, Compacted, Mended)> {
         let config = self.store_config(hierarchy, header_facts(stored, kek_term));
         let mode = OpenMode {
             rebuild_anchor: self.rebuild_anchor,
             ..OpenMode::default()
         };
-        Store::compact(dir, &config, mode, |state| {
-            self.require_newest(hierarchy, state)
-        })
+        let mut header_healed = false;
+        let (dir, compacted) = Store::compact(dir, &config, mode, |store| {
+            self.require_newest(hierarchy, &store.state())?;
+            header_healed = store.heal_header(&stored.encode(hash32))?;
+            Ok(())
+        })?;
+        let mended = Mended {
+            store: compacted.opened,
+            header_healed,
+        };
+        Ok((dir, compacted, mended))
     }
 }
 

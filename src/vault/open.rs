@@ -27,6 +27,13 @@ pub(super) enum Opening<'r> {
     Compacting(&'r mut Compacted),
 }
 
+/// What an opening just before had to mend.
+#[derive(Default)]
+pub(super) struct Mended {
+    pub(super) store: store::OpenReport,
+    pub(super) header_healed: bool,
+}
+
 impl VaultOptions {
     /// Opens an existing vault.
     ///
@@ -93,16 +100,16 @@ impl VaultOptions {
         let hierarchy = Arc::new(hierarchy);
         let read_only = matches!(opening, Opening::ReadOnly(_));
         let (dir, earlier) = match opening {
-            Opening::Normal => (dir, store::OpenReport::default()),
+            Opening::Normal => (dir, Mended::default()),
             Opening::ReadOnly(copy) => {
                 self.scratch = Some(copy);
-                (dir, store::OpenReport::default())
+                (dir, Mended::default())
             }
             Opening::Compacting(compacted) => {
                 let term = rings.kek.current_term;
-                let (dir, done) = self.compact_store(dir, &stored, &hierarchy, term)?;
+                let (dir, done, mended) = self.compact_store(dir, &stored, &hierarchy, term)?;
                 *compacted = done;
-                (dir, done.opened)
+                (dir, mended)
             }
         };
         let vault = self.open_store_after(earlier, dir, stored, hierarchy, rings)?;
@@ -137,13 +144,13 @@ impl VaultOptions {
         hierarchy: Arc<Hierarchy>,
         rings: Rings,
     ) -> Result<Vault> {
-        self.open_store_after(store::OpenReport::default(), dir, stored, hierarchy, rings)
+        self.open_store_after(Mended::default(), dir, stored, hierarchy, rings)
     }
 
     /// As [`VaultOptions::open_store`]; the report tells also what an opening just before had to do.
     fn open_store_after(
         self,
-        earlier: store::OpenReport,
+        earlier: Mended,
         dir: VaultDir,
         stored: StoredHeader,
         hierarchy: Arc<Hierarchy>,
@@ -159,7 +166,10 @@ impl VaultOptions {
         self.require_newest(&hierarchy, &store.state())?;
         // Only now is it certain that this header is the newest.
         let healed = store.heal_header(&stored.encode(hash32))?;
-        let report = OpenReport::new(earlier.and_then(report), healed);
+        let report = OpenReport::new(
+            earlier.store.and_then(report),
+            healed | earlier.header_healed,
+        );
         let header = HeaderKeeper::new(Some(stored), facts, rings);
         self.start(store, hierarchy, header, report)
     }

@@ -47,8 +47,8 @@ fn compact(place: &Place, points: Points) -> Result<(StateFacts, Compacted)> {
     };
     let mut seen = None;
     let dir = VaultDir::open(&place.path)?;
-    let (dir, compacted) = Store::compact(dir, &place.config, mode, |state| {
-        seen = Some(state.clone());
+    let (dir, compacted) = Store::compact(dir, &place.config, mode, |store| {
+        seen = Some(store.state());
         Ok(())
     })?;
     drop(dir);
@@ -309,7 +309,7 @@ fn a_damaged_store_is_left_as_it_is() {
 fn whoever_refuses_the_state_stops_a_compaction() {
     let (place, records) = churned();
     let dir = VaultDir::open(&place.path).unwrap();
-    let refuse = |_: &StateFacts| Err(Error::new(ErrorKind::RolledBack, "older"));
+    let refuse = |_: &Store| Err(Error::new(ErrorKind::RolledBack, "older"));
     let error = Store::compact(dir, &place.config, OpenMode::default(), refuse).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RolledBack);
     let report = require_whole(&place, &records, "refused");
