@@ -271,6 +271,51 @@ fn without_an_anchor_a_leftover_waits_for_somebody_to_decide() {
     assert!(contents(&store) == records);
 }
 
+/// As whoever reads only, or salvages, meets it: at every stage of the moving.
+#[test]
+fn a_copy_of_what_a_kill_left_is_complete_and_the_original_is_untouched() {
+    let (place, records) = churned();
+    let images = images(&place);
+    let switching = images
+        .iter()
+        .skip_while(|(point, _)| *point != "compact: ready");
+    let mut stages = 0;
+    for (point, image) in switching {
+        let names = |path: &Path| {
+            let mut names: Vec<_> = std::fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            names
+        };
+        let before = names(image);
+        let beside = image.with_file_name(format!("beside-{stages}"));
+        copy_files(image, &VaultDir::create(&beside).unwrap()).unwrap();
+        let report = require_whole(&at(&place, &beside), &records, point);
+        let ready = image.join(READY).exists();
+        assert_eq!(report.compaction.is_some(), ready, "{point}");
+        assert_eq!(names(image), before, "{point}");
+
+        let wreck = image.with_file_name(format!("wreck-{stages}"));
+        let dir = VaultDir::create(&wreck).unwrap();
+        copy_files(image, &dir).unwrap();
+        std::fs::write(wreck.join("vault.anchor"), "damaged").unwrap();
+        let mut found = Vec::new();
+        let complete = visit_records(&dir, &place.config.hierarchy, 16 << 20, |index, record| {
+            if index.class().is_bucket_member() {
+                found.push((index, record?));
+            }
+            Ok(())
+        });
+        assert!(complete.unwrap(), "{point}");
+        assert_eq!(found.len(), records.len(), "{point}");
+        assert!(records.iter().all(|record| found.contains(record)));
+        stages += 1;
+    }
+    assert!(stages >= 7, "{stages}");
+}
+
 #[test]
 fn what_is_not_ours_stays() {
     let (place, records) = churned();
