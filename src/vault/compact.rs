@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::header::header_facts;
 use super::open::{Mended, Opening};
 use super::{Operation, Subject, Vault, VaultOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::header::StoredHeader;
 use crate::seal::hash32;
 use crate::seal::hierarchy::Hierarchy;
@@ -101,7 +101,7 @@ impl VaultOptions {
             };
             Ok((vault, report))
         };
-        let compacted = compact().map_err(|error: crate::Error| error.with_operation("compact"));
+        let compacted = compact().map_err(|error: Error| error.with_operation("compact"));
         wipe_stack();
         compacted
     }

@@ -210,17 +210,17 @@ fn a_compacted_vault_is_no_older_one_and_a_copy_from_before_is() {
     copy_directory(&place.path, &before);
 
     // Also one who demands the pin may compact, and the guard hears of it.
-    let (vault, _) = compact_with(&place, guarded().expect_at_least(pin.clone())).unwrap();
+    let (vault, _) = compact_with(&place, guarded().expect_at_least(pin)).unwrap();
     let newer = vault.pin().unwrap();
     assert!(newer.generation() > pin.generation());
     vault.close().unwrap();
     guarded()
-        .expect_at_least(newer.clone())
+        .expect_at_least(newer)
         .open(&place.path, unlock)
         .unwrap()
         .close()
         .unwrap();
-    for options in [guarded(), place.options().expect_at_least(newer.clone())] {
+    for options in [guarded(), place.options().expect_at_least(newer)] {
         assert_eq!(
             refused(options.open(&before, unlock)),
             ErrorKind::RolledBack

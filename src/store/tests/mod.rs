@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::env::{OsEntropy, SystemClock};
+use crate::format::record::{IndexKey, SealedRecord};
 use crate::seal::Suite;
 use crate::secret::Key32;
 
