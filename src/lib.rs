@@ -24,6 +24,7 @@ pub use model::algorithm::{
 };
 pub use model::attributes::{RecoveryLevel, SoftDelete};
 pub use model::audit::{AuditEntry, AuditOptions, AuditReads};
+pub use model::duration::CalendarDuration;
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
@@ -41,6 +42,7 @@ pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
 };
+pub use model::rotation_policy::{KeyRotationPolicy, RotationPolicy, RotationTrigger};
 pub use model::settings::{AlgorithmRules, DeletionSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};
 pub use model::tags::Tags;
@@ -60,9 +62,10 @@ pub use vault::{
     AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
     BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, CompactionReport,
     DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup,
-    KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
-    NameState, OpenFinding, OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan,
-    RestoreResult, SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
+    KeyEvent, KeyEventKind, KeyEventSubscriber, KeyIterator, KeyOutcome, KeyVersionIterator,
+    MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding, OpenReport,
+    OperationMetrics, Progress, RestoreOptions, RestorePlan, RestoreResult, SalvageReport,
+    ScheduledEvent, ScheduledEventKind, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
     VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
     verify_audit_checkpoint,
 };

@@ -1,5 +1,8 @@
 //! Pure decisions: who may do what with a key now, and what its lifecycle permits.
 
+mod schedule;
+
+pub(crate) use self::schedule::{KeySchedule, schedule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::CryptoOperation;
 use crate::model::key::{KeyObject, KeyTag, VersionAttributes};

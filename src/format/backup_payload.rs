@@ -5,12 +5,16 @@ use zeroize::Zeroizing;
 
 use super::key_version::Version1;
 use super::layout;
+use super::rotation_policy::RotationPolicy1;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::VersionRecord;
 use crate::model::name::KeyName;
+use crate::model::rotation_policy::StoredRotationPolicy;
 use crate::model::time::Timestamp;
 
 const LAYOUT_1: u16 = 1;
+/// With a rotation policy: a key that has none keeps layout 1.
+const LAYOUT_2: u16 = 2;
 
 /// The longest payload: what fits a blob.
 pub(crate) const MAX_BACKUP_PAYLOAD: usize = 47 * 1024 * 1024;
@@ -36,6 +40,13 @@ struct BackupVersion1<'a> {
     gcm_count: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Backup2<'a> {
+    #[serde(borrow)]
+    first: Backup1<'a>,
+    rotation_policy: Option<RotationPolicy1>,
+}
+
 /// A key on its way into or out of a backup.
 #[derive(Debug)]
 pub(crate) struct BackupPayload {
@@ -43,6 +54,7 @@ pub(crate) struct BackupPayload {
     pub(crate) object_id: [u8; 16],
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
+    pub(crate) rotation_policy: Option<StoredRotationPolicy>,
     /// With the number of GCM encryptions; in the order of their ordinals.
     pub(crate) versions: Vec<(VersionRecord, u64)>,
 }
@@ -53,9 +65,10 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
         object_id,
         created,
         updated,
+        rotation_policy,
         versions,
     } = payload;
-    let backup = Backup1 {
+    let first = Backup1 {
         name: name.as_str(),
         object_id: *object_id,
         created: created.unix_seconds(),
@@ -68,7 +81,14 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
             })
             .collect(),
     };
-    layout::encode(LAYOUT_1, &[], &backup, MAX_BACKUP_PAYLOAD)
+    if rotation_policy.is_none() {
+        return layout::encode(LAYOUT_1, &[], &first, MAX_BACKUP_PAYLOAD);
+    }
+    let backup = Backup2 {
+        first,
+        rotation_policy: rotation_policy.as_ref().map(RotationPolicy1::from),
+    };
+    layout::encode(LAYOUT_2, &[], &backup, MAX_BACKUP_PAYLOAD)
 }
 
 /// Errors: `NewerFormat`, `InvalidBackup`.
@@ -80,10 +100,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
         )
     };
     let (number, rest) = layout::split_number(bytes).map_err(|_| invalid())?;
-    if number != LAYOUT_1 {
-        return Err(layout::newer("the backup was made by a newer version"));
-    }
-    let backup: Backup1<'_> = layout::decode(rest).map_err(|_| invalid())?;
+    let (backup, rotation_policy): (Backup1<'_>, _) = match number {
+        LAYOUT_1 => (layout::decode(rest).map_err(|_| invalid())?, None),
+        LAYOUT_2 => {
+            let backup: Backup2<'_> = layout::decode(rest).map_err(|_| invalid())?;
+            (backup.first, backup.rotation_policy)
+        }
+        _ => return Err(layout::newer("the backup was made by a newer version")),
+    };
     if backup.versions.is_empty() || backup.versions.len() > MAX_BACKUP_VERSIONS {
         return Err(invalid());
     }
@@ -107,6 +131,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
         object_id: backup.object_id,
         created: Timestamp::from_unix_seconds(backup.created),
         updated: Timestamp::from_unix_seconds(backup.updated),
+        rotation_policy: rotation_policy
+            .map(RotationPolicy1::into_stored)
+            .transpose()
+            .map_err(|_| invalid())?,
         versions,
     })
 }

@@ -8,6 +8,7 @@ use super::attributes::Validity;
 use super::material::PublicParts;
 use super::name::KeyName;
 use super::operation::KeyOperations;
+use super::rotation_policy::{RotationPolicy, StoredRotationPolicy};
 use super::spec::KeySpec;
 use super::tags::Tags;
 use super::time::Timestamp;
@@ -235,6 +236,18 @@ pub(crate) struct KeyObject {
     pub(crate) newest: KeyVersion,
     pub(crate) version_count: u32,
     pub(crate) deletion: Option<Deletion>,
+    /// Absent as long as nobody set one.
+    pub(crate) rotation_policy: Option<StoredRotationPolicy>,
+    /// The version whose near expiry was announced.
+    pub(crate) announced: Option<KeyVersion>,
+}
+
+impl KeyObject {
+    /// What was set, or else the policy of every key.
+    pub(crate) fn rotation_policy(&self) -> RotationPolicy {
+        self.rotation_policy
+            .map_or_else(RotationPolicy::new, |stored| stored.policy)
+    }
 }
 
 /// The deletion of a key that can still be recovered.

@@ -53,6 +53,14 @@ operations! {
     CreateKey: "create_key", "KeyCreate", need!(Create), ALWAYS;
     ImportKey: "import_key", "KeyImport", need!(Import), ALWAYS;
     RotateKey: "rotate_key", "KeyRotate", need!(Rotate), ALWAYS;
+    // A part of `maintain`.
+    RotateKeyIfDue: "rotate_key_if_due", "KeyRotateIfDue", FULL, ALWAYS;
+    AnnounceNearExpiry:
+        "announce_near_expiry", "KeyNearExpiryEventGridNotification", FULL, ALWAYS;
+    GetKeyRotationPolicy: "get_key_rotation_policy", "KeyRotationPolicyGet",
+        need!(GetRotationPolicy), BY_CHOICE;
+    UpdateKeyRotationPolicy: "update_key_rotation_policy", "KeyRotationPolicySet",
+        need!(SetRotationPolicy), ALWAYS;
     GetKey: "get_key", "KeyGet", need!(Get), BY_CHOICE;
     BindKey: "key", "KeyGet", need!(Get), BY_CHOICE;
     UpdateKeyProperties: "update_key_properties", "KeyUpdate", need!(Update), ALWAYS;
@@ -96,6 +104,7 @@ operations! {
     Check: "check", "VaultCheck", FULL, BY_CHOICE;
     Maintain: "maintain", "VaultMaintain", FULL, ALWAYS;
     Due: "due", "VaultDueGet", FULL, BY_CHOICE;
+    NextEvent: "next_event", "VaultNextEventGet", FULL, BY_CHOICE;
     RotateKek: "rotate_kek", "VaultKekRotate", FULL, ALWAYS;
     Compact: "compact", "VaultCompact", FULL, ALWAYS;
     UnlockSlots: "unlock_slots", "VaultUnlockSlotsGet", FULL, BY_CHOICE;

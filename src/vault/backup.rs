@@ -378,6 +378,7 @@ impl Inner {
                 object_id,
                 created,
                 updated,
+                rotation_policy,
                 ..
             } = key.object;
             Ok(BackupPayload {
@@ -385,6 +386,7 @@ impl Inner {
                 object_id,
                 created,
                 updated,
+                rotation_policy,
                 versions,
             })
         })?;

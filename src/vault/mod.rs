@@ -24,10 +24,12 @@ mod header;
 mod identity;
 mod intents;
 mod kek_rotation;
+mod key_events;
 mod keys;
 mod lifecycle;
 mod listing;
 mod locking;
+mod maintenance;
 mod metrics;
 mod open;
 mod open_report;
@@ -43,6 +45,7 @@ mod restore;
 mod restore_options;
 mod rollback;
 mod root_rotation;
+mod rotation_policy;
 mod salvage;
 mod scratch_copy;
 mod settings;
@@ -79,9 +82,12 @@ use self::grant::Grant;
 use self::header::HeaderKeeper;
 use self::intents::UnderWay;
 pub use self::kek_rotation::{KekRotation, Shredding};
-pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
+pub use self::key_events::{KeyEvent, KeyEventKind, KeyEventSubscriber};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 use self::locking::IdleLock;
+pub use self::maintenance::{
+    MaintenanceOptions, MaintenanceReport, ScheduledEvent, ScheduledEventKind,
+};
 use self::metrics::Counters;
 pub use self::metrics::{Metrics, OperationMetrics};
 pub use self::open_report::{OpenFinding, OpenReport};
@@ -177,6 +183,7 @@ pub(crate) struct Inner {
     gcm: GcmCounters,
     under_way: UnderWay,
     guard: Option<Arc<Guarded>>,
+    subscriber: Option<Arc<dyn KeyEventSubscriber>>,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,

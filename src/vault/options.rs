@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::key_events::KeyEventSubscriber;
 use super::rollback::Guarded;
 use super::scratch_copy::ScratchCopy;
 use crate::backend::software::SoftwareBackend;
@@ -66,6 +67,7 @@ pub struct VaultOptions {
     pub(super) memory: MemoryProtection,
     pub(super) lock_after_idle: Option<Duration>,
     pub(super) audit: Option<AuditOptions>,
+    pub(super) subscriber: Option<Arc<dyn KeyEventSubscriber>>,
     /// Of a vault that is opened to be read only.
     pub(super) scratch: Option<ScratchCopy>,
 }
@@ -102,6 +104,7 @@ impl VaultOptions {
             memory: MemoryProtection::default(),
             lock_after_idle: None,
             audit: None,
+            subscriber: None,
         }
     }
 
@@ -273,6 +276,14 @@ impl VaultOptions {
     #[must_use]
     pub fn audit(mut self, options: AuditOptions) -> Self {
         self.audit = Some(options);
+        self
+    }
+
+    /// Who hears of versions that expire soon and of rotations by policy, both of which
+    /// [`Vault::maintain`] finds out.
+    #[must_use]
+    pub fn subscriber(mut self, subscriber: Arc<dyn KeyEventSubscriber>) -> Self {
+        self.subscriber = Some(subscriber);
         self
     }
 

@@ -15,6 +15,7 @@ use crate::format::backup_payload::{self, BackupPayload};
 use crate::model::key::{BackendId, KeyObject, KeyTag, VersionBody, VersionRecord};
 use crate::model::name::KeyName;
 use crate::model::permission::Permission;
+use crate::model::rotation_policy::StoredRotationPolicy;
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::{self, Lifecycle};
@@ -103,6 +104,7 @@ struct RestoredKey {
     object_id: [u8; 16],
     created: Timestamp,
     updated: Timestamp,
+    rotation_policy: Option<StoredRotationPolicy>,
 }
 
 /// How the versions of a backup and of the vault's key of the same id fit together.
@@ -308,6 +310,7 @@ impl Inner {
             object_id,
             created,
             updated,
+            rotation_policy,
             mut versions,
         } = payload;
         // What is cheap to refuse is refused before keys are validated; it is asked again under the lock.
@@ -342,6 +345,7 @@ impl Inner {
             object_id,
             created,
             updated,
+            rotation_policy,
         };
         let restored = versions
             .into_iter()
@@ -373,6 +377,7 @@ impl Inner {
             object_id,
             created,
             updated,
+            rotation_policy,
         } = key;
         let version_count = versions.len();
         let newest = versions
@@ -391,6 +396,8 @@ impl Inner {
                 version_count: u32::try_from(version_count)
                     .map_err(|_| Error::internal("a backup has too many versions"))?,
                 deletion: None,
+                rotation_policy,
+                announced: None,
             },
         };
         let mut additions = self.put_restored(&key, &versions)?;

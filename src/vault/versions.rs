@@ -175,22 +175,58 @@ impl Inner {
     }
 
     pub(super) fn rotate(&self, act: &Act<'_>, name: &KeyName) -> Result<KeyBundle> {
+        self.rotate_for(act, name, Reason::Asked)?
+            .ok_or_else(outrun)
+    }
+
+    /// Rotates a key if its policy says that it is time. `None` if it is not, or not any more.
+    pub(super) fn rotate_if_due(&self, act: &Act<'_>, name: &KeyName) -> Result<Option<KeyBundle>> {
+        self.rotate_for(act, name, Reason::Due)
+    }
+
+    fn rotate_for(
+        &self,
+        act: &Act<'_>,
+        name: &KeyName,
+        reason: Reason,
+    ) -> Result<Option<KeyBundle>> {
         // The new key is made without a lock. Each further turn means that another change of this key came
         // through meanwhile.
         loop {
-            if let Some(bundle) = self.try_rotate(act, name)? {
-                return Ok(bundle);
+            let (key, newest) = self.store.read(|view| {
+                let key = self.load_active(view, name)?;
+                let newest = self.load_newest(view, &key)?;
+                Ok((key, newest))
+            })?;
+            if !self.calls_for(reason, &key.object, &newest) {
+                return Ok(None);
+            }
+            if let Some(bundle) = self.try_rotate(act, name, newest, reason)? {
+                return Ok(Some(bundle));
             }
         }
     }
 
-    fn try_rotate(&self, act: &Act<'_>, name: &KeyName) -> Result<Option<KeyBundle>> {
+    fn calls_for(&self, reason: Reason, object: &KeyObject, newest: &VersionRecord) -> bool {
+        let now = self.now();
+        match reason {
+            Reason::Asked => true,
+            Reason::Due => policy::schedule(object, newest)
+                .rotation
+                .is_some_and(|time| time <= now),
+        }
+    }
+
+    fn try_rotate(
+        &self,
+        act: &Act<'_>,
+        name: &KeyName,
+        newest: VersionRecord,
+        reason: Reason,
+    ) -> Result<Option<KeyBundle>> {
         let VersionRecord {
             attributes, body, ..
-        } = self.store.read(|view| {
-            let key = self.load_active(view, name)?;
-            self.load_newest(view, &key)
-        })?;
+        } = newest;
         if body.hsm && body.origin == Origin::Imported {
             return Err(Error::bad_parameter(
                 "an imported -HSM key is rotated by importing its successor",
@@ -219,7 +255,7 @@ impl Inner {
             options,
             backend.as_ref(),
             make,
-            Succession::Rotation,
+            Succession::Rotation(reason),
         )
     }
 
@@ -239,17 +275,17 @@ impl Inner {
             .store
             .read(|view| self.admit(view, name, new.body.spec, succession))?;
         let (mut key, ordinal) = match admission {
-            Admission::Follows { newest, .. }
-                if succession == Succession::Rotation && !new.succeeds(&newest) =>
-            {
-                return Ok(None);
-            }
             Admission::Follows { key, newest } => {
                 let ordinal = newest.ordinal.checked_add(1).ok_or_else(|| {
                     Error::internal("a key has more versions than can be counted")
                 })?;
-                if succession == Succession::Rotation {
+                if let Succession::Rotation(reason) = succession {
+                    if !new.succeeds(&newest) || !self.calls_for(reason, &key.object, &newest) {
+                        return Ok(None);
+                    }
                     new.tags = newest.attributes.tags;
+                    let life = key.object.rotation_policy().life();
+                    new.validity = Validity::new(None, life.map(|life| life.after(now)))?;
                 }
                 (*key, ordinal)
             }
@@ -310,6 +346,8 @@ impl Inner {
                 newest,
                 version_count: 0,
                 deletion: None,
+                rotation_policy: None,
+                announced: None,
             },
         })
     }
@@ -322,7 +360,7 @@ impl Inner {
         succession: Succession,
     ) -> Result<Admission> {
         let type_change_allowed = match succession {
-            Succession::Rotation => {
+            Succession::Rotation(_) => {
                 let key = self.load_active(view, name)?;
                 let newest = self.load_newest(view, &key)?;
                 return Ok(Admission::follows(key, newest));
@@ -371,7 +409,15 @@ enum Succession {
     Any { type_change_allowed: bool },
     /// Only a version like it: the key must exist when the new version is committed, not only when the
     /// rotation began.
-    Rotation,
+    Rotation(Reason),
+}
+
+/// Why a key is rotated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reason {
+    Asked,
+    /// Its policy says so; that must still be so when the new version is committed.
+    Due,
 }
 
 impl VersionOptions {

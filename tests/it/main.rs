@@ -40,6 +40,7 @@ mod rfc_vectors;
 mod rollback;
 mod root_rotation;
 mod rotation;
+mod rotation_policy;
 mod rules;
 mod slots;
 mod smoke;

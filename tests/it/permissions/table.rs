@@ -3,8 +3,8 @@
 use strongroom::{
     AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, Curve,
     EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions, KeyName, MaintenanceOptions,
-    PageSize, Permission, Permissions, Principal, RestoreOptions, SignatureAlgorithm, SlotId,
-    Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
+    PageSize, Permission, Permissions, Principal, RestoreOptions, RotationPolicy,
+    SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
 };
 
 use crate::support::{fixed_oct, master_key, memory_vault};
@@ -55,6 +55,17 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             OnKey(Permission::Rotate),
             call(|v, k| v.rotate_key(k)),
         ),
+        (
+            "get_key_rotation_policy",
+            OnKey(Permission::GetRotationPolicy),
+            call(|v, k| v.get_key_rotation_policy(k)),
+        ),
+        (
+            "update_key_rotation_policy",
+            OnKey(Permission::SetRotationPolicy),
+            call(|v, k| v.update_key_rotation_policy(k, RotationPolicy::new())),
+        ),
+        ("next_event", FullHandle, call(|v, _| v.next_event())),
         ("get_key", OnKey(Permission::Get), call(|v, k| v.get_key(k))),
         ("key", OnKey(Permission::Get), call(|v, k| v.key(k))),
         (
