@@ -278,7 +278,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    fn azure(self) -> Option<AzureError> {
+    pub(crate) fn azure(self) -> Option<AzureError> {
         let (status, code, inner_code) = match self {
             Self::BadParameter
             | Self::AlgorithmMismatch

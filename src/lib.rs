@@ -64,7 +64,7 @@ pub use vault::{
     DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup,
     KeyEvent, KeyEventKind, KeyEventSubscriber, KeyIterator, KeyOutcome, KeyVersionIterator,
     MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding, OpenReport,
-    OperationMetrics, Progress, RestoreOptions, RestorePlan, RestoreResult, SalvageReport,
+    OperationMetrics, Progress, Refusal, RestoreOptions, RestorePlan, RestoreResult, SalvageReport,
     ScheduledEvent, ScheduledEventKind, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
     VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
     verify_audit_checkpoint,

@@ -6,7 +6,7 @@ pub(crate) use self::schedule::{KeySchedule, schedule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::CryptoOperation;
 use crate::model::key::{KeyObject, KeyTag, VersionAttributes};
-use crate::model::operation::KeyOperations;
+use crate::model::operation::{KeyOperation, KeyOperations};
 use crate::model::settings::AlgorithmRules;
 use crate::model::spec::{KeyFamily, KeySpec};
 use crate::model::time::Timestamp;
@@ -36,74 +36,96 @@ pub(crate) struct Now {
     pub(crate) leeway_seconds: u64,
 }
 
-/// Decides whether `operation` may be done now with a version of these properties.
-pub(crate) fn authorize(
-    tag: KeyTag,
-    spec: KeySpec,
-    attributes: &VersionAttributes,
-    operation: CryptoOperation,
-    rules: &AlgorithmRules,
-    now: Now,
-) -> Result<Authorized> {
-    let verb = operation.operation();
-    if !operation.fits(spec) {
-        return Err(Error::new(
+/// What is asked: may `operation` be done now with a version of these properties?
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) tag: KeyTag,
+    pub(crate) spec: KeySpec,
+    pub(crate) attributes: &'a VersionAttributes,
+    pub(crate) operation: CryptoOperation,
+    pub(crate) rules: &'a AlgorithmRules,
+    pub(crate) now: Now,
+}
+
+/// Decides. The error is the first of [`refusals`].
+pub(crate) fn authorize(question: Question<'_>) -> Result<Authorized> {
+    match refusals(question).next() {
+        Some(refusal) => Err(refusal),
+        None => Ok(Authorized {
+            tag: question.tag,
+            operation: question.operation,
+        }),
+    }
+}
+
+/// Every reason against it, in the order in which they are looked at.
+pub(crate) fn refusals(question: Question<'_>) -> impl Iterator<Item = Error> {
+    const CHECKS: [fn(&Question<'_>) -> Option<Error>; 5] =
+        [unfit, against_rules, disabled, outside_validity, not_listed];
+    CHECKS.into_iter().filter_map(move |check| check(&question))
+}
+
+fn unfit(question: &Question<'_>) -> Option<Error> {
+    let Question {
+        operation, spec, ..
+    } = question;
+    (!operation.fits(*spec)).then(|| {
+        Error::new(
             ErrorKind::AlgorithmMismatch,
             format!(
                 "key and algorithm are incompatible: {} needs {}, and this is {spec}",
                 operation.algorithm(),
                 operation.needed_key(),
             ),
-        ));
-    }
-    if !rules.permits(operation) {
-        return Err(Error::new(
+        )
+    })
+}
+
+fn against_rules(question: &Question<'_>) -> Option<Error> {
+    (!question.rules.permits(question.operation)).then(|| {
+        Error::new(
             ErrorKind::AlgorithmRefused,
             format!(
                 "the settings of this vault refuse the algorithm {}",
-                operation.algorithm()
+                question.operation.algorithm()
             ),
-        ));
-    }
-    if !attributes.enabled {
-        return Err(Error::new(
-            ErrorKind::KeyDisabled,
-            format!("operation {verb} is not allowed on a disabled key; enable the version first"),
-        ));
-    }
-    if verb.needs_current_key() {
-        within_validity(attributes, operation, now)?;
-    }
-    if !attributes.operations.contains(verb) {
-        return Err(Error::new(
-            ErrorKind::OperationNotPermitted,
-            format!("operation {verb} is not permitted on this key: its key_ops do not list it"),
-        ));
-    }
-    Ok(Authorized { tag, operation })
+        )
+    })
+}
+
+fn disabled(question: &Question<'_>) -> Option<Error> {
+    let verb = question.operation.operation();
+    (!question.attributes.enabled).then(|| is_disabled(verb))
+}
+
+fn is_disabled(verb: KeyOperation) -> Error {
+    Error::new(
+        ErrorKind::KeyDisabled,
+        format!("operation {verb} is not allowed on a disabled key; enable the version first"),
+    )
 }
 
 /// Not-before is inclusive, expiry exclusive.
-fn within_validity(
-    attributes: &VersionAttributes,
-    operation: CryptoOperation,
-    now: Now,
-) -> Result<()> {
-    let verb = operation.operation();
-    if let Some(not_before) = attributes.validity.not_before()
+fn outside_validity(question: &Question<'_>) -> Option<Error> {
+    let verb = question.operation.operation();
+    let (validity, now) = (&question.attributes.validity, question.now);
+    if !verb.needs_current_key() {
+        return None;
+    }
+    if let Some(not_before) = validity.not_before()
         && now.time.plus_seconds(now.leeway_seconds) < not_before
     {
-        return Err(Error::new(
+        return Some(Error::new(
             ErrorKind::KeyNotYetValid,
             format!(
                 "operation {verb} is not allowed on a key before its not-before time ({not_before})"
             ),
         ));
     }
-    if let Some(expires_on) = attributes.validity.expires_on()
+    if let Some(expires_on) = validity.expires_on()
         && now.time >= expires_on.plus_seconds(now.leeway_seconds)
     {
-        return Err(Error::new(
+        return Some(Error::new(
             ErrorKind::KeyExpired,
             format!(
                 "operation {verb} is not allowed on an expired key (expired at {expires_on}); \
@@ -111,7 +133,19 @@ fn within_validity(
             ),
         ));
     }
-    Ok(())
+    None
+}
+
+fn not_listed(question: &Question<'_>) -> Option<Error> {
+    let verb = question.operation.operation();
+    (!question.attributes.operations.contains(verb)).then(|| is_not_listed(verb))
+}
+
+fn is_not_listed(verb: KeyOperation) -> Error {
+    Error::new(
+        ErrorKind::OperationNotPermitted,
+        format!("operation {verb} is not permitted on this key: its key_ops do not list it"),
+    )
 }
 
 /// The `key_ops` of a new version, or of an updated one: the defaults when none are given.

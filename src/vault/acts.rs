@@ -48,7 +48,7 @@ macro_rules! need {
     };
 }
 
-// The audit names of the first part are Azure's but for `KeyRewrap` and `RandomBytesGet`; `Vault...` is our own.
+// The audit names of the first part are Azure's but for `KeyRewrap`, `KeyExplain` and `RandomBytesGet`; `Vault...` is our own.
 operations! {
     CreateKey: "create_key", "KeyCreate", need!(Create), ALWAYS;
     ImportKey: "import_key", "KeyImport", need!(Import), ALWAYS;
@@ -62,6 +62,7 @@ operations! {
     UpdateKeyRotationPolicy: "update_key_rotation_policy", "KeyRotationPolicySet",
         need!(SetRotationPolicy), ALWAYS;
     GetKey: "get_key", "KeyGet", need!(Get), BY_CHOICE;
+    Explain: "explain", "KeyExplain", need!(Get), BY_CHOICE;
     BindKey: "key", "KeyGet", need!(Get), BY_CHOICE;
     UpdateKeyProperties: "update_key_properties", "KeyUpdate", need!(Update), ALWAYS;
     DeleteKey: "delete_key", "KeyDelete", need!(Delete), ALWAYS;

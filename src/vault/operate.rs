@@ -109,14 +109,14 @@ impl Inner {
         operation: CryptoOperation,
         now_ms: u64,
     ) -> Result<policy::Authorized> {
-        policy::authorize(
-            open.tag,
-            open.spec,
-            &open.attributes,
+        policy::authorize(policy::Question {
+            tag: open.tag,
+            spec: open.spec,
+            attributes: &open.attributes,
             operation,
-            &self.lock_rules(),
-            self.decision_time(now_ms),
-        )
+            rules: &self.lock_rules(),
+            now: self.decision_time(now_ms),
+        })
     }
 
     pub(super) fn encrypt(

@@ -21,6 +21,7 @@ mod conformance;
 mod crash;
 mod cross_check;
 mod domains;
+mod explain;
 mod golden;
 mod held_keys;
 mod hooked;

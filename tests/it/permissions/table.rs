@@ -1,10 +1,11 @@
 //! Every public method of a vault, with what it needs.
 
 use strongroom::{
-    AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, Curve,
-    EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions, KeyName, MaintenanceOptions,
-    PageSize, Permission, Permissions, Principal, RestoreOptions, RotationPolicy,
-    SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
+    AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, CryptoOperation,
+    Curve, EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions, KeyName,
+    MaintenanceOptions, PageSize, Permission, Permissions, Principal, RestoreOptions,
+    RotationPolicy, SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault,
+    WrapAlgorithm, hazmat,
 };
 
 use crate::support::{fixed_oct, master_key, memory_vault};
@@ -64,6 +65,11 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             "update_key_rotation_policy",
             OnKey(Permission::SetRotationPolicy),
             call(|v, k| v.update_key_rotation_policy(k, RotationPolicy::new())),
+        ),
+        (
+            "explain",
+            OnKey(Permission::Get),
+            call(|v, k| v.explain(k, CryptoOperation::Sign(ES256))),
         ),
         ("next_event", FullHandle, call(|v, _| v.next_event())),
         ("get_key", OnKey(Permission::Get), call(|v, k| v.get_key(k))),
