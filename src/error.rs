@@ -196,6 +196,8 @@ pub enum ErrorKind {
     KeyExhausted,
     /// The key cannot leave its backend.
     NotExportable,
+    /// The attestation of an environment is not valid, or does not meet the release policy of the key.
+    ReleaseRefused,
     /// Purge protection forbids the purge, or the vault has no soft delete and so nothing to purge.
     PurgeRefused,
 
@@ -300,7 +302,9 @@ impl ErrorKind {
             Self::Forbidden | Self::AlgorithmRefused => {
                 (403, "Forbidden", Some("ForbiddenByPolicy"))
             }
-            Self::PurgeRefused | Self::KeyExhausted => (403, "Forbidden", None),
+            Self::PurgeRefused | Self::KeyExhausted | Self::ReleaseRefused => {
+                (403, "Forbidden", None)
+            }
             Self::Throttled => (429, "Throttled", None),
             Self::BackendUnavailable => (503, "ServiceUnavailable", None),
             _ => return None,

@@ -15,7 +15,11 @@ use crate::format::ring::{KekRing, SdkRing};
 use crate::format::state::State;
 use crate::format::vault_stream::{StreamEnd, StreamHead};
 use crate::format::{backup_payload, domain_file, key_object, key_version, material, settings};
+use crate::model::jwt::Token;
 use crate::model::material::{ImportedKey, ImportedParts};
+use crate::model::release_policy::ReleasePolicy;
+use crate::model::rotation_policy::RotationPolicy;
+use crate::model::strict_json::Json;
 
 /// The framing of a record, or one of the plaintexts and fixed layouts, by the first byte.
 pub fn record(data: &[u8]) {
@@ -132,5 +136,41 @@ pub fn validate(key: ImportedKey) {
         let blob = material::encode(&valid).expect("valid material is short");
         let again = material::decode(blob.expose()).expect("it was just encoded");
         assert_eq!(again.spec(), valid.spec());
+    }
+}
+
+/// A token, whoever signed it, and a policy that is held against it: the bytes before the first zero are the token.
+pub fn attestation_token(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
+    let (token, policy) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    let token = String::from_utf8_lossy(token);
+    if let Ok(token) = Token::parse(&token)
+        && let Ok(rules) = ReleasePolicy::from_json(policy).and_then(|policy| policy.rules())
+    {
+        let issuer = token.claims.member("iss").and_then(Json::as_text);
+        let issuer = issuer.unwrap_or_default();
+        assert!(rules.names(issuer) || !rules.are_met_by(issuer, &token.claims));
+    }
+}
+
+/// A release policy, which is kept as it is.
+pub fn release_policy(bytes: &[u8]) {
+    if let Ok(policy) = ReleasePolicy::from_json(bytes) {
+        assert_eq!(policy.json(), bytes);
+        let wire = serde_json::to_vec(&policy).expect("it is text");
+        let again: ReleasePolicy = serde_json::from_slice(&wire).expect("it was just written");
+        assert_eq!(again, policy);
+    }
+}
+
+/// A rotation policy as it comes over the wire; what it says is what is stored.
+pub fn rotation_policy(bytes: &[u8]) {
+    if let Ok(policy) = serde_json::from_slice::<RotationPolicy>(bytes) {
+        let wire = serde_json::to_vec(&policy).expect("it is text");
+        let again: RotationPolicy = serde_json::from_slice(&wire).expect("it was just written");
+        assert_eq!(again, policy);
     }
 }

@@ -38,6 +38,7 @@ pub use model::paging::{ContinuationToken, Page, PageSize};
 pub use model::permission::{Permission, Permissions};
 pub use model::pin::VaultPin;
 pub use model::principal::Principal;
+pub use model::release_policy::{KeyEncryptionAlgorithm, ReleasePolicy};
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
@@ -59,13 +60,13 @@ pub use secret::{
     SecretBytes, WipingAllocator, harden_process,
 };
 pub use vault::{
-    AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
-    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, CompactionReport,
-    DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup,
-    KeyEvent, KeyEventKind, KeyEventSubscriber, KeyIterator, KeyOutcome, KeyVersionIterator,
-    MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding, OpenReport,
-    OperationMetrics, Progress, Refusal, RestoreOptions, RestorePlan, RestoreResult, SalvageReport,
-    ScheduledEvent, ScheduledEventKind, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
-    VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
-    verify_audit_checkpoint,
+    AttestationAuthority, AuditCheckpoint, AuditEntries, AuditReport, BackendFinding,
+    BackendFindingKind, BackupContents, BackupOptions, BackupSummary, BoundKey, CheckFinding,
+    CheckReport, CompactionReport, DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard,
+    KekRotation, KeyBackup, KeyEvent, KeyEventKind, KeyEventSubscriber, KeyIterator, KeyOutcome,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding,
+    OpenReport, OperationMetrics, Progress, Refusal, ReleaseOptions, ReleaseResult, RestoreOptions,
+    RestorePlan, RestoreResult, SalvageReport, ScheduledEvent, ScheduledEventKind, SecurityDomain,
+    Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport, VaultOptions, VaultRestoreReport,
+    VaultStatus, hazmat, verify_audit_checkpoint,
 };

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::CryptoOperation;
 use crate::model::key::{KeyObject, KeyTag, VersionAttributes};
 use crate::model::operation::{KeyOperation, KeyOperations};
+use crate::model::release_policy::ReleasePolicy;
 use crate::model::settings::AlgorithmRules;
 use crate::model::spec::{KeyFamily, KeySpec};
 use crate::model::time::Timestamp;
@@ -180,6 +181,57 @@ pub(crate) fn settle_operations(
             possible.join(", "),
         )))
     }
+}
+
+/// The release policy of a new version: the given one, or that of the version before it.
+pub(crate) fn settle_release_policy<'a>(
+    exportable: bool,
+    given: Option<&'a ReleasePolicy>,
+    inherited: Option<&'a ReleasePolicy>,
+) -> Result<Option<&'a ReleasePolicy>> {
+    match (exportable, given.or(inherited)) {
+        (true, None) => Err(Error::bad_parameter(
+            "Exportable keys must have release policy: give one with release_policy",
+        )),
+        (true, policy) => Ok(policy),
+        (false, _) if given.is_some() => Err(must_be_exportable()),
+        (false, _) => Ok(None),
+    }
+}
+
+/// Whether `new` may take the place of the release policy of a version.
+pub(crate) fn settle_new_release_policy(
+    current: Option<&ReleasePolicy>,
+    new: &ReleasePolicy,
+) -> Result<()> {
+    match current {
+        None => Err(must_be_exportable()),
+        Some(current) if current.is_immutable() && current != new => Err(Error::bad_parameter(
+            "AKV.SKR.1020: Immutable Key Release Policy cannot be modified.",
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn must_be_exportable() -> Error {
+    Error::bad_parameter(
+        "Non-exportable keys must not have release policy: make the key with exportable",
+    )
+}
+
+/// Every reason against the release of a version, in the order in which they are looked at. The dates of the version
+/// are no reason.
+pub(crate) fn release_refusals(attributes: &VersionAttributes) -> impl Iterator<Item = Error> {
+    let inexportable = attributes.release_policy.is_none().then(|| {
+        Error::new(
+            ErrorKind::NotExportable,
+            "the version was not made exportable and cannot be released",
+        )
+    });
+    let disabled = (!attributes.enabled).then(|| is_disabled(KeyOperation::Export));
+    let unlisted = (!attributes.operations.contains(KeyOperation::Export))
+        .then(|| is_not_listed(KeyOperation::Export));
+    [inexportable, disabled, unlisted].into_iter().flatten()
 }
 
 /// Whether a new version of `family` may follow the newest one under the same name.

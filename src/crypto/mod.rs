@@ -3,6 +3,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod hash;
+pub(crate) mod key_transport;
 #[cfg(any(test, feature = "pkcs11"))]
 pub(crate) mod key_wrap;
 pub(crate) mod limits;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::key_version::Version1;
+use super::key_version::{ReleasePolicy1, Version1};
 use super::layout;
 use super::rotation_policy::RotationPolicy1;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +13,7 @@ use crate::model::rotation_policy::StoredRotationPolicy;
 use crate::model::time::Timestamp;
 
 const LAYOUT_1: u16 = 1;
-/// With a rotation policy: a key that has none keeps layout 1.
+/// With a rotation policy or a release policy: a key that has neither keeps layout 1.
 const LAYOUT_2: u16 = 2;
 
 /// The longest payload: what fits a blob.
@@ -45,6 +45,9 @@ struct Backup2<'a> {
     #[serde(borrow)]
     first: Backup1<'a>,
     rotation_policy: Option<RotationPolicy1>,
+    /// Of each version.
+    #[serde(borrow)]
+    release_policies: Vec<Option<ReleasePolicy1<'a>>>,
 }
 
 /// A key on its way into or out of a backup.
@@ -81,12 +84,17 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
             })
             .collect(),
     };
-    if rotation_policy.is_none() {
+    let policy_of = |record: &VersionRecord| record.attributes.release_policy.is_some();
+    if rotation_policy.is_none() && !versions.iter().any(|(record, _)| policy_of(record)) {
         return layout::encode(LAYOUT_1, &[], &first, MAX_BACKUP_PAYLOAD);
     }
     let backup = Backup2 {
         first,
         rotation_policy: rotation_policy.as_ref().map(RotationPolicy1::from),
+        release_policies: versions
+            .iter()
+            .map(|(record, _)| record.attributes.release_policy.as_ref().map(Into::into))
+            .collect(),
     };
     layout::encode(LAYOUT_2, &[], &backup, MAX_BACKUP_PAYLOAD)
 }
@@ -100,23 +108,39 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
         )
     };
     let (number, rest) = layout::split_number(bytes).map_err(|_| invalid())?;
-    let (backup, rotation_policy): (Backup1<'_>, _) = match number {
-        LAYOUT_1 => (layout::decode(rest).map_err(|_| invalid())?, None),
+    let (backup, rotation_policy, release_policies): (Backup1<'_>, _, _) = match number {
+        LAYOUT_1 => (layout::decode(rest).map_err(|_| invalid())?, None, None),
         LAYOUT_2 => {
-            let backup: Backup2<'_> = layout::decode(rest).map_err(|_| invalid())?;
-            (backup.first, backup.rotation_policy)
+            let Backup2 {
+                first,
+                rotation_policy,
+                release_policies,
+            } = layout::decode(rest).map_err(|_| invalid())?;
+            if release_policies.len() != first.versions.len() {
+                return Err(invalid());
+            }
+            (first, rotation_policy, Some(release_policies))
         }
         _ => return Err(layout::newer("the backup was made by a newer version")),
     };
     if backup.versions.is_empty() || backup.versions.len() > MAX_BACKUP_VERSIONS {
         return Err(invalid());
     }
-    let versions = backup
+    let mut versions = backup
         .versions
         .into_iter()
         .map(|entry| Ok((entry.version.into_record()?, entry.gcm_count)))
         .collect::<Result<Vec<_>>>()
         .map_err(|_| invalid())?;
+    for ((record, _), policy) in versions
+        .iter_mut()
+        .zip(release_policies.into_iter().flatten())
+    {
+        record.attributes.release_policy = policy
+            .map(ReleasePolicy1::into_policy)
+            .transpose()
+            .map_err(|_| invalid())?;
+    }
     let ascending = versions
         .windows(2)
         .all(|pair| pair[0].0.ordinal < pair[1].0.ordinal);

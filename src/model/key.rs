@@ -8,6 +8,7 @@ use super::attributes::Validity;
 use super::material::PublicParts;
 use super::name::KeyName;
 use super::operation::KeyOperations;
+use super::release_policy::ReleasePolicy;
 use super::rotation_policy::{RotationPolicy, StoredRotationPolicy};
 use super::spec::KeySpec;
 use super::tags::Tags;
@@ -275,6 +276,8 @@ pub(crate) struct VersionAttributes {
     pub(crate) validity: Validity,
     pub(crate) operations: KeyOperations,
     pub(crate) tags: Tags,
+    /// Exportable versions have one, and no others.
+    pub(crate) release_policy: Option<ReleasePolicy>,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
 }

@@ -92,6 +92,7 @@ operations! {
     GenerateDataKey: "generate_data_key", "KeyWrap", need!(WrapKey), BY_CHOICE;
     UnwrapKey: "unwrap_key", "KeyUnwrap", need!(UnwrapKey), BY_CHOICE;
     RewrapKey: "rewrap_key", "KeyRewrap", need!(UnwrapKey), BY_CHOICE;
+    Release: "release", "KeyRelease", need!(Release), ALWAYS;
     GetRandomBytes: "get_random_bytes", "RandomBytesGet", need!(Rng), BY_CHOICE;
     GetRandomBytesFrom: "get_random_bytes_from", "RandomBytesGet", need!(Rng), BY_CHOICE;
 

@@ -95,7 +95,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound); [`BadParameter`](ErrorKind::BadParameter) for operations that the
-    /// key cannot do, an empty set, or a window that ends before it begins; and the errors of storage.
+    /// key cannot do, an empty set, a window that ends before it begins, and for another release policy in the place of an
+    /// immutable one or of none; and the errors of storage.
     pub fn update_key_properties<'a>(
         &self,
         key: impl Into<KeySelector<'a>>,
@@ -138,8 +139,13 @@ impl Inner {
             not_before,
             expires_on,
             tags,
+            release_policy,
         } = options;
         let attributes = &mut version.attributes;
+        if let Some(policy) = release_policy {
+            policy::settle_new_release_policy(attributes.release_policy.as_ref(), &policy)?;
+            attributes.release_policy = Some(policy);
+        }
         if let Some(requested) = operations {
             let operations = policy::settle_operations(version.body.spec, Some(requested))?;
             if operations
@@ -218,6 +224,7 @@ impl Inner {
             validity,
             operations: _,
             tags,
+            release_policy,
             created,
             updated,
         } = version.attributes;
@@ -233,6 +240,7 @@ impl Inner {
             recovery_level: settings.recovery_level(),
             tags,
             backend: version.body.backend,
+            release_policy,
         }
     }
 }

@@ -4,6 +4,7 @@ mod act;
 mod acts;
 #[cfg(feature = "testing")]
 mod at_rest_keys;
+mod attestation;
 mod audit;
 mod audit_checkpoint;
 mod backend_finding;
@@ -42,6 +43,7 @@ mod read_only;
 mod reconcile;
 mod recorder;
 mod records;
+mod release;
 mod restore;
 mod restore_options;
 mod rollback;
@@ -68,6 +70,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
+pub use self::attestation::AttestationAuthority;
 pub use self::audit::{AuditEntries, AuditReport};
 pub use self::audit_checkpoint::{AuditCheckpoint, verify_audit_checkpoint};
 pub use self::backend_finding::{BackendFinding, BackendFindingKind};
@@ -96,6 +99,7 @@ pub use self::open_report::{OpenFinding, OpenReport};
 pub use self::options::VaultOptions;
 use self::policies::AccessPolicies;
 use self::recorder::Recorder;
+pub use self::release::{ReleaseOptions, ReleaseResult};
 pub use self::restore_options::{NameState, RestoreOptions, RestorePlan, RestoreResult};
 pub use self::rollback::FileRollbackGuard;
 use self::rollback::Guarded;
@@ -186,6 +190,7 @@ pub(crate) struct Inner {
     under_way: UnderWay,
     guard: Option<Arc<Guarded>>,
     subscriber: Option<Arc<dyn KeyEventSubscriber>>,
+    attestation_authority: Option<Arc<dyn AttestationAuthority>>,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,

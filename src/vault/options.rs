@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attestation::AttestationAuthority;
 use super::key_events::KeyEventSubscriber;
 use super::rollback::Guarded;
 use super::scratch_copy::ScratchCopy;
@@ -68,6 +69,7 @@ pub struct VaultOptions {
     pub(super) lock_after_idle: Option<Duration>,
     pub(super) audit: Option<AuditOptions>,
     pub(super) subscriber: Option<Arc<dyn KeyEventSubscriber>>,
+    pub(super) attestation_authority: Option<Arc<dyn AttestationAuthority>>,
     /// Of a vault that is opened to be read only.
     pub(super) scratch: Option<ScratchCopy>,
 }
@@ -105,6 +107,7 @@ impl VaultOptions {
             lock_after_idle: None,
             audit: None,
             subscriber: None,
+            attestation_authority: None,
         }
     }
 
@@ -284,6 +287,13 @@ impl VaultOptions {
     #[must_use]
     pub fn subscriber(mut self, subscriber: Arc<dyn KeyEventSubscriber>) -> Self {
         self.subscriber = Some(subscriber);
+        self
+    }
+
+    /// Whose attestation tokens [`Vault::release`] believes.
+    #[must_use]
+    pub fn attestation_authority(mut self, authority: Arc<dyn AttestationAuthority>) -> Self {
+        self.attestation_authority = Some(authority);
         self
     }
 

@@ -547,7 +547,8 @@ impl Inner {
         }
         let label = self.label();
         let request = KeyRequest::new(tag, spec, version.attributes.operations, &label)
-            .with_backup_allowed(backup_allowed);
+            .with_backup_allowed(backup_allowed)
+            .with_exportable(version.attributes.release_policy.is_some());
         let (blob, restored_public) = self
             .backend(&backend)?
             .restore(&request, &blob)

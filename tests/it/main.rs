@@ -37,6 +37,7 @@ mod overtaken;
 mod permissions;
 mod recipients;
 mod recovery;
+mod release;
 mod rfc_vectors;
 mod rollback;
 mod root_rotation;

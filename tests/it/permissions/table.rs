@@ -3,9 +3,9 @@
 use strongroom::{
     AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, CryptoOperation,
     Curve, EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions, KeyName,
-    MaintenanceOptions, PageSize, Permission, Permissions, Principal, RestoreOptions,
-    RotationPolicy, SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault,
-    WrapAlgorithm, hazmat,
+    MaintenanceOptions, PageSize, Permission, Permissions, Principal, ReleaseOptions,
+    RestoreOptions, RotationPolicy, SignatureAlgorithm, SlotId, Timestamp, Unlock,
+    UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
 };
 
 use crate::support::{fixed_oct, master_key, memory_vault};
@@ -65,6 +65,11 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             "update_key_rotation_policy",
             OnKey(Permission::SetRotationPolicy),
             call(|v, k| v.update_key_rotation_policy(k, RotationPolicy::new())),
+        ),
+        (
+            "release",
+            OnKey(Permission::Release),
+            call(|v, k| v.release(k, "no token", ReleaseOptions::new())),
         ),
         (
             "explain",

@@ -96,6 +96,9 @@ impl RsaPublicKey {
                 RsaPadding::OaepSha256 => {
                     Oaep::<Sha256>::new().encrypt(random, &self.key, plaintext)
                 }
+                RsaPadding::OaepSha384 => {
+                    Oaep::<Sha384>::new().encrypt(random, &self.key, plaintext)
+                }
                 RsaPadding::Pkcs1V15 => Pkcs1v15Encrypt.encrypt(random, &self.key, plaintext),
             },
             |error| CryptoError::Internal(format!("the plaintext could not be encrypted: {error}")),
@@ -108,6 +111,8 @@ impl RsaPublicKey {
 pub(in crate::crypto) enum RsaPadding {
     OaepSha1,
     OaepSha256,
+    /// In the transport of keys only.
+    OaepSha384,
     Pkcs1V15,
 }
 
@@ -134,6 +139,7 @@ impl RsaPadding {
         match self {
             Self::OaepSha1 => WrapAlgorithm::RsaOaep.as_str(),
             Self::OaepSha256 => WrapAlgorithm::RsaOaep256.as_str(),
+            Self::OaepSha384 => "RSA-OAEP-384",
             Self::Pkcs1V15 => WrapAlgorithm::Rsa1_5.as_str(),
         }
     }
@@ -143,6 +149,7 @@ impl RsaPadding {
         match self {
             Self::OaepSha1 => k - 2 * 20 - 2,
             Self::OaepSha256 => k - 2 * 32 - 2,
+            Self::OaepSha384 => k - 2 * 48 - 2,
             Self::Pkcs1V15 => k - PKCS1_V15_OVERHEAD,
         }
     }
