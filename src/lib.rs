@@ -27,12 +27,14 @@ pub use model::audit::{AuditEntry, AuditOptions, AuditReads};
 pub use model::duration::CalendarDuration;
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
+pub use model::key_transfer::KeyTransferBlob;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
 pub use model::name_pattern::NamePattern;
 pub use model::operation::{KeyOperation, KeyOperations};
 pub use model::options::{
-    Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
+    Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, ImportTransferredKeyOptions,
+    UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
 pub use model::permission::{Permission, Permissions};

@@ -4,7 +4,7 @@ mod schedule;
 
 pub(crate) use self::schedule::{KeySchedule, schedule};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::algorithm::CryptoOperation;
+use crate::model::algorithm::{CryptoOperation, WrapAlgorithm};
 use crate::model::key::{KeyObject, KeyTag, VersionAttributes};
 use crate::model::operation::{KeyOperation, KeyOperations};
 use crate::model::release_policy::ReleasePolicy;
@@ -56,6 +56,56 @@ pub(crate) fn authorize(question: Question<'_>) -> Result<Authorized> {
             tag: question.tag,
             operation: question.operation,
         }),
+    }
+}
+
+/// Allows a version to unwrap a key that is being imported: RSA, enabled, and for nothing else than imports.
+pub(crate) fn authorize_import(
+    tag: KeyTag,
+    spec: KeySpec,
+    attributes: &VersionAttributes,
+    rules: &AlgorithmRules,
+) -> Result<Authorized> {
+    let operation = CryptoOperation::UnwrapKey(WrapAlgorithm::RsaOaep);
+    let question = Question {
+        tag,
+        spec,
+        attributes,
+        operation,
+        rules,
+        now: Now {
+            time: Timestamp::from_unix_seconds(0),
+            leeway_seconds: 0,
+        },
+    };
+    // Unwrapping has no dates.
+    let refusal = unfit(&question).or_else(|| against_rules(&question));
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    if !attributes.enabled {
+        return Err(is_disabled(KeyOperation::Import));
+    }
+    if !is_for_imports(attributes.operations) {
+        return Err(Error::new(
+            ErrorKind::OperationNotPermitted,
+            "operation import is not permitted on this key: it must be the only one in its key_ops",
+        ));
+    }
+    Ok(Authorized { tag, operation })
+}
+
+/// Whether a key with these operations unwraps keys that are being imported, and nothing else.
+pub(crate) fn is_for_imports(operations: KeyOperations) -> bool {
+    operations == KeyOperations::from([KeyOperation::Import])
+}
+
+/// What a backend is told that a key is to do: whoever imports, unwraps.
+pub(crate) fn backend_operations(operations: KeyOperations) -> KeyOperations {
+    if is_for_imports(operations) {
+        KeyOperations::from([KeyOperation::UnwrapKey])
+    } else {
+        operations
     }
 }
 

@@ -12,6 +12,7 @@ mod json;
 pub(crate) mod jwk;
 pub(crate) mod jwt;
 pub(crate) mod key;
+pub(crate) mod key_transfer;
 pub(crate) mod material;
 pub(crate) mod name;
 pub(crate) mod name_pattern;

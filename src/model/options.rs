@@ -2,11 +2,12 @@
 
 use super::attributes::Validity;
 use super::key::BackendId;
+use super::key_transfer::KeyTransferBlob;
 use super::material::ImportedKey;
 use super::operation::KeyOperations;
 use super::release_policy::ReleasePolicy;
 use super::results::EncryptResult;
-use super::spec::{Curve, KeySpec, OctKeySize, RsaKeySize};
+use super::spec::{Curve, KeySpec, KeyType, OctKeySize, RsaKeySize};
 use super::tags::Tags;
 use super::time::Timestamp;
 use crate::error::Result;
@@ -233,6 +234,36 @@ impl ImportKeyOptions {
             ..VersionOptions::default()
         };
         Self { key, common }
+    }
+
+    version_setters!();
+}
+
+/// What [`Vault::import_transferred_key`](crate::Vault::import_transferred_key) stores.
+#[derive(Debug)]
+pub struct ImportTransferredKeyOptions {
+    pub(crate) key_type: KeyType,
+    pub(crate) blob: KeyTransferBlob,
+    pub(crate) common: VersionOptions,
+}
+
+impl ImportTransferredKeyOptions {
+    /// The key in this blob, which is of this type; an `-HSM` type counts as [`hsm`](Self::hsm).
+    #[must_use]
+    pub fn new(key_type: KeyType, blob: KeyTransferBlob) -> Self {
+        let placement = if key_type.is_hsm() {
+            Placement::FirstHardware
+        } else {
+            Placement::Software
+        };
+        Self {
+            key_type,
+            blob,
+            common: VersionOptions {
+                placement,
+                ..VersionOptions::default()
+            },
+        }
     }
 
     version_setters!();

@@ -52,6 +52,7 @@ macro_rules! need {
 operations! {
     CreateKey: "create_key", "KeyCreate", need!(Create), ALWAYS;
     ImportKey: "import_key", "KeyImport", need!(Import), ALWAYS;
+    ImportTransferredKey: "import_transferred_key", "KeyImport", need!(Import), ALWAYS;
     RotateKey: "rotate_key", "KeyRotate", need!(Rotate), ALWAYS;
     // A part of `maintain`.
     RotateKeyIfDue: "rotate_key_if_due", "KeyRotateIfDue", FULL, ALWAYS;

@@ -148,12 +148,19 @@ impl Inner {
         }
         if let Some(requested) = operations {
             let operations = policy::settle_operations(version.body.spec, Some(requested))?;
+            if policy::is_for_imports(attributes.operations) && operations != attributes.operations
+            {
+                return Err(Error::bad_parameter(
+                    "a key for imports stays that: whoever could decrypt with it could read every key that came under it",
+                ));
+            }
             if operations
                 .iter()
                 .any(|operation| !attributes.operations.contains(operation))
                 && let Ok(backend) = self.backend(&version.body.backend)
             {
                 self.store.ensure_writable()?;
+                let operations = policy::backend_operations(operations);
                 backend.permit(&reference(&version.body), operations)?;
             }
             attributes.operations = operations;

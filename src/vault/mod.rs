@@ -27,6 +27,7 @@ mod identity;
 mod intents;
 mod kek_rotation;
 mod key_events;
+mod key_transfer;
 mod keys;
 mod lifecycle;
 mod listing;

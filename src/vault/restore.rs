@@ -546,7 +546,8 @@ impl Inner {
             ));
         }
         let label = self.label();
-        let request = KeyRequest::new(tag, spec, version.attributes.operations, &label)
+        let operations = policy::backend_operations(version.attributes.operations);
+        let request = KeyRequest::new(tag, spec, operations, &label)
             .with_backup_allowed(backup_allowed)
             .with_exportable(version.attributes.release_policy.is_some());
         let (blob, restored_public) = self

@@ -148,7 +148,7 @@ impl Inner {
             admission.release_policy(options.exportable, options.release_policy.as_ref())
         })?;
         let (tag, label) = (KeyTag::random(&*self.entropy)?, self.label());
-        let request = KeyRequest::new(tag, spec, operations, &label)
+        let request = KeyRequest::new(tag, spec, policy::backend_operations(operations), &label)
             .with_backup_allowed(options.backup_allowed)
             .with_exportable(options.exportable);
         let creation = self.begin_creation(backend, vec![tag])?;

@@ -26,6 +26,7 @@ mod golden;
 mod held_keys;
 mod hooked;
 mod image;
+mod key_transfer;
 #[cfg(feature = "keyring")]
 mod keyring_slots;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]

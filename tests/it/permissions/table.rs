@@ -2,10 +2,10 @@
 
 use strongroom::{
     AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, CryptoOperation,
-    Curve, EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions, KeyName,
-    MaintenanceOptions, PageSize, Permission, Permissions, Principal, ReleaseOptions,
-    RestoreOptions, RotationPolicy, SignatureAlgorithm, SlotId, Timestamp, Unlock,
-    UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
+    Curve, EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions,
+    ImportTransferredKeyOptions, KeyName, KeyTransferBlob, KeyType, MaintenanceOptions, PageSize,
+    Permission, Permissions, Principal, ReleaseOptions, RestoreOptions, RotationPolicy,
+    SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
 };
 
 use crate::support::{fixed_oct, master_key, memory_vault};
@@ -50,6 +50,18 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             "import_key",
             OnKey(Permission::Import),
             call(|v, k| v.import_key(k, ImportKeyOptions::new(fixed_oct(32)))),
+        ),
+        (
+            "import_transferred_key",
+            OnKey(Permission::Import),
+            call(|v, k| {
+                // Wrapped under a key of the same name.
+                let json = format!(
+                    r#"{{"schema_version":"1.0.0","header":{{"kid":"https://v/keys/{k}/00112233445566778899aabbccddeeff","alg":"dir","enc":"CKM_RSA_AES_KEY_WRAP"}},"ciphertext":"AA"}}"#
+                );
+                let blob = KeyTransferBlob::from_json(json.as_bytes())?;
+                v.import_transferred_key(k, ImportTransferredKeyOptions::new(KeyType::Oct, blob))
+            }),
         ),
         (
             "rotate_key",
