@@ -45,6 +45,7 @@ mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
 mod tamper;
+mod threats;
 mod tidy;
 mod vectors;
 mod whole_vault;

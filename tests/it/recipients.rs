@@ -191,6 +191,19 @@ fn t12_a_recipient_cannot_pass_off_a_key_as_the_domains() {
         "the header's MAC covers the modes and stanzas"
     );
     assert_eq!(home.status().unwrap().key_count(), 0);
+    // The control: who asks for no origin gets the attacker's key under the name of his own.
+    let restored = home.restore_key_with(&chosen, &accepting).unwrap();
+    assert_eq!(restored.origin(), BackupOrigin::Unauthenticated);
+    let signed = attacker
+        .sign(&name("k"), SignatureAlgorithm::Es256, &[7; 32])
+        .unwrap();
+    home.verify(
+        &name("k"),
+        SignatureAlgorithm::Es256,
+        &[7; 32],
+        signed.signature(),
+    )
+    .unwrap();
 }
 
 /// Every byte and every length, for a blob that is opened by the given options.
