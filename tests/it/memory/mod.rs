@@ -9,6 +9,7 @@ use self::dump::{Dump, Secret};
 use self::known::{Known, Made};
 use self::work::work_and_wait;
 
+mod alive;
 mod dump;
 mod forks;
 mod known;
