@@ -41,7 +41,7 @@ pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
 };
-pub use model::settings::{AlgorithmRules, DeletionSettings};
+pub use model::settings::{AlgorithmRules, DeletionSettings, VaultSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
