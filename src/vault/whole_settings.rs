@@ -53,6 +53,8 @@ impl Inner {
         self.recorder.obey(&adopted.audit);
         *audit = adopted.audit.clone();
         self.access.adopt(&places, &adopted.access_policies);
+        // Where the log was off until now, the group could not take the entry along.
+        act.record_now();
         drop(access);
         Ok(())
     }

@@ -48,5 +48,6 @@ mod tamper;
 mod threats;
 mod tidy;
 mod vectors;
+mod whole_state;
 mod whole_vault;
 mod wycheproof;

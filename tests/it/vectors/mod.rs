@@ -13,7 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use strongroom::{
-    Clock, KeyBackup, Passphrase, RecipientKey, RestoreOptions, Unlock, Vault, VaultOptions,
+    Clock, KeyBackup, Passphrase, Permission, Permissions, RecipientKey, RestoreOptions, Unlock,
+    Vault, VaultOptions,
 };
 
 use crate::image::{Image, read_image, scratch, write_image};
@@ -234,6 +235,21 @@ fn streams_of_the_second_edition() {
         });
         assert!(counts["ok"] >= 8 && counts.len() >= 3, "{counts:?}");
         assert_eq!(target.algorithm_rules() != before, with_settings);
+        if with_settings {
+            let refused = target.algorithm_rules();
+            assert!(refused.refused().eq(["RSA1_5", "RSNULL"]));
+            let deletion = target.deletion_settings();
+            assert_eq!(deletion.soft_delete().recoverable_days(), 30);
+            assert!(!deletion.purge_protection());
+            let audit = target.audit_options().unwrap();
+            assert!(audit.is_on());
+            let policies = target.access_policies().unwrap();
+            let billing = &policies[&"billing".parse().unwrap()];
+            let expected = Permissions::from([Permission::Get, Permission::Sign])
+                .for_names(["b*".parse().unwrap()])
+                .unwrap();
+            assert_eq!((policies.len(), billing), (1, &expected));
+        }
         assert!(target.check().unwrap().is_clean());
     }
 }
