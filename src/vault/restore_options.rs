@@ -80,7 +80,8 @@ impl<'a> RestoreOptions<'a> {
         self
     }
 
-    /// When the very key of the backup is in the vault: adds the versions that it lacks. What is there stays as it is.
+    /// When the very key of the backup is in the vault: adds the versions that it lacks. What is there stays as it is,
+    /// except that the counts of its AES-GCM encryptions rise to those of the backup where these are larger.
     #[must_use]
     pub const fn merge_missing_versions(mut self) -> Self {
         self.merge = true;
