@@ -26,6 +26,7 @@ mod hooked;
 mod image;
 #[cfg(feature = "keyring")]
 mod keyring_slots;
+mod locked_meanwhile;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;
