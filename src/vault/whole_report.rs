@@ -113,6 +113,7 @@ pub struct VaultRestoreReport {
     pub(super) present: u64,
     pub(super) conflicts: Vec<(KeyName, ErrorKind)>,
     pub(super) expired: Vec<KeyName>,
+    pub(super) previously_purged: Vec<KeyName>,
     pub(super) left_out: u64,
     pub(super) origin: BackupOrigin,
     pub(super) vault_id: [u8; 16],
@@ -148,6 +149,12 @@ impl VaultRestoreReport {
     #[must_use]
     pub fn expired(&self) -> &[KeyName] {
         &self.expired
+    }
+
+    /// The restored keys that were purged from this vault in the last 90 days. A purge does not reach backups.
+    #[must_use]
+    pub fn previously_purged(&self) -> &[KeyName] {
+        &self.previously_purged
     }
 
     /// How many keys the vault had that its backup does not hold.

@@ -125,6 +125,7 @@ impl Inner {
             present: 0,
             conflicts: Vec::new(),
             expired: Vec::new(),
+            previously_purged: Vec::new(),
             left_out: 0,
             origin: opened.origin,
             vault_id: head.vault_id,
@@ -161,6 +162,7 @@ impl Inner {
             };
             drop(bytes);
             let (name, deleted) = (payload.name.clone(), payload.deletion.is_some());
+            let was_purged = self.was_purged(&payload.object_id);
             let outcome = self
                 .restore_one(act, payload, &report, options, doing)
                 .map_err(|error| error.with_key(&name))?;
@@ -168,6 +170,9 @@ impl Inner {
                 KeyOutcome::Restored => {
                     report.restored += 1;
                     report.deleted += u64::from(deleted);
+                    if was_purged {
+                        report.previously_purged.push(name.clone());
+                    }
                 }
                 KeyOutcome::Present => report.present += 1,
                 KeyOutcome::Expired => report.expired.push(name.clone()),

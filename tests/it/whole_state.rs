@@ -145,6 +145,10 @@ fn a_deleted_key_whose_date_has_come_stays_away() {
         (1, &[][..]),
         "89 days"
     );
+    assert_eq!(report.previously_purged(), []);
+    target.purge_deleted_key(&key).unwrap();
+    let report = restore(&target, &stream);
+    assert_eq!(report.previously_purged(), [key.clone()]);
     target.purge_deleted_key(&key).unwrap();
     other.clock.advance_days(1);
     let report = restore(&target, &stream);
