@@ -37,7 +37,7 @@ impl NewDomain {
 /// The keys that seal backups, shared by the vaults of one domain.
 ///
 /// It holds secrets, and stays in memory: it is given to
-/// [`VaultOptions::create_in_domain`](crate::VaultOptions::create_in_domain) and [`Vault::update_domain`].
+/// [`VaultOptions::create_in_domain`](crate::VaultOptions::create_in_domain) and [`Vault::update_domain`](crate::Vault::update_domain).
 #[derive(Clone)]
 pub struct SecurityDomain {
     pub(super) id: [u8; 16],

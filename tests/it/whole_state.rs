@@ -148,7 +148,7 @@ fn a_deleted_key_whose_date_has_come_stays_away() {
     assert_eq!(report.previously_purged(), []);
     target.purge_deleted_key(&key).unwrap();
     let report = restore(&target, &stream);
-    assert_eq!(report.previously_purged(), [key.clone()]);
+    assert_eq!(report.previously_purged(), std::slice::from_ref(&key));
     target.purge_deleted_key(&key).unwrap();
     other.clock.advance_days(1);
     let report = restore(&target, &stream);
