@@ -16,6 +16,7 @@ static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system()
 
 mod audit;
 mod bad_input;
+mod compaction;
 mod conformance;
 mod crash;
 mod cross_check;
