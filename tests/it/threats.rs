@@ -167,6 +167,13 @@ fn t9_no_file_of_a_vault_is_open_to_others() {
     let vault = place.open().unwrap();
     vault.rotate_kek().unwrap();
     assert_eq!(open_to_others(&place.path), none);
+    vault.close().unwrap();
+    drop(vault);
+    place
+        .options()
+        .compact(&place.path, Unlock::raw_key(&master_key()))
+        .unwrap();
+    assert_eq!(open_to_others(&place.path), none);
 
     let directory = tempfile::tempdir().unwrap();
     let engine = sled::open(directory.path().join("engine")).unwrap();
