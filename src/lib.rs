@@ -11,6 +11,8 @@ pub mod fuzzing;
 pub mod manual;
 mod model;
 mod policy;
+#[cfg(feature = "rest")]
+pub mod rest;
 mod seal;
 mod secret;
 mod store;
