@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "azure-transport")]
+pub mod azure_transport;
 pub mod backend;
 mod crypto;
 mod env;

@@ -65,6 +65,9 @@ pub struct RestService {
 }
 
 impl RestService {
+    /// The longest body that any operation takes, in bytes: a backup. Who reads bodies from a network can stop there.
+    pub const MAX_BODY_LENGTH: usize = route::LONGEST_BODY;
+
     /// The interface of this vault. The authenticator says which handle of it answers which request.
     ///
     /// Identifiers and links in answers begin with [`Vault::url`]: open the vault with the URL under which clients reach

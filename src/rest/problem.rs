@@ -189,7 +189,8 @@ fn message(error: &Error) -> Cow<'static, str> {
              state, the key can only be recovered or purged."
         ),
         ErrorKind::KeyExists => format!(
-            "There was a conflict restoring the key '{name}'. A key with the same name exists in this key vault."
+            "There was a conflict restoring the key '{name}'. This can happen if a key of the same name is in this key \
+             vault."
         ),
         ErrorKind::KeyDisabled => {
             format!("Operation {operation} is not allowed on a disabled key.")

@@ -25,6 +25,7 @@ const SHORT: usize = 256 * KIB;
 const DATA: usize = 23 * MIB;
 /// A backup of up to 48 MiB in base64url.
 const BACKUP: usize = 65 * MIB;
+pub(super) const LONGEST_BODY: usize = BACKUP;
 
 /// One operation.
 pub(super) struct Route {
@@ -199,6 +200,11 @@ mod tests {
             let (path, _) = found(route.method.clone(), &path).unwrap();
             assert_eq!(path, route.path);
         }
+    }
+
+    #[test]
+    fn no_body_is_longer_than_the_longest() {
+        assert!(ROUTES.iter().all(|route| route.limit <= LONGEST_BODY));
     }
 
     #[test]

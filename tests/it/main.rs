@@ -35,6 +35,8 @@ mod overtaken;
 mod permissions;
 mod recipients;
 mod recovery;
+#[cfg(feature = "rest")]
+mod rest;
 mod rfc_vectors;
 mod rollback;
 mod root_rotation;
