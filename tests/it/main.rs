@@ -15,6 +15,8 @@
 static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
 
 mod audit;
+#[cfg(feature = "azure-transport")]
+mod azure_sdk;
 mod bad_input;
 mod conformance;
 mod crash;
