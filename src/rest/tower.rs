@@ -22,3 +22,26 @@ impl<B: Into<Vec<u8>>> Service<http::Request<B>> for RestService {
         ready(Ok(self.handle(request.map(Into::into))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::AnyToken;
+    use crate::vault::VaultOptions;
+
+    #[test]
+    fn a_request_is_answered_at_once() {
+        let vault = VaultOptions::new().create_in_memory().unwrap();
+        let mut service = RestService::new(vault, AnyToken::new());
+        let waker = std::task::Waker::noop();
+        let mut context = Context::from_waker(waker);
+        let ready = Service::<http::Request<Vec<u8>>>::poll_ready(&mut service, &mut context);
+        assert!(ready.is_ready());
+        let request = http::Request::get("/keys?api-version=7.6")
+            .header("authorization", "Bearer t")
+            .body("")
+            .unwrap();
+        let Ok(response) = service.call(request).into_inner();
+        assert_eq!(response.status(), 200);
+    }
+}

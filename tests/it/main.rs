@@ -35,6 +35,8 @@ mod memory;
 mod model;
 mod overtaken;
 mod permissions;
+#[cfg(feature = "serve")]
+mod python_sdk;
 mod recipients;
 mod recovery;
 #[cfg(feature = "rest")]

@@ -292,3 +292,88 @@ fn a_closed_vault_says_so_without_details() {
     assert_eq!(status, 500);
     assert_eq!(answer["error"]["code"], "InternalServerError");
 }
+
+/// Good requests with a few bytes changed: whatever that makes of them, there is an answer.
+#[test]
+fn requests_with_changed_bytes_are_answered() {
+    let (_vault, service) = service();
+    let kek = json!({ "kty": "oct" }).to_string();
+    assert_eq!(
+        send(&service, "POST", "/keys/kek/create?api-version=7.6", kek).0,
+        200
+    );
+    let digest = "A".repeat(43);
+    let good = [
+        (
+            "POST",
+            "/keys/new/create",
+            json!({ "kty": "EC", "crv": "P-256", "key_ops": ["sign"], "attributes": { "enabled": true, "exp": 4_000_000_000_u64 }, "tags": { "a": "b" } }),
+        ),
+        (
+            "PATCH",
+            "/keys/signer",
+            json!({ "attributes": { "enabled": true }, "key_ops": ["sign", "verify"] }),
+        ),
+        (
+            "PUT",
+            "/keys/imported",
+            json!({ "key": { "kty": "oct", "k": "AAECAwQFBgcICQoLDA0ODw" }, "Hsm": false }),
+        ),
+        (
+            "POST",
+            "/keys/signer/sign",
+            json!({ "alg": "ES256", "value": digest }),
+        ),
+        (
+            "POST",
+            "/keys/signer/verify",
+            json!({ "alg": "ES256", "digest": digest, "value": "A".repeat(86) }),
+        ),
+        (
+            "POST",
+            "/keys/kek/encrypt",
+            json!({ "alg": "A256GCM", "value": "AAAA", "aad": "AAAA" }),
+        ),
+        (
+            "POST",
+            "/keys/kek/decrypt",
+            json!({ "alg": "A256GCM", "value": "AAAA", "iv": "A".repeat(16), "tag": "A".repeat(22) }),
+        ),
+        (
+            "POST",
+            "/keys/kek/wrapkey",
+            json!({ "alg": "A256KW", "value": "A".repeat(32) }),
+        ),
+        ("POST", "/keys/restore", json!({ "value": "AAAA" })),
+        ("POST", "/rng", json!({ "count": 8 })),
+    ];
+    // A linear congruential generator: the same changes in every run.
+    let mut state = 1_u64;
+    let mut next = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
+    for round in 0..6_000 {
+        let (method, path, body) = &good[round % good.len()];
+        let mut body = body.to_string().into_bytes();
+        for _ in 0..=next(3) {
+            let at = next(body.len());
+            match next(4) {
+                0 => body[at] = u8::try_from(next(256)).unwrap(),
+                1 => body[at] = b"{}[]\",:0-9\\Ae"[next(13)],
+                2 => drop(body.remove(at)),
+                _ => body.insert(at, b"{}[]\",:\\"[next(8)]),
+            }
+        }
+        let (status, _) = send(&service, method, &format!("{path}?api-version=7.6"), body);
+        assert!(status < 500, "{status}");
+        *statuses.entry(status).or_default() += 1;
+    }
+    assert!(
+        statuses[&400] > 1_000 && statuses[&200] > 100,
+        "{statuses:?}"
+    );
+}
