@@ -62,10 +62,11 @@ pub use secret::{
 };
 pub use vault::{
     AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
-    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator,
-    DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup, KeyIterator, KeyOutcome,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding,
-    OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan, RestoreResult,
-    SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport,
-    VaultOptions, VaultRestoreReport, VaultStatus, hazmat, verify_audit_checkpoint,
+    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, CompactionReport,
+    DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup,
+    KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
+    NameState, OpenFinding, OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan,
+    RestoreResult, SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
+    VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
+    verify_audit_checkpoint,
 };

@@ -97,6 +97,7 @@ operations! {
     Maintain: "maintain", "VaultMaintain", FULL, ALWAYS;
     Due: "due", "VaultDueGet", FULL, BY_CHOICE;
     RotateKek: "rotate_kek", "VaultKekRotate", FULL, ALWAYS;
+    Compact: "compact", "VaultCompact", FULL, ALWAYS;
     UnlockSlots: "unlock_slots", "VaultUnlockSlotsGet", FULL, BY_CHOICE;
     AddUnlockSlot: "add_unlock_slot", "VaultUnlockSlotAdd", FULL, ALWAYS;
     ReplaceUnlockSlot: "replace_unlock_slot", "VaultUnlockSlotReplace", FULL, ALWAYS;

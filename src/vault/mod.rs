@@ -11,6 +11,8 @@ mod backup;
 mod bound;
 mod cache;
 mod check;
+mod compact;
+mod creating;
 mod crypto_ops;
 mod domain;
 mod founding;
@@ -32,6 +34,7 @@ mod named;
 mod open;
 mod open_report;
 mod operate;
+mod options;
 mod perform;
 mod policies;
 mod read_only;
@@ -49,6 +52,7 @@ mod settings;
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
 mod shred_tests;
 mod slots;
+mod starting;
 mod status;
 mod tombstones;
 #[cfg(feature = "tracing")]
@@ -58,7 +62,7 @@ mod whole;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
@@ -69,6 +73,7 @@ pub use self::backup::{BackupContents, BackupOptions, BackupSummary, KeyBackup};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
+pub use self::compact::CompactionReport;
 pub use self::domain::{DomainEpoch, DomainFile, SecurityDomain};
 use self::gate::Gate;
 use self::gcm::GcmCounters;
@@ -81,8 +86,8 @@ pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 use self::locking::IdleLock;
 use self::metrics::Counters;
 pub use self::metrics::{Metrics, OperationMetrics};
-pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
+pub use self::options::VaultOptions;
 use self::policies::AccessPolicies;
 use self::recorder::Recorder;
 pub use self::restore_options::{NameState, RestoreOptions, RestorePlan, RestoreResult};
@@ -284,7 +289,11 @@ impl Inner {
     }
 
     fn algorithm_rules(&self) -> Arc<AlgorithmRules> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.lock_rules())
+    }
+
+    fn lock_rules(&self) -> RwLockReadGuard<'_, Arc<AlgorithmRules>> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self, placement: &Placement) -> Result<&Arc<dyn KeyBackend>> {

@@ -18,6 +18,7 @@ mod audit;
 #[cfg(feature = "azure-transport")]
 mod azure_sdk;
 mod bad_input;
+mod compaction;
 mod conformance;
 mod crash;
 mod cross_check;

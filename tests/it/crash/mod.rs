@@ -12,6 +12,7 @@ use strongroom::{ErrorKind, Unlock, Vault, VaultOptions};
 
 use crate::support::master_key;
 
+mod compaction;
 #[path = "../../../src/store/tests/disk/mod.rs"]
 mod disk;
 mod faults;
@@ -20,6 +21,7 @@ mod kill;
 mod lock;
 mod power_cuts;
 mod root_rotation;
+mod salvage;
 mod workload;
 
 /// What a child process is to do.
