@@ -26,7 +26,7 @@ const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["sled"], &["store"]),
     (&["rustix"], &["secret", "store"]),
     (&["bincode"], &["format"]),
-    (&["http"], &["rest", "azure_transport"]),
+    (&["http"], &["rest", "azure_transport", "fuzzing"]),
     (&["tower_service"], &["rest::tower"]),
     (&["azure_core", "async_trait"], &["azure_transport"]),
     (&["crc32fast"], &["store"]),
