@@ -243,4 +243,25 @@ mod tests {
         assert!(!body.contains("/var/lib"), "{body}");
         assert!(body.contains("Corrupt"), "{body}");
     }
+
+    #[test]
+    fn every_kind_of_error_has_a_status_and_a_code() {
+        for (kind, status, code) in [
+            (ErrorKind::Throttled, 429, "Throttled"),
+            (ErrorKind::BackendUnavailable, 503, "ServiceUnavailable"),
+            (ErrorKind::VaultLocked, 503, "ServiceUnavailable"),
+            (ErrorKind::GuardUnavailable, 503, "ServiceUnavailable"),
+            (ErrorKind::VaultFailed, 500, "InternalServerError"),
+            (ErrorKind::BackendRejected, 500, "InternalServerError"),
+            (ErrorKind::StorageFull, 500, "InternalServerError"),
+            (ErrorKind::Internal, 500, "InternalServerError"),
+            (ErrorKind::TooLarge, 400, "BadParameter"),
+            (ErrorKind::WrongDomain, 400, "BadParameter"),
+            (ErrorKind::Unsupported, 400, "BadParameter"),
+            (ErrorKind::KeyExhausted, 403, "Forbidden"),
+        ] {
+            let problem = Problem::from(Error::new(kind, "text"));
+            assert_eq!((problem.status(), problem.code), (status, code), "{kind:?}");
+        }
+    }
 }
