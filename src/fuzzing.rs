@@ -134,3 +134,68 @@ pub fn validate(key: ImportedKey) {
         assert_eq!(again.spec(), valid.spec());
     }
 }
+
+/// A request to the REST interface: method, target and body, each on a line of its own. The answer must be a JSON object,
+/// or nothing.
+#[cfg(feature = "rest")]
+pub fn rest(data: &[u8]) {
+    use std::sync::OnceLock;
+
+    use crate::model::options::CreateKeyOptions;
+    use crate::model::permission::{Permission, Permissions};
+    use crate::model::spec::{Curve, OctKeySize};
+    use crate::rest::{AnyToken, RestService};
+    use crate::vault::VaultOptions;
+
+    static SERVICE: OnceLock<RestService> = OnceLock::new();
+    let service = SERVICE.get_or_init(|| {
+        let vault = VaultOptions::new()
+            .create_in_memory()
+            .expect("memory is there");
+        let keys = [
+            ("ec", CreateKeyOptions::ec(Curve::P256)),
+            ("oct", CreateKeyOptions::oct(OctKeySize::Bits256)),
+        ];
+        for (name, options) in keys {
+            let name = name.parse().expect("a name");
+            vault.create_key(&name, options).expect("a key");
+        }
+        // What would make more and more keys is refused after it was read.
+        let permissions = Permissions::from([
+            Permission::Get,
+            Permission::List,
+            Permission::Update,
+            Permission::Restore,
+            Permission::Encrypt,
+            Permission::Decrypt,
+            Permission::Sign,
+            Permission::Verify,
+            Permission::WrapKey,
+            Permission::UnwrapKey,
+            Permission::Rng,
+        ]);
+        RestService::new(vault.restricted(permissions), AnyToken::new())
+    });
+    let mut lines = data.splitn(3, |byte| *byte == b'\n');
+    let (Some(method), Some(target), Some(body)) = (lines.next(), lines.next(), lines.next())
+    else {
+        return;
+    };
+    let request = http::Request::builder()
+        .method(method)
+        .uri(target)
+        .header("authorization", "Bearer t")
+        .body(body.to_vec());
+    let Ok(request) = request else {
+        return;
+    };
+    let response = service.handle(request);
+    if !response.body().is_empty() {
+        let answer: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(response.body()).expect("an answer is a JSON object");
+        assert_eq!(
+            response.status().as_u16() >= 400,
+            answer.contains_key("error")
+        );
+    }
+}

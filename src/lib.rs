@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "azure-transport")]
+pub mod azure_transport;
 pub mod backend;
 mod crypto;
 mod env;
@@ -11,6 +13,8 @@ pub mod fuzzing;
 pub mod manual;
 mod model;
 mod policy;
+#[cfg(feature = "rest")]
+pub mod rest;
 mod seal;
 mod secret;
 mod store;

@@ -30,6 +30,8 @@ mod lifecycle;
 mod listing;
 mod locking;
 mod metrics;
+#[cfg(feature = "rest")]
+mod named;
 mod open;
 mod open_report;
 mod operate;

@@ -15,6 +15,8 @@
 static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
 
 mod audit;
+#[cfg(feature = "azure-transport")]
+mod azure_sdk;
 mod bad_input;
 mod compaction;
 mod conformance;
@@ -35,8 +37,12 @@ mod memory;
 mod model;
 mod overtaken;
 mod permissions;
+#[cfg(feature = "serve")]
+mod python_sdk;
 mod recipients;
 mod recovery;
+#[cfg(feature = "rest")]
+mod rest;
 mod rfc_vectors;
 mod rollback;
 mod root_rotation;
