@@ -316,8 +316,9 @@ impl Inner {
                 .iter()
                 .find(|backend| backend.is_hardware())
                 .ok_or_else(|| {
+                    // To try again would not help.
                     Error::new(
-                        ErrorKind::BackendUnavailable,
+                        ErrorKind::Unsupported,
                         "an -HSM key needs a hardware backend: add one with VaultOptions::backend",
                     )
                 }),
