@@ -19,6 +19,7 @@ mod domain_epochs;
 mod founding;
 mod gate;
 mod gcm;
+mod gcm_counter;
 mod grant;
 pub mod hazmat;
 mod header;
