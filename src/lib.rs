@@ -5,7 +5,7 @@ mod crypto;
 mod env;
 mod error;
 mod format;
-#[cfg(fuzzing)]
+#[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod manual;

@@ -28,7 +28,7 @@ mod ledger;
 mod memory_engine;
 mod open;
 mod overlay;
-mod parts;
+pub(crate) mod parts;
 pub(crate) mod points;
 mod poison;
 mod recovery_reads;
@@ -56,6 +56,8 @@ pub(crate) use audit::{AuditVerdict, CutPlan};
 pub(crate) use check::StoreReport;
 pub(crate) use copy::copy_files;
 pub(crate) use open::{OpenMode, OpenReport};
+#[cfg(feature = "testing")]
+pub(crate) use redo::reencoded_group;
 pub(crate) use salvage::visit_records;
 pub(crate) use vault_dir::VaultDir;
 pub(crate) use view::View;

@@ -17,6 +17,7 @@ static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system()
 mod audit;
 mod bad_input;
 mod conformance;
+mod corpus;
 mod crash;
 mod cross_check;
 mod domains;
