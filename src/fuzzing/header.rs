@@ -31,7 +31,7 @@ pub(super) struct Base {
 
 pub(super) static BASE: LazyLock<Base> = LazyLock::new(|| {
     let entropy = FixedEntropy::default();
-    let bytes: Vec<u8> = (1..=32).collect();
+    let bytes: Vec<u8> = (101..=132).collect();
     let master = MasterKey::from_bytes(&bytes).expect("these are 32 bytes");
     let passphrase = Passphrase::new("an open secret").expect("it is short");
     let recipient = RecipientKey::from_bytes(&[0x42; 32]).expect("these are 32 bytes");
