@@ -3,6 +3,7 @@
 use std::sync::{LazyLock, Mutex};
 
 use super::fixture::{DOMAIN_ID, FixedEntropy, SUITE, Target, edited, sdk_ring};
+use super::stream::sealed;
 use crate::error::ErrorKind;
 use crate::format::backup::{
     BACKUP_MAC_LENGTH, Container, MAX_STANZAS, Modes, Stanza, encode_header,
@@ -181,18 +182,7 @@ fn restored(bytes: &[u8]) -> bool {
         return false;
     }
     let key = recipient();
-    let sealed = seal_backup(
-        SealedFor {
-            recipients: &[key.recipient()],
-            ..SealedFor::default()
-        },
-        Modes::KEY,
-        1,
-        bytes,
-        SUITE,
-        &FixedEntropy::default(),
-    )
-    .expect("it is short");
+    let sealed = sealed(Modes::KEY, bytes);
     let vault = Target::lock(&VAULT).vault();
     let options = options(&key);
     let plan = vault.restore_plan(&sealed.bytes, &options);

@@ -23,6 +23,9 @@ mod slots;
 mod state;
 mod stream;
 
+use crate::format::backup::Modes;
+use crate::seal::hpke::RecipientKey;
+
 /// One door with inputs to begin with.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -63,6 +66,24 @@ targets! {
     slots
     state
     stream
+}
+
+/// Who can open what [`sealed_backup`] and [`sealed_domain_file`] give.
+#[must_use]
+pub fn recipient_key() -> RecipientKey {
+    backup::recipient()
+}
+
+/// A backup of a key around any payload: what anybody can make who knows a public key.
+#[must_use]
+pub fn sealed_backup(payload: &[u8]) -> Vec<u8> {
+    stream::sealed(Modes::KEY, payload).bytes
+}
+
+/// The same around the payload of a security domain.
+#[must_use]
+pub fn sealed_domain_file(payload: &[u8]) -> Vec<u8> {
+    stream::sealed(Modes::DOMAIN_FILE, payload).bytes
 }
 
 /// The target with this name.

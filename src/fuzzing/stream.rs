@@ -150,7 +150,7 @@ fn domain(bytes: &[u8]) -> bool {
     true
 }
 
-fn sealed(contents: Modes, payload: &[u8]) -> SealedContainer {
+pub(super) fn sealed(contents: Modes, payload: &[u8]) -> SealedContainer {
     let sealed_for = SealedFor {
         recipients: &[recipient().recipient()],
         ..SealedFor::default()
