@@ -16,6 +16,7 @@ static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system()
 
 mod audit;
 mod bad_input;
+mod canaries;
 mod conformance;
 mod corpus;
 mod crash;
