@@ -14,6 +14,9 @@ mod policy;
 mod seal;
 mod secret;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod timing;
 mod vault;
 
 pub use crypto::public_key::PublicKey;

@@ -48,6 +48,7 @@ mod smoke;
 mod support;
 mod tamper;
 mod tidy;
+mod timing;
 mod vectors;
 mod whole_vault;
 mod wycheproof;

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["seal"],
     &["store", "backend"],
     &["vault"],
-    &["manual", "fuzzing"],
+    &["manual", "fuzzing", "timing"],
 ];
 
 /// The files with `unsafe`: the calls into PKCS#11 modules, and the memory for secrets.

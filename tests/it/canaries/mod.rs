@@ -804,18 +804,18 @@ fn no_secret_comes_out_as_text() {
         let hex = |byte: &u8| format!("{byte:02x}");
         let hex: String = canary.iter().map(hex).collect();
         let standard = base64::engine::general_purpose::STANDARD;
-        let mut planted = vec![
+        let mut planted = BTreeSet::from([
             hex.clone(),
             hex.to_uppercase(),
             format!("{canary:?}"),
             format!("{canary:#?}"),
             format!("{canary:02x?}"),
             String::from_utf8_lossy(&canary).into_owned(),
-        ];
+        ]);
         for before in ["", "1", "12"] {
             let bytes = [before.as_bytes(), &canary].concat();
-            planted.push(standard.encode(&bytes));
-            planted.push(URL_SAFE_NO_PAD.encode(&bytes));
+            planted.insert(standard.encode(&bytes));
+            planted.insert(URL_SAFE_NO_PAD.encode(&bytes));
         }
         let kinds = planted.len();
         let watch = Watch::default();
