@@ -43,7 +43,7 @@ const PASSPHRASE: &str = "zQ7#wERtz-uIoP8ue-asDfgh5";
 const OTHER_PASSPHRASE: &str = "Yx81!cVbnM-nJk7lO-tRe4wq";
 const PASSWORD: &str = "Mko0-nJi9-bHu8-vGy7-cFt6";
 const PIN: &str = "93517-Plm-Okn-8642";
-const TAG: &str = "tGb5 yHn6 uJm7 iK8- oL9. qAz1";
+const TAG: &str = "tGb5_yHn6_uJm7_iK8-oL9.qAz1";
 
 const MASTER: u8 = 0;
 const OCT: u8 = 1;
@@ -780,6 +780,9 @@ fn no_secret_comes_out_as_text() {
     #[cfg(feature = "tracing")]
     {
         let lines = events::Lines::default();
+        // With a single subscriber `tracing` asks the thread that comes first whether anybody wants an event, and that
+        // may be another test's.
+        let _second = tracing::Dispatch::new(lines.clone());
         tracing::subscriber::with_default(lines.clone(), || whole_life(&watch));
         let lines = lines.0.lock().unwrap();
         assert!(lines.len() > 100, "{} events", lines.len());
@@ -810,19 +813,21 @@ fn no_secret_comes_out_as_text() {
             format!("{canary:?}"),
             format!("{canary:#?}"),
             format!("{canary:02x?}"),
-            String::from_utf8_lossy(&canary).into_owned(),
         ]);
+        if let Ok(text) = std::str::from_utf8(&canary) {
+            planted.insert(text.to_owned());
+            planted.insert(text.to_uppercase());
+        }
         for before in ["", "1", "12"] {
             let bytes = [before.as_bytes(), &canary].concat();
             planted.insert(standard.encode(&bytes));
             planted.insert(URL_SAFE_NO_PAD.encode(&bytes));
         }
-        let kinds = planted.len();
-        let watch = Watch::default();
         for text in planted {
+            let watch = Watch::default();
             watch.text("planted", format!("Error {{ value: {text} }}"));
+            let found = watch.leaks(&[(name, canary.clone())]).len();
+            assert_eq!(found, 1, "{name} as {text}");
         }
-        let found = watch.leaks(&[(name, canary)]).len();
-        assert_eq!(found, kinds, "{name}");
     }
 }
