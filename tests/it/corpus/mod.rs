@@ -1,5 +1,5 @@
-//! The fuzz targets without a fuzzer: every committed seed, the seeds of the encoders and our vectors go through the
-//! doors of `strongroom::fuzzing`, and so does a fixed number of mutations of them, the same in every run. A door
+//! The fuzz targets without a fuzzer: every committed seed, the seeds of the encoders, our vectors and the minimised
+//! corpus of the fuzzer go through the doors of `strongroom::fuzzing`, and so does a fixed number of mutations of them, the same in every run. A door
 //! panics when something does not hold; what it must hold says each door. How many inputs were accepted is printed, to
 //! see that the parsers are reached.
 //!
@@ -45,7 +45,36 @@ fn files(directory: &Path) -> Inputs {
     files
 }
 
-/// Everything that there is to begin with.
+/// What fuzzing has found to lead somewhere else, minimised, in one file: length u16 ‖ bytes, again and again.
+fn packed(target: &str) -> PathBuf {
+    fuzz().join("packed").join(target)
+}
+
+fn unpacked(target: &str) -> Inputs {
+    let bytes = std::fs::read(packed(target)).unwrap_or_default();
+    let mut rest = &bytes[..];
+    let mut inputs = Inputs::new();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let (input, after) = after.split_at(u16::from_be_bytes(*length).into());
+        inputs.push((format!("packed {}", inputs.len()), input.to_vec()));
+        rest = after;
+    }
+    inputs
+}
+
+/// Makes the packed file of a directory of inputs.
+fn pack(target: &str, directory: &Path) {
+    let mut bytes = Vec::new();
+    for (_, input) in files(directory) {
+        let length = u16::try_from(input.len()).unwrap();
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&input);
+    }
+    std::fs::create_dir_all(packed(target).parent().unwrap()).unwrap();
+    std::fs::write(packed(target), bytes).unwrap();
+}
+
+/// What there is to begin with, for readers.
 fn inputs(target: &Target) -> Inputs {
     let mut inputs = files(&fuzz().join("seeds").join(target.name));
     inputs.extend(vectors::of(target.name));
@@ -87,8 +116,12 @@ fn share(target: &str) -> usize {
 fn run(name: &str) {
     let target = target(name);
     let inputs = inputs(&target);
+    if let Some(corpus) = variable("STRONGROOM_PACK_CORPUS") {
+        pack(name, &Path::new(&corpus).join(name));
+    }
+    let corpus = unpacked(name);
     if variable("STRONGROOM_WRITE_SEEDS").is_some() {
-        write(name, &inputs);
+        write(name, inputs.iter().chain(&corpus));
     }
     let accepted = inputs
         .iter()
@@ -99,13 +132,17 @@ fn run(name: &str) {
         "{accepted} of {} seeds of {name} are accepted: they do not reach the parsers",
         inputs.len()
     );
+    for (what, input) in &corpus {
+        passes(&target, what, input);
+    }
+    let (seeds, found) = (inputs.len(), corpus.len());
     let factor = variable("STRONGROOM_FUZZ_FACTOR")
         .map_or(1, |text| text.to_str().unwrap().parse::<usize>().unwrap());
     let optimised = if cfg!(debug_assertions) { 1 } else { 5 };
     let start = std::time::Instant::now();
     let cases = share(name) * factor * optimised;
-    let inputs: Vec<Vec<u8>> = inputs.into_iter().map(|(_, input)| input).collect();
-    let mut mutator = Mutator::new(name, inputs);
+    let nameless = |inputs: Inputs| inputs.into_iter().map(|(_, input)| input).collect();
+    let mut mutator = Mutator::new(name, nameless(inputs), nameless(corpus));
     let mut survived = 0;
     for case in 0..cases {
         let input = mutator.next();
@@ -114,17 +151,17 @@ fn run(name: &str) {
         mutator.learn(input, passed);
     }
     println!(
-        "{name}: {} seeds, {accepted} accepted; {cases} mutations, {survived} accepted, in {:.1} s",
-        mutator.seeds(),
+        "{name}: {seeds} seeds, {accepted} accepted; {found} from fuzzing; {cases} mutations, {survived} accepted, \
+         in {:.1} s",
         start.elapsed().as_secs_f64()
     );
 }
 
 /// For the fuzzer, which reads files only.
-fn write(name: &str, inputs: &Inputs) {
+fn write<'i>(name: &str, inputs: impl Iterator<Item = &'i (String, Vec<u8>)>) {
     let folder = fuzz().join("corpus").join(name);
     std::fs::create_dir_all(&folder).unwrap();
-    for (number, (_, input)) in inputs.iter().enumerate() {
+    for (number, (_, input)) in inputs.enumerate() {
         std::fs::write(folder.join(format!("seed-{number:03}")), input).unwrap();
     }
 }
@@ -181,78 +218,68 @@ fn every_door_is_used() {
     for door in &doors {
         assert!(manifest.contains(&format!("fuzz_targets/{door}.rs")));
     }
-    let committed: usize = TARGETS
+    let folders = TARGETS
         .iter()
-        .flat_map(|door| files(&fuzz().join("seeds").join(door.name)))
+        .map(|door| fuzz().join("seeds").join(door.name));
+    let committed: usize = folders
+        .chain([fuzz().join("packed")])
+        .flat_map(|folder| files(&folder))
         .map(|(_, bytes)| bytes.len())
         .sum();
     assert!(committed < 2 << 20, "{committed} bytes of seeds");
 }
 
-/// A parser with the defects that such parsers have. What the mutator must find is at the comments.
-fn defective(input: &[u8]) -> Option<usize> {
-    let (magic, rest) = input.split_at_checked(4)?;
-    if magic != b"SRTX" {
-        return None;
-    }
-    let count = usize::from(*rest.first()?);
-    let mut rest = &rest[1..];
-    let mut total = 0;
-    for _ in 0..count {
-        let length = usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?]));
-        // A length that is believed.
-        let (field, after) = rest[2..].split_at(length);
-        total += field.len();
-        rest = after;
-    }
-    Some(total)
+/// What becomes of an input.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Refused,
+    Parsed,
+    /// A length was believed that leads beyond the input: where a parser would panic.
+    Beyond,
+}
+
+/// A parser that believes its lengths.
+fn believing(input: &[u8]) -> Outcome {
+    let parse = || {
+        let rest = input.strip_prefix(b"SRTX")?;
+        let (count, mut rest) = rest.split_first()?;
+        for _ in 0..*count {
+            let (length, after) = rest.split_first_chunk()?;
+            let length = usize::from(u16::from_be_bytes(*length));
+            match after.split_at_checked(length) {
+                Some((_, after)) => rest = after,
+                None => return Some(Outcome::Beyond),
+            }
+        }
+        rest.is_empty().then_some(Outcome::Parsed)
+    };
+    parse().unwrap_or(Outcome::Refused)
 }
 
 #[test]
 fn the_mutations_find_a_planted_defect() {
     let good = b"SRTX\x02\x00\x03abc\x00\x01d".to_vec();
-    assert_eq!(defective(&good), Some(4));
-    let mut mutator = Mutator::new("planted", vec![good]);
-    // The planted panics are not to be read in the log.
-    let found = (0..20_000).position(|_| {
+    assert_eq!(believing(&good), Outcome::Parsed);
+    let mut mutator = Mutator::new("planted", vec![good], Vec::new());
+    let mut outcomes = (0..5_000).map(|_| {
         let input = mutator.next();
-        let beyond = believed_length(&input).is_some_and(|length| length > input.len());
-        assert!(!beyond || catch_quietly(&input));
-        let passed = !beyond && defective_is_ok(&input);
-        mutator.learn(input, passed);
-        beyond
+        let outcome = believing(&input);
+        mutator.learn(input, outcome == Outcome::Parsed);
+        outcome
     });
-    assert!(found.is_some_and(|at| at < 5_000), "{found:?}");
-}
-
-/// Where the first believed length ends.
-fn believed_length(input: &[u8]) -> Option<usize> {
-    let fields = input.strip_prefix(b"SRTX")?;
-    (*fields.first()? > 0).then_some(())?;
-    let length = u16::from_be_bytes([*fields.get(1)?, *fields.get(2)?]);
-    Some(7 + usize::from(length))
-}
-
-fn catch_quietly(input: &[u8]) -> bool {
-    std::thread::scope(|scope| {
-        let input = input.to_vec();
-        let thread = std::thread::Builder::new().name("planted".to_owned());
-        thread
-            .spawn_scoped(scope, move || defective(&input))
-            .unwrap()
-            .join()
-            .is_err()
-    })
-}
-
-fn defective_is_ok(input: &[u8]) -> bool {
-    catch_unwind(|| defective(input)).is_ok_and(|parsed| parsed.is_some())
+    let found = outcomes.position(|outcome| outcome == Outcome::Beyond);
+    assert!(found.is_some_and(|at| at < 500), "{found:?}");
+    assert!(outcomes.any(|outcome| outcome == Outcome::Parsed));
 }
 
 #[test]
 fn the_same_seed_gives_the_same_mutations() {
     let run = || {
-        let mut mutator = Mutator::new("same", vec![b"one".to_vec(), b"another".to_vec()]);
+        let mut mutator = Mutator::new(
+            "same",
+            vec![b"one".to_vec(), b"another".to_vec()],
+            Vec::new(),
+        );
         (0..100).map(|_| mutator.next()).collect::<Vec<_>>()
     };
     assert_eq!(run(), run());

@@ -59,21 +59,19 @@ const LONGEST: usize = 64 * 1_024;
 pub(super) struct Mutator {
     random: Random,
     seeds: Vec<Vec<u8>>,
+    corpus: Vec<Vec<u8>>,
     learned: VecDeque<Vec<u8>>,
 }
 
 impl Mutator {
-    pub(super) fn new(name: &str, seeds: Vec<Vec<u8>>) -> Self {
+    pub(super) fn new(name: &str, seeds: Vec<Vec<u8>>, corpus: Vec<Vec<u8>>) -> Self {
         assert!(!seeds.is_empty());
         Self {
             random: Random::new(name),
             seeds,
+            corpus,
             learned: VecDeque::new(),
         }
-    }
-
-    pub(super) fn seeds(&self) -> usize {
-        self.seeds.len()
     }
 
     /// What was accepted leads further than what was not.
@@ -99,9 +97,14 @@ impl Mutator {
         input
     }
 
+    /// A seed, which is whole, or every third time one of what fuzzing has found, which need not be.
     fn seed(&mut self) -> &Vec<u8> {
-        let at = self.random.below(self.seeds.len());
-        &self.seeds[at]
+        let from = if self.corpus.is_empty() || self.random.below(3) > 0 {
+            &self.seeds
+        } else {
+            &self.corpus
+        };
+        &from[self.random.below(from.len())]
     }
 
     fn change(&mut self, input: &mut Vec<u8>) {
