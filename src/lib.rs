@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "azure-transport")]
+pub mod azure_transport;
 pub mod backend;
 mod crypto;
 mod env;
@@ -11,6 +13,8 @@ pub mod fuzzing;
 pub mod manual;
 mod model;
 mod policy;
+#[cfg(feature = "rest")]
+pub mod rest;
 mod seal;
 mod secret;
 mod store;
@@ -44,7 +48,7 @@ pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
 };
-pub use model::settings::{AlgorithmRules, DeletionSettings};
+pub use model::settings::{AlgorithmRules, DeletionSettings, VaultSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};
 pub use model::tags::Tags;
 pub use model::time::Timestamp;
@@ -61,10 +65,11 @@ pub use secret::{
 };
 pub use vault::{
     AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
-    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, DeletedKeyIterator,
-    DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup, KeyIterator, KeyOutcome,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding,
-    OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan, RestoreResult,
-    SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport,
-    VaultOptions, VaultRestoreReport, VaultStatus, hazmat, verify_audit_checkpoint,
+    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, CompactionReport,
+    DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup,
+    KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
+    NameState, OpenFinding, OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan,
+    RestoreResult, SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
+    VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
+    verify_audit_checkpoint,
 };

@@ -1,7 +1,8 @@
 //! What the vault and its backend cost on top of the bare calls of the token.
 //!
 //! `cargo bench -p hsm-softhsm-tests` measures operations with keys in a SoftHSM2 token on open sessions and known
-//! handles: through the vault, and as the same sequence of cryptoki's calls. Then it fills a token with 10,000 keys
+//! handles: through the vault, and as the same sequence of cryptoki's calls with the same objects. For AES-GCM both
+//! draw a fresh IV from the system each time, as nobody may do without. Then it fills a token with 10,000 keys
 //! by copying their files and measures again, and lets a vault with as many wrapped keys use them all.
 
 #[path = "../../benches/pairs/mod.rs"]
@@ -26,8 +27,8 @@ use strongroom::backend::pkcs11::{
     KeyKeeping, PinSource, Pkcs11Backend, Pkcs11Options, TokenSelector,
 };
 use strongroom::{
-    CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, KeyName, KeyOperation,
-    OctKeySize, Pin, RsaKeySize, SignatureAlgorithm, Vault, VaultOptions, WrapAlgorithm,
+    CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, Entropy, KeyName, KeyOperation,
+    OctKeySize, OsEntropy, Pin, RsaKeySize, SignatureAlgorithm, Vault, VaultOptions, WrapAlgorithm,
 };
 
 const DIGEST: [u8; 32] = [0x5a; 32];
@@ -93,16 +94,13 @@ fn operations<'a>(
     let label = |operation: &str| -> &'static str { format!("{operation}_{how}").leak() };
 
     let ec = name("ec");
-    vault
-        .create_key(&ec, CreateKeyOptions::ec(Curve::P256).hsm())
-        .expect("a key");
-    let bare = bare_pair(
-        session,
-        resident,
-        &Mechanism::EccKeyPairGen,
-        &[Attribute::EcParams(P256.to_vec())],
-        Attribute::Sign(true),
-    );
+    let private = [Attribute::Class(ObjectClass::PRIVATE_KEY)];
+    let bare = object_of(session, resident, &private, || {
+        let options = CreateKeyOptions::ec(Curve::P256).hsm();
+        vault.create_key(&ec, options).expect("a key");
+        let signed = vault.sign(&ec, SignatureAlgorithm::Es256, &DIGEST);
+        drop(signed.expect("a signature"));
+    });
     pairs.push(Pair::new(
         label("sign_es256"),
         move || {
@@ -116,16 +114,12 @@ fn operations<'a>(
     ));
 
     let rsa = name("rsa");
-    vault
-        .create_key(&rsa, CreateKeyOptions::rsa(RsaKeySize::Bits2048).hsm())
-        .expect("a key");
-    let bare = bare_pair(
-        session,
-        resident,
-        &Mechanism::RsaPkcsKeyPairGen,
-        &[Attribute::ModulusBits(2_048_u64.into())],
-        Attribute::Sign(true),
-    );
+    let bare = object_of(session, resident, &private, || {
+        let options = CreateKeyOptions::rsa(RsaKeySize::Bits2048).hsm();
+        vault.create_key(&rsa, options).expect("a key");
+        let signed = vault.sign(&rsa, SignatureAlgorithm::Rs256, &DIGEST);
+        drop(signed.expect("a signature"));
+    });
     let info = [&DIGEST_INFO[..], &DIGEST].concat();
     pairs.push(Pair::new(
         label("sign_rs256_2048"),
@@ -146,13 +140,20 @@ fn operations<'a>(
         KeyOperation::WrapKey,
         KeyOperation::UnwrapKey,
     ];
-    let options = CreateKeyOptions::oct(OctKeySize::Bits256)
-        .operations(all)
-        .hsm();
-    vault.create_key(&aes, options).expect("a key");
-    let bare = bare_secret(session, resident, KeyType::AES, 32);
-    let by_name = aes.clone();
+    let secret = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+    ];
     let gcm = EncryptionAlgorithm::A256Gcm;
+    let bare = object_of(session, resident, &secret, || {
+        let options = CreateKeyOptions::oct(OctKeySize::Bits256)
+            .operations(all)
+            .hsm();
+        vault.create_key(&aes, options).expect("a key");
+        let sealed = vault.encrypt(&aes, gcm, &TEXT, EncryptOptions::new());
+        drop(sealed.expect("a ciphertext"));
+    });
+    let by_name = aes.clone();
     pairs.push(Pair::new(
         label("encrypt_a256gcm_1k"),
         move || {
@@ -160,7 +161,8 @@ fn operations<'a>(
             drop(black_box(sealed.expect("a ciphertext")));
         },
         move || {
-            let mut iv = [7; 12];
+            let mut iv = [0; 12];
+            OsEntropy.fill(&mut iv).expect("random bytes");
             let parameters = GcmParams::new(&mut iv, &[], 128.into()).expect("parameters");
             let sealed = session.encrypt(&Mechanism::AesGcm(parameters), bare, &TEXT);
             drop(black_box(sealed.expect("a ciphertext")));
@@ -191,11 +193,18 @@ fn operations<'a>(
     ));
 
     let mac = name("mac");
-    let options = CreateKeyOptions::oct(OctKeySize::Bits256)
-        .operations([KeyOperation::Sign, KeyOperation::Verify])
-        .hsm();
-    vault.create_key(&mac, options).expect("a key");
-    let bare = bare_secret(session, resident, KeyType::GENERIC_SECRET, 64);
+    let secret = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+    ];
+    let bare = object_of(session, resident, &secret, || {
+        let options = CreateKeyOptions::oct(OctKeySize::Bits256)
+            .operations([KeyOperation::Sign, KeyOperation::Verify])
+            .hsm();
+        vault.create_key(&mac, options).expect("a key");
+        let signed = vault.sign(&mac, SignatureAlgorithm::Hs256, &DIGEST);
+        drop(signed.expect("a MAC"));
+    });
     pairs.push(Pair::new(
         label("sign_hs256"),
         move || {
@@ -209,51 +218,30 @@ fn operations<'a>(
     ));
 }
 
-const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// The object of the key that `make` creates and uses. It is told apart as the one that was not there before.
+fn object_of(
+    session: &Session,
+    resident: bool,
+    kind: &[Attribute],
+    make: impl FnOnce(),
+) -> ObjectHandle {
+    let template = [kind, &[Attribute::Token(resident)]].concat();
+    let find = || session.find_objects(&template).expect("a search");
+    let before = find();
+    make();
+    let new: Vec<_> = find()
+        .into_iter()
+        .filter(|object| !before.contains(object))
+        .collect();
+    assert_eq!(new.len(), 1, "one new object");
+    new[0]
+}
 
 /// DigestInfo of SHA-256, RFC 8017 section 9.2, before the digest.
 const DIGEST_INFO: [u8; 19] = [
     0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
     0x00, 0x04, 0x20,
 ];
-
-fn bare_pair(
-    session: &Session,
-    token: bool,
-    mechanism: &Mechanism<'_>,
-    public: &[Attribute],
-    usage: Attribute,
-) -> ObjectHandle {
-    let mut template = vec![Attribute::Token(false), Attribute::Verify(true)];
-    template.extend_from_slice(public);
-    let private = [
-        Attribute::Token(token),
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        usage,
-    ];
-    session
-        .generate_key_pair(mechanism, &template, &private)
-        .expect("a key pair")
-        .1
-}
-
-fn bare_secret(session: &Session, token: bool, key_type: KeyType, length: usize) -> ObjectHandle {
-    session
-        .create_object(&[
-            Attribute::Class(ObjectClass::SECRET_KEY),
-            Attribute::KeyType(key_type),
-            Attribute::Token(token),
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Encrypt(true),
-            Attribute::Decrypt(true),
-            Attribute::Wrap(true),
-            Attribute::Sign(true),
-            Attribute::Value(vec![0x42; length]),
-        ])
-        .expect("a key")
-}
 
 /// Creating and using so many wrapped keys that their objects have to be given up all the time.
 fn ten_thousand_wrapped(vault: &(Vault, Arc<Pkcs11Backend>), many: usize) {

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::key_version::Version1;
 use super::layout::{self, Bounded};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::key::VersionRecord;
+use crate::model::key::{Deletion, VersionRecord};
 use crate::model::name::KeyName;
 use crate::model::time::Timestamp;
 
@@ -43,6 +43,8 @@ pub(crate) struct BackupPayload {
     pub(crate) object_id: [u8; 16],
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
+    /// Not part of the payload: a whole vault's stream has it beside.
+    pub(crate) deletion: Option<Deletion>,
     /// With the number of GCM encryptions; in the order of their ordinals.
     pub(crate) versions: Vec<(VersionRecord, u64)>,
 }
@@ -53,6 +55,7 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
         object_id,
         created,
         updated,
+        deletion: _,
         versions,
     } = payload;
     let backup = Backup1 {
@@ -110,6 +113,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
         object_id: backup.object_id,
         created: Timestamp::from_unix_seconds(backup.created),
         updated: Timestamp::from_unix_seconds(backup.updated),
+        deletion: None,
         versions,
     })
 }

@@ -1,11 +1,15 @@
 //! What the doors share: inputs cut into fields, edits of a valid form, keys that are known, a vault.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backend::testing::FakeClock;
 use crate::env::{Clock, Entropy};
 use crate::error::Result;
 use crate::format::ring::{KekRing, SdkRing};
+use crate::model::audit::AuditOptions;
+use crate::model::permission::{Permission, Permissions};
+use crate::model::settings::{AlgorithmRules, DeletionSettings, VaultSettings};
 use crate::model::time::Timestamp;
 use crate::seal::Suite;
 use crate::seal::hierarchy::Hierarchy;
@@ -148,6 +152,18 @@ pub(super) fn sdk_ring() -> SdkRing {
     }
 }
 
+/// Those of a new vault, with the access of one principal.
+pub(super) fn settings() -> VaultSettings {
+    let somebody = "somebody".parse().expect("it is legal");
+    let permissions = Permissions::none().with(Permission::Get);
+    VaultSettings {
+        deletion: DeletionSettings::default(),
+        algorithms: AlgorithmRules::default(),
+        audit: AuditOptions::off(),
+        access_policies: BTreeMap::from([(somebody, permissions)]),
+    }
+}
+
 /// 2026-05-28.
 pub(super) const NOW: Timestamp = Timestamp::from_unix_seconds(1_780_000_000);
 
@@ -200,6 +216,11 @@ impl Target {
             let name = properties.name();
             vault.get_key(name).expect("what is listed can be read");
             vault.delete_key(name).expect("nothing holds it");
+            vault.purge_deleted_key(name).expect("nothing protects it");
+        }
+        for properties in vault.list_deleted_key_properties() {
+            let properties = properties.expect("what was restored can be listed");
+            let name = properties.properties().name();
             vault.purge_deleted_key(name).expect("nothing protects it");
         }
         assert_eq!(vault.list_deleted_key_properties().count(), 0);

@@ -18,6 +18,8 @@ mod operations;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod record;
+#[cfg(feature = "rest")]
+mod rest;
 mod seeds;
 mod slots;
 mod state;
@@ -63,6 +65,8 @@ targets! {
     #[cfg(feature = "pkcs11")]
     pkcs11
     record
+    #[cfg(feature = "rest")]
+    rest
     slots
     state
     stream

@@ -1,7 +1,7 @@
 //! Inputs to begin with, made by the encoders. `fuzz/seeds` has others, from vectors and from fuzzing.
 
 use super::backup::recipient;
-use super::fixture::{DOMAIN_ID, NOW, VAULT_ID, sdk_ring, vault};
+use super::fixture::{DOMAIN_ID, NOW, VAULT_ID, sdk_ring, settings, vault};
 use super::header::BASE;
 use crate::format::anchor::Anchor;
 use crate::format::audit::{Event, EventFields, EventSubject, encode_record};
@@ -16,10 +16,12 @@ use crate::format::settings::{
 };
 use crate::format::slot::SLOT_LENGTH;
 use crate::format::state::State;
-use crate::format::vault_stream::{StreamEnd, StreamHead};
+use crate::format::vault_stream::{
+    DeletionPrefix, Edition, StreamEnd, StreamHead, encode_settings,
+};
 use crate::model::algorithm::SignatureAlgorithm;
 use crate::model::audit::AuditOptions;
-use crate::model::key::{BackendInstance, KeyBlob, KeyTag};
+use crate::model::key::{BackendInstance, Deletion, KeyBlob, KeyTag};
 use crate::model::material::PublicParts;
 use crate::model::name::KeyName;
 use crate::model::options::CreateKeyOptions;
@@ -328,6 +330,36 @@ pub(super) fn record() -> Seeds {
     ]
 }
 
+#[cfg(feature = "rest")]
+pub(super) fn rest() -> Seeds {
+    let requests: [(&str, &[u8]); 9] = [
+        ("get", b"GET\n/keys/ec?api-version=7.4\n"),
+        ("list", b"GET\n/keys?api-version=7.4&maxresults=1\n"),
+        ("versions", b"GET\n/keys/oct/versions?api-version=7.4\n"),
+        (
+            "patch",
+            b"PATCH\n/keys/ec?api-version=7.4\n{\"attributes\":{\"enabled\":true},\"tags\":{\"a\":\"b\"}}",
+        ),
+        (
+            "sign",
+            b"POST\n/keys/ec/sign?api-version=7.4\n{\"alg\":\"ES256\",\"value\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
+        ),
+        (
+            "encrypt",
+            b"POST\n/keys/oct/encrypt?api-version=7.4\n{\"alg\":\"A256GCM\",\"value\":\"AAAA\",\"aad\":\"AAAA\"}",
+        ),
+        (
+            "wrap",
+            b"POST\n/keys/oct/wrapkey?api-version=7.4\n{\"alg\":\"A256KW\",\"value\":\"AAAAAAAAAAAAAAAAAAAAAA\"}",
+        ),
+        ("restore", b"POST\n/keys/restore?api-version=7.4\n{\"value\":\"AAAA\"}"),
+        ("rng", b"POST\n/rng?api-version=7.4\n{\"count\":16}"),
+    ];
+    requests
+        .map(|(name, request)| (name, request.to_vec()))
+        .to_vec()
+}
+
 pub(super) fn slots() -> Seeds {
     let stored = StoredHeader::decode(&BASE.copy, hash32).expect("it is good");
     let slot = |number: usize| {
@@ -383,6 +415,7 @@ pub(super) fn state() -> Seeds {
 pub(super) fn stream() -> Seeds {
     let [(_, ec), (_, oct)] = payloads();
     let head = StreamHead {
+        edition: Edition::Two,
         vault_id: [1; 16],
         expected_keys: 2,
     };
@@ -395,6 +428,19 @@ pub(super) fn stream() -> Seeds {
         let length = u16::try_from(payload.len()).expect("it is short");
         [&[1][..], &length.to_be_bytes(), payload].concat()
     };
+    let prefix = DeletionPrefix {
+        deletion: Deletion {
+            deleted: NOW,
+            scheduled_purge: NOW.plus_days(30),
+        },
+    };
+    let deleted = {
+        let payload = [&prefix.encode()[..], &oct].concat();
+        let mut frame = frame(&payload);
+        frame[0] = 12;
+        frame
+    };
+    let usual = encode_settings(&settings()).expect("they are short");
     let domain = domain_file::encode(&DOMAIN_ID, &sdk_ring()).expect("the ring is short");
     let (vault, _) = vault();
     let options = CreateKeyOptions::ec(Curve::P256).backup_allowed();
@@ -421,6 +467,16 @@ pub(super) fn stream() -> Seeds {
             [&[2, 0, 2][..], &frame(&ec), &frame(&ec)].concat(),
         ),
         ("script-more", [&[2, 2, 2][..], &frame(&oct)].concat()),
+        (
+            "script-deleted",
+            [&[2, 4, 2][..], &frame(&ec), &deleted].concat(),
+        ),
+        (
+            "script-settings",
+            [&[2, 12, 2][..], &frame(&ec), &deleted].concat(),
+        ),
+        ("settings", behind(0, &*usual)),
+        ("prefix", behind(0, prefix.encode())),
         ("domain", behind(3, &*domain)),
     ]
 }

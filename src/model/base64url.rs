@@ -22,12 +22,14 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     decode(&text).ok_or_else(|| serde::de::Error::custom("bytes are written as unpadded base64url"))
 }
 
-/// The same for an optional member.
-pub(crate) mod option {
+/// The same for an optional member of at most 16 bytes.
+pub(crate) mod short_option {
     use serde::{Deserialize, Deserializer, Serializer};
 
+    use crate::model::short_bytes::ShortBytes;
+
     pub(crate) fn serialize<S: Serializer>(
-        bytes: &Option<Vec<u8>>,
+        bytes: &Option<ShortBytes>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match bytes {
@@ -38,11 +40,12 @@ pub(crate) mod option {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Option<Vec<u8>>, D::Error> {
+    ) -> Result<Option<ShortBytes>, D::Error> {
         Option::<String>::deserialize(deserializer)?
             .map(|text| {
-                super::decode(&text).ok_or_else(|| {
-                    serde::de::Error::custom("bytes are written as unpadded base64url")
+                let bytes = super::decode(&text).as_deref().and_then(ShortBytes::new);
+                bytes.ok_or_else(|| {
+                    serde::de::Error::custom("at most 16 bytes, written as unpadded base64url")
                 })
             })
             .transpose()

@@ -21,6 +21,7 @@ pub(crate) mod principal;
 mod private_jwk;
 pub(crate) mod results;
 pub(crate) mod settings;
+pub(crate) mod short_bytes;
 pub(crate) mod spec;
 pub(crate) mod tags;
 pub(crate) mod time;

@@ -9,6 +9,7 @@ use super::identifier::KeyIdentifier;
 use super::jwk::JsonWebKey;
 use super::key::BackendId;
 use super::name::KeyName;
+use super::short_bytes::ShortBytes;
 use super::spec::KeyType;
 use super::tags::Tags;
 use super::time::Timestamp;
@@ -290,16 +291,16 @@ pub struct EncryptResult {
     pub(crate) ciphertext: Vec<u8>,
     #[serde(
         default,
-        with = "base64url::option",
+        with = "base64url::short_option",
         skip_serializing_if = "Option::is_none"
     )]
-    pub(crate) iv: Option<Vec<u8>>,
+    pub(crate) iv: Option<ShortBytes>,
     #[serde(
         default,
-        with = "base64url::option",
+        with = "base64url::short_option",
         skip_serializing_if = "Option::is_none"
     )]
-    pub(crate) tag: Option<Vec<u8>>,
+    pub(crate) tag: Option<ShortBytes>,
 }
 
 impl EncryptResult {

@@ -135,7 +135,7 @@ pub(super) fn read_slots(file: &dyn VaultFile, hierarchy: &Hierarchy) -> Result<
     Ok(slots)
 }
 
-fn newest(slots: &Slots) -> Option<(usize, &Anchor)> {
+pub(super) fn newest(slots: &Slots) -> Option<(usize, &Anchor)> {
     slots
         .iter()
         .enumerate()
@@ -147,7 +147,7 @@ fn offset(slot: usize) -> u64 {
     (slot * ANCHOR_SLOT_LENGTH) as u64
 }
 
-fn missing() -> Error {
+pub(super) fn missing() -> Error {
     Error::new(
         ErrorKind::AnchorMissing,
         "the file `vault.anchor` is missing or holds nothing valid, so nobody can tell whether the \

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::files::{Access, Files, VaultFile};
 use super::sled_engine::BLOBS;
-use super::vault_dir::{LOCK_FILE, VaultDir};
+use super::switch::{self, BUILDING, READY};
+use super::vault_dir::{ANCHOR_FILE, LOCK_FILE, VaultDir};
 use crate::error::Result;
 
 const STEP: usize = 1 << 20;
@@ -17,7 +18,15 @@ pub(crate) fn copy_files(from: &Path, to: &VaultDir) -> Result<()> {
     let mut buffer = vec![0; STEP];
     for name in source.files().list(None)?.unwrap_or_default() {
         // sled's directory for large values is empty in every vault.
-        if name == BLOBS || name == LOCK_FILE {
+        if name == BLOBS || name == LOCK_FILE || name == BUILDING {
+            continue;
+        }
+        if name == READY {
+            // A compaction that the next opening brings to its end: here the opening of the copy.
+            if let Some(ready) = source.files().subdirectory(READY)? {
+                to.files().make_directory(READY)?;
+                copy_ready(ready.as_ref(), to, &mut buffer)?;
+            }
             continue;
         }
         copy_file(
@@ -28,6 +37,18 @@ pub(crate) fn copy_files(from: &Path, to: &VaultDir) -> Result<()> {
         )?;
     }
     to.set_clean_mark(source.closed_cleanly())
+}
+
+fn copy_ready(ready: &dyn Files, to: &VaultDir, buffer: &mut [u8]) -> Result<()> {
+    let Some(target) = to.files().subdirectory(READY)? else {
+        return Ok(());
+    };
+    for name in ready.list(None)?.unwrap_or_default() {
+        if switch::is_of_the_engine(&name) || name == ANCHOR_FILE {
+            copy_file(ready, target.as_ref(), &name, buffer)?;
+        }
+    }
+    Ok(())
 }
 
 fn copy_file(from: &dyn Files, to: &dyn Files, name: &str, buffer: &mut [u8]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -37,6 +38,15 @@ pub(crate) trait Files: fmt::Debug + Send + Sync {
     fn set_mode(&self, name: &str, mode: u32) -> Result<()>;
     /// Makes the directory's, or its subdirectory's, entries durable.
     fn sync_directory(&self, within: Option<&str>) -> Result<()>;
+    /// The files of a subdirectory; `None` when there is no directory of that name.
+    fn subdirectory(&self, name: &str) -> Result<Option<Arc<dyn Files>>>;
+    /// Makes a subdirectory with mode 0700, where nothing has its name.
+    fn make_directory(&self, name: &str) -> Result<()>;
+    /// Removes a subdirectory if it is there and empty; whether it was.
+    fn remove_directory(&self, name: &str) -> Result<bool>;
+    /// Gives a file or subdirectory, which may stand in the subdirectory `within`, another name in the directory
+    /// itself. A file that has this name goes.
+    fn rename(&self, within: Option<&str>, from: &str, to: &str) -> Result<()>;
 }
 
 /// An open file.
@@ -66,7 +76,7 @@ impl DirectoryFiles {
         Self { directory }
     }
 
-    fn subdirectory(&self, within: Option<&str>) -> Result<Option<OwnedFd>> {
+    fn descriptor(&self, within: Option<&str>) -> Result<Option<OwnedFd>> {
         let name = within.unwrap_or(".");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match retry(|| fs::openat(&self.directory, name, flags, Mode::empty())) {
@@ -107,7 +117,7 @@ impl Files for DirectoryFiles {
 
     fn list(&self, within: Option<&str>) -> Result<Option<Vec<String>>> {
         let shown = within.unwrap_or(".");
-        let Some(fd) = self.subdirectory(within)? else {
+        let Some(fd) = self.descriptor(within)? else {
             return Ok(None);
         };
         let entries = fs::Dir::new(fd).map_err(|errno| failure("list", shown, errno))?;
@@ -141,10 +151,42 @@ impl Files for DirectoryFiles {
 
     fn sync_directory(&self, within: Option<&str>) -> Result<()> {
         let shown = within.unwrap_or(".");
-        match self.subdirectory(within)? {
+        match self.descriptor(within)? {
             Some(fd) => retry(|| fs::fsync(&fd)).map_err(|errno| failure("sync", shown, errno)),
             None => Ok(()),
         }
+    }
+
+    fn subdirectory(&self, name: &str) -> Result<Option<Arc<dyn Files>>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match retry(|| fs::openat(&self.directory, name, flags, Mode::empty())) {
+            Ok(fd) => Ok(Some(Arc::new(Self::new(fd)))),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(failure("open", name, errno)),
+        }
+    }
+
+    fn make_directory(&self, name: &str) -> Result<()> {
+        fs::mkdirat(&self.directory, name, Mode::RWXU)
+            .map_err(|errno| failure("make", name, errno))?;
+        // The umask may have taken bits away.
+        self.set_mode(name, 0o700)
+    }
+
+    fn remove_directory(&self, name: &str) -> Result<bool> {
+        match fs::unlinkat(&self.directory, name, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(failure("remove", name, errno)),
+        }
+    }
+
+    fn rename(&self, within: Option<&str>, from: &str, to: &str) -> Result<()> {
+        let renamed = match self.descriptor(within)? {
+            Some(source) => fs::renameat(&source, from, &self.directory, to),
+            None => Err(Errno::NOENT),
+        };
+        renamed.map_err(|errno| failure("rename", from, errno))
     }
 }
 

@@ -10,16 +10,17 @@ use std::thread::{self, JoinHandle};
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::audit::Event;
-use crate::format::record::{BUCKET_COUNT, IndexKey, SealedRecord};
-use crate::format::state::State;
+use crate::format::record::BUCKET_COUNT;
 use crate::model::audit::AuditEntry;
 use crate::seal::hierarchy::Hierarchy;
 use crate::secret::Process;
 
 mod anchor;
 mod audit;
+mod change;
 mod check;
 mod committer;
+mod compact;
 mod copy;
 mod engine;
 pub(crate) mod files;
@@ -37,9 +38,12 @@ mod salvage;
 mod shared;
 mod sled_engine;
 mod sled_failure;
+mod sled_layout;
 mod sled_log;
 mod sled_scan;
 mod spare_segments;
+mod state_facts;
+mod switch;
 pub(crate) mod vault_dir;
 mod view;
 
@@ -53,27 +57,21 @@ mod view;
 mod tests;
 
 pub(crate) use audit::{AuditVerdict, CutPlan};
+pub(crate) use change::{AuditCut, Change, CommitOptions};
 pub(crate) use check::StoreReport;
+pub(crate) use compact::Compacted;
 pub(crate) use copy::copy_files;
 pub(crate) use open::{OpenMode, OpenReport};
 #[cfg(feature = "testing")]
 pub(crate) use redo::reencoded_group;
 pub(crate) use salvage::visit_records;
+pub(crate) use state_facts::{AuditState, HeaderFacts, StateFacts};
+pub(crate) use switch::Leftover;
 pub(crate) use vault_dir::VaultDir;
 pub(crate) use view::View;
 
 use points::Points;
 use shared::Shared;
-
-/// What STATE says about the header that belongs to it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct HeaderFacts {
-    pub(crate) seq: u64,
-    /// The first half of the header's MAC.
-    pub(crate) mac: [u8; 32],
-    /// The current term of the KEK ring.
-    pub(crate) kek_term: u32,
-}
 
 /// What a store works with.
 #[derive(Debug, Clone)]
@@ -86,125 +84,6 @@ pub(crate) struct StoreConfig {
     pub(crate) generation_before: u64,
     /// Bytes of sealed records that the engine aims to keep in memory.
     pub(crate) cache_capacity: u64,
-}
-
-/// A change of one record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    Put(IndexKey, SealedRecord),
-    /// No change when there is none.
-    Remove(IndexKey),
-    /// Replaces a record only while it still has this salt; else no change.
-    Reseal {
-        index: IndexKey,
-        old_salt: [u8; 24],
-        record: SealedRecord,
-    },
-}
-
-impl Change {
-    fn index(&self) -> &IndexKey {
-        match self {
-            Self::Put(index, _) | Self::Remove(index) | Self::Reseal { index, .. } => index,
-        }
-    }
-
-    fn record(&self) -> Option<&SealedRecord> {
-        match self {
-            Self::Put(_, record) | Self::Reseal { record, .. } => Some(record),
-            Self::Remove(_) => None,
-        }
-    }
-}
-
-/// What a group changes in STATE besides the records.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct CommitOptions {
-    /// The header that was written before.
-    pub(crate) header: Option<HeaderFacts>,
-    /// Every KEK term up to the current one must go: part of a purge.
-    pub(crate) raise_shred_term: bool,
-    /// Takes the clock's reading even if it is earlier than an older one.
-    pub(crate) reset_time_floor: bool,
-    /// Entries for the audit log, in their order. Their numbers are given when the group is written.
-    pub(crate) events: Vec<Event>,
-    /// Where the audit log begins from now on.
-    pub(crate) audit_cut: Option<AuditCut>,
-    /// Commits even if nothing but waiting entries of the audit log is there to be written.
-    pub(crate) flush_events: bool,
-}
-
-/// The beginning of the audit log after a cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AuditCut {
-    /// The number of the first entry that stays.
-    pub(crate) first: u64,
-    /// The value of the chain before it.
-    pub(crate) head: [u8; 32],
-}
-
-/// The audit chain as STATE keeps it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct AuditState {
-    pub(crate) first: u64,
-    pub(crate) next: u64,
-    pub(crate) head: [u8; 32],
-    pub(crate) cut_head: [u8; 32],
-}
-
-impl AuditState {
-    fn of(state: &State) -> Self {
-        Self {
-            first: state.audit_first,
-            next: state.audit_next,
-            head: state.audit_head,
-            cut_head: state.audit_cut_head,
-        }
-    }
-}
-
-impl CommitOptions {
-    fn is_empty(&self) -> bool {
-        let Self {
-            header,
-            raise_shred_term,
-            reset_time_floor,
-            events,
-            audit_cut,
-            flush_events,
-        } = self;
-        header.is_none()
-            && !raise_shred_term
-            && !reset_time_floor
-            && events.is_empty()
-            && audit_cut.is_none()
-            && !flush_events
-    }
-
-    /// Adds what a later request of the same group wants.
-    fn merge(&mut self, later: Self) {
-        self.header = later.header.or(self.header.take());
-        self.raise_shred_term |= later.raise_shred_term;
-        self.reset_time_floor |= later.reset_time_floor;
-        self.events.extend(later.events);
-        self.audit_cut = later.audit_cut.or(self.audit_cut.take());
-        self.flush_events |= later.flush_events;
-    }
-}
-
-/// What STATE says in the open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct StateFacts {
-    pub(crate) generation: u64,
-    /// Hash of the sealed STATE record: with the generation, what a pin holds.
-    pub(crate) state_hash: [u8; 32],
-    pub(crate) key_count: u64,
-    pub(crate) record_count: u64,
-    pub(crate) max_time_seen_ms: u64,
-    pub(crate) kek_term: u32,
-    pub(crate) shred_term: u32,
-    pub(crate) header_seq: u64,
-    pub(crate) audit: AuditState,
 }
 
 /// Something that a check found.
@@ -251,6 +130,21 @@ impl Store {
         mode: OpenMode,
     ) -> Result<(Self, OpenReport)> {
         open::open(dir, config, mode)
+    }
+
+    /// Writes the records of a directory anew, into the least files, and gives the directory back, locked throughout.
+    /// `admit` sees the opened store first. After an error the directory holds the same records as before, or is made to
+    /// by the next opening.
+    ///
+    /// Errors: those of [`Store::open`] and of `admit`; the kind of the first finding of a check that is not
+    /// harmless; `StorageFull`, `ReadOnly`, `Io`.
+    pub(crate) fn compact(
+        dir: VaultDir,
+        config: &StoreConfig,
+        mode: OpenMode,
+        admit: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<(VaultDir, Compacted)> {
+        compact::run(dir, config, mode, admit)
     }
 
     /// A store that ends with its handle.
@@ -487,8 +381,13 @@ impl Store {
     ///
     /// Errors: `VaultFailed` when an earlier error had made the handle useless, `Io`, `StorageFull`.
     pub(crate) fn close(&self) -> Result<()> {
+        self.end().0
+    }
+
+    /// As [`Store::close`], but the directory stays locked.
+    fn end(&self) -> (Result<()>, Option<VaultDir>) {
         if self.closed.swap(true, Ordering::SeqCst) {
-            return Ok(());
+            return (Ok(()), None);
         }
         let shared = &self.shared;
         shared.queue.close();
@@ -514,7 +413,7 @@ impl Store {
         if let (Ok(()), Some(dir)) = (&outcome, &dir) {
             outcome = dir.set_clean_mark(true);
         }
-        outcome
+        (outcome, dir)
     }
 }
 

@@ -10,6 +10,7 @@ use super::memory_engine::MemoryEngine;
 use super::points::Points;
 use super::poison::Poison;
 use super::sled_engine::{SledEngine, SledOptions};
+use super::switch::{self, Leftover};
 use super::vault_dir::VaultDir;
 use super::{Change, CommitOptions, Shared, Store, StoreConfig, committer, redo};
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +41,22 @@ pub(crate) struct OpenReport {
     pub(crate) anchor_rebuilt: bool,
     /// The header was newer than STATE by one, as after a crash between the two, and was accepted.
     pub(crate) header_accepted: bool,
+    /// What is left of a compaction that came to no end.
+    pub(crate) compaction: Option<Leftover>,
+}
+
+impl OpenReport {
+    /// Of two openings, one after the other.
+    pub(crate) fn and_then(self, later: Self) -> Self {
+        Self {
+            unclean: self.unclean | later.unclean,
+            redone: self.redone | later.redone,
+            anchor_advanced: self.anchor_advanced | later.anchor_advanced,
+            anchor_rebuilt: self.anchor_rebuilt | later.anchor_rebuilt,
+            header_accepted: self.header_accepted | later.header_accepted,
+            compaction: self.compaction.or(later.compaction),
+        }
+    }
 }
 
 pub(super) fn create(
@@ -114,6 +131,12 @@ pub(super) fn open(
         ..OpenReport::default()
     };
     dir.set_clean_mark(false)?;
+    report.compaction = switch::settle(
+        dir.files().as_ref(),
+        &config.hierarchy,
+        mode.rebuild_anchor,
+        &mode.points,
+    )?;
     let poison = Arc::new(Poison::default());
     let engine: Box<dyn Storage> = Box::new(SledEngine::open(
         SledOptions {

@@ -6,9 +6,11 @@ use super::engine::{Scan, Storage};
 use super::points::Points;
 use super::poison::Poison;
 use super::sled_engine::{SledEngine, SledOptions};
+use super::switch;
 use super::vault_dir::VaultDir;
 use crate::error::Result;
 use crate::format::record::{IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
+use crate::seal::hierarchy::Hierarchy;
 
 /// Shows every record of keys and settings in the order of their places, whether it belongs there or not: nothing is
 /// verified here. `dir` is a copy that may be written to. Gives whether the end was reached.
@@ -16,9 +18,12 @@ use crate::format::record::{IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, Sealed
 /// Errors: `Corrupt` when the engine does not open the files at all, and those of `visit`.
 pub(crate) fn visit_records(
     dir: &VaultDir,
+    hierarchy: &Hierarchy,
     cache_capacity: u64,
     mut visit: impl FnMut(IndexKey, Result<SealedRecord>) -> Result<()>,
 ) -> Result<bool> {
+    // A damaged anchor must not stop this.
+    switch::settle(dir.files().as_ref(), hierarchy, true, &Points::default())?;
     let engine = SledEngine::open(
         SledOptions {
             path: dir.path().to_owned(),

@@ -29,6 +29,8 @@ use crate::secret::Process;
 /// sled's file.
 pub(super) const DB_FILE: &str = "db";
 pub(super) const BLOBS: &str = "blobs";
+/// How sled was set up.
+pub(super) const CONF_FILE: &str = "conf";
 const TREE: &[u8] = b"r";
 /// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
 const STEP_BYTES: usize = 128 * 1024;
@@ -37,7 +39,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to open the engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SledOptions {
     pub(crate) path: PathBuf,
     pub(crate) files: Arc<dyn Files>,
@@ -57,10 +59,21 @@ pub(crate) struct SledEngine {
     points: Points,
 }
 
-struct Open {
+pub(super) struct Open {
     // Declared before the database, so that it goes first.
     tree: sled::Tree,
-    _database: sled::Db,
+    database: sled::Db,
+}
+
+impl Open {
+    pub(super) fn tree(&self) -> &sled::Tree {
+        &self.tree
+    }
+
+    /// A tree that every database has, and that is empty here.
+    pub(super) fn spare_tree(&self) -> &sled::Tree {
+        &self.database
+    }
 }
 
 impl SledEngine {
@@ -140,7 +153,7 @@ impl SledEngine {
         for name in self.files.list(None)?.unwrap_or_default() {
             let mode = match name.as_str() {
                 BLOBS => 0o700,
-                DB_FILE | "conf" => 0o600,
+                DB_FILE | CONF_FILE => 0o600,
                 name if name.starts_with("snap.") => 0o600,
                 _ => continue,
             };
@@ -154,7 +167,7 @@ impl SledEngine {
     }
 
     /// Runs `call` behind the shield: no panic of sled comes through, and after a failure nothing runs again.
-    fn run<T>(&self, call: impl FnOnce(&Open) -> Result<T, Failure>) -> Result<T> {
+    pub(super) fn run<T>(&self, call: impl FnOnce(&Open) -> Result<T, Failure>) -> Result<T> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         self.poison.check()?;
         let Some(open) = open.as_ref() else {
@@ -357,10 +370,7 @@ fn open_sled(options: &SledOptions) -> Result<Open> {
                 .flush_every_ms(None)
                 .open()?;
             let tree = database.open_tree(TREE)?;
-            Ok(Open {
-                tree,
-                _database: database,
-            })
+            Ok(Open { tree, database })
         }));
         match opened {
             Ok(Ok(open)) => return Ok(open),

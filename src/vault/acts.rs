@@ -97,6 +97,7 @@ operations! {
     Maintain: "maintain", "VaultMaintain", FULL, ALWAYS;
     Due: "due", "VaultDueGet", FULL, BY_CHOICE;
     RotateKek: "rotate_kek", "VaultKekRotate", FULL, ALWAYS;
+    Compact: "compact", "VaultCompact", FULL, ALWAYS;
     UnlockSlots: "unlock_slots", "VaultUnlockSlotsGet", FULL, BY_CHOICE;
     AddUnlockSlot: "add_unlock_slot", "VaultUnlockSlotAdd", FULL, ALWAYS;
     ReplaceUnlockSlot: "replace_unlock_slot", "VaultUnlockSlotReplace", FULL, ALWAYS;
@@ -112,6 +113,8 @@ operations! {
     ExportDomain: "export_domain", "VaultDomainExport", FULL, ALWAYS;
     BackupTo: "backup_to", "VaultBackup", FULL, ALWAYS;
     RestoreAllFrom: "restore_all_from", "VaultRestore", FULL, ALWAYS;
+    RestoreAllPlan: "restore_all_plan", "VaultRestorePlan", FULL, BY_CHOICE;
+    RestoreSettings: "restore_settings", "VaultSettingsRestore", FULL, ALWAYS;
     EnablePurgeProtection:
         "enable_purge_protection", "VaultPurgeProtectionEnable", FULL, ALWAYS;
     SetAlgorithmRules: "set_algorithm_rules", "VaultAlgorithmRulesSet", FULL, ALWAYS;

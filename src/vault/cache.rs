@@ -1,8 +1,11 @@
 //! Opened key versions, kept so that an operation costs no more than the primitive.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
+use foldhash::fast::RandomState;
+
+use super::gcm::GcmCounter;
 use crate::backend::KeyHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::CryptoOperation;
@@ -13,7 +16,11 @@ use crate::model::spec::KeySpec;
 use crate::model::version::KeyVersion;
 use crate::policy::Authorized;
 
+/// A power of two.
 const SHARDS: usize = 32;
+
+/// From a number of 64 bits to that of a shard.
+const SHIFT: u32 = 64 - SHARDS.ilog2();
 
 /// After this time a cached version is read again, in milliseconds.
 const MAX_AGE_MS: u64 = 3_600_000;
@@ -25,6 +32,8 @@ pub(super) struct OpenVersion {
     pub(super) tag: KeyTag,
     pub(super) spec: KeySpec,
     pub(super) attributes: VersionAttributes,
+    /// Known from the first encryption with GCM on.
+    pub(super) gcm_counter: OnceLock<Arc<GcmCounter>>,
     handle: Arc<dyn KeyHandle>,
     opened_ms: u64,
 }
@@ -43,6 +52,7 @@ impl OpenVersion {
             tag,
             spec,
             attributes,
+            gcm_counter: OnceLock::new(),
             handle,
             opened_ms,
         }
@@ -67,7 +77,8 @@ impl OpenVersion {
 struct Shard {
     /// Rises with every change of a key of this shard.
     epoch: u64,
-    keys: HashMap<KeyName, CachedKey>,
+    /// Bounded, so names that were made to collide cost little.
+    keys: HashMap<KeyName, CachedKey, RandomState>,
     versions: usize,
     /// Keys with a commit under way; nothing of them is kept.
     changing: HashSet<KeyName>,
@@ -101,11 +112,16 @@ impl KeyCache {
 
     /// Spreads names well enough; the map inside hashes them properly.
     fn shard(&self, name: &KeyName) -> &RwLock<Shard> {
-        let sum = name.as_str().bytes().fold(0_usize, |sum, byte| {
-            sum.wrapping_mul(31)
-                .wrapping_add(usize::from(byte.to_ascii_lowercase()))
+        // Eight bytes at a time, in lower case: a name has letters, digits and dashes only.
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        let (words, rest) = name.as_str().as_bytes().as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let sum = words.iter().chain([&last]).fold(0_u64, |sum, word| {
+            (sum.rotate_left(5) ^ (u64::from_le_bytes(*word) | LOWER))
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
-        &self.shards[sum % SHARDS]
+        &self.shards[(sum >> SHIFT) as usize]
     }
 
     pub(super) fn get(&self, selector: KeySelector<'_>, now_ms: u64) -> Option<Arc<OpenVersion>> {

@@ -131,7 +131,7 @@ impl VaultOptions {
     }
 
     /// `<path>.new-<random>`.
-    fn temporary_beside(&self, path: &Path) -> Result<PathBuf> {
+    pub(super) fn temporary_beside(&self, path: &Path) -> Result<PathBuf> {
         let mut random = [0; 8];
         self.entropy.fill(&mut random)?;
         let mut name = path

@@ -1,6 +1,7 @@
 //! The count of GCM encryptions of each version: reserved on disk before it is used.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Inner;
@@ -22,21 +23,48 @@ const LARGEST_RESERVATION: u64 = 65_536;
 /// How many counters are kept in memory. A forgotten one loses only what it had reserved.
 const MAX_COUNTERS: usize = 65_536;
 
+/// The encryptions of one version that are counted on disk and not done yet.
+#[derive(Debug, Default)]
+pub(super) struct GcmCounter {
+    left: AtomicU64,
+    reservation: Mutex<Reservation>,
+}
+
 #[derive(Debug)]
-struct Counter {
-    used: u64,
-    reserved: u64,
-    next_reservation: u64,
+struct Reservation {
+    /// The count on disk that this handle moved up to.
+    end: u64,
+    next: u64,
+}
+
+impl Default for Reservation {
+    fn default() -> Self {
+        Self {
+            end: 0,
+            next: FIRST_RESERVATION,
+        }
+    }
+}
+
+impl GcmCounter {
+    /// Takes one of those that are left.
+    fn take(&self) -> bool {
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
+    }
 }
 
 /// The counters of this handle.
 #[derive(Debug, Default)]
 pub(super) struct GcmCounters {
-    counters: Mutex<HashMap<KeyIdentifier, Arc<Mutex<Counter>>>>,
+    counters: Mutex<HashMap<KeyIdentifier, Arc<GcmCounter>>>,
 }
 
 impl GcmCounters {
-    fn counter(&self, id: &KeyIdentifier) -> Arc<Mutex<Counter>> {
+    fn counter(&self, id: &KeyIdentifier) -> Arc<GcmCounter> {
         let mut counters = lock(&self.counters);
         if let Some(counter) = counters.get(id) {
             return Arc::clone(counter);
@@ -46,16 +74,13 @@ impl GcmCounters {
         {
             counters.remove(&victim);
         }
-        let counter = Arc::new(Mutex::new(Counter {
-            used: 0,
-            reserved: 0,
-            next_reservation: FIRST_RESERVATION,
-        }));
+        let counter = Arc::<GcmCounter>::default();
         counters.insert(id.clone(), Arc::clone(&counter));
         counter
     }
 
-    /// Forgets the counters of keys whose count changed otherwise.
+    /// Forgets the counters of keys whose count changed otherwise. Versions that are open have them still, so those
+    /// have left the cache before.
     pub(super) fn forget(&self, name: &crate::model::name::KeyName) {
         lock(&self.counters).retain(|id, _| id.name() != name);
     }
@@ -74,16 +99,22 @@ impl Inner {
         version: &OpenVersion,
         algorithm: EncryptionAlgorithm,
     ) -> Result<()> {
-        let counter = self.gcm.counter(&version.id);
-        let mut counter = lock(&counter);
-        if counter.used == counter.reserved {
-            let count = counter.next_reservation;
-            let (start, end) = self.reserve_gcm(version, algorithm, count)?;
-            counter.used = start;
-            counter.reserved = end;
-            counter.next_reservation = (count * 2).min(LARGEST_RESERVATION);
+        let counter = version
+            .gcm_counter
+            .get_or_init(|| self.gcm.counter(&version.id));
+        if counter.take() {
+            return Ok(());
         }
-        counter.used += 1;
+        let mut reservation = lock(&counter.reservation);
+        // Somebody may have reserved meanwhile.
+        if counter.take() {
+            return Ok(());
+        }
+        let count = reservation.next;
+        let (start, end) = self.reserve_gcm(version, algorithm, count)?;
+        reservation.end = end;
+        reservation.next = (count * 2).min(LARGEST_RESERVATION);
+        counter.left.store(end - start - 1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -145,13 +176,12 @@ impl Inner {
     pub(super) fn settle_gcm_counts(&self) -> Result<()> {
         let counters: Vec<_> = lock(&self.gcm.counters).drain().collect();
         for (id, counter) in counters {
-            let mut counter = lock(&counter);
-            if counter.used == counter.reserved {
+            // Whoever still holds this counter has to reserve anew, which a closed vault refuses.
+            let reserved = lock(&counter.reservation).end;
+            let left = counter.left.swap(0, Ordering::Relaxed);
+            if left == 0 {
                 continue;
             }
-            // Whoever still holds this counter has to reserve anew, which a closed vault refuses.
-            let reserved = counter.reserved;
-            counter.reserved = counter.used;
             let _guard = self.locks.lock(id.name());
             let change = self.store.read(|view| {
                 let Some(key) = self.load_key(view, id.name())? else {
@@ -161,7 +191,7 @@ impl Inner {
                 if self.load_gcm_count(view, &key, id.version())? != reserved {
                     return Ok(None);
                 }
-                self.put_gcm_count(&key, id.version(), counter.used)
+                self.put_gcm_count(&key, id.version(), reserved - left)
                     .map(Some)
             })?;
             if let Some(change) = change {
@@ -248,12 +278,12 @@ mod tests {
             used += 1;
             if used % 251 == 0 || used == reserved {
                 assert_eq!(stored(&vault, &id), reserved, "after {used}");
-                assert_eq!(lock(&counter).used, used);
+                assert_eq!(counter.left.load(Ordering::Relaxed), reserved - used);
             }
             // The rest of a long reservation need not be encrypted one by one.
             if reserved - used > 300 && used % 256 == 0 {
                 let skipped = reserved - used - 3;
-                lock(&counter).used += skipped;
+                counter.left.fetch_sub(skipped, Ordering::Relaxed);
                 used += skipped;
             }
         }

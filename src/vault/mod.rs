@@ -11,8 +11,11 @@ mod backup;
 mod bound;
 mod cache;
 mod check;
+mod compact;
+mod creating;
 mod crypto_ops;
 mod domain;
+mod domain_epochs;
 mod founding;
 mod gate;
 mod gcm;
@@ -27,9 +30,12 @@ mod lifecycle;
 mod listing;
 mod locking;
 mod metrics;
+#[cfg(feature = "rest")]
+mod named;
 mod open;
 mod open_report;
 mod operate;
+mod options;
 mod perform;
 mod policies;
 mod read_only;
@@ -37,7 +43,10 @@ mod reconcile;
 mod recorder;
 mod records;
 mod restore;
+mod restore_counts;
 mod restore_options;
+mod restore_plan;
+mod restore_write;
 mod rollback;
 mod root_rotation;
 mod salvage;
@@ -47,16 +56,21 @@ mod settings;
 #[allow(clippy::disallowed_methods, reason = "tests read files")]
 mod shred_tests;
 mod slots;
+mod starting;
 mod status;
+mod stream_parts;
 mod tombstones;
 #[cfg(feature = "tracing")]
 mod trace;
 mod versions;
 mod whole;
+mod whole_report;
+mod whole_restore;
+mod whole_settings;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
@@ -67,7 +81,9 @@ pub use self::backup::{BackupContents, BackupOptions, BackupSummary, KeyBackup};
 pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
-pub use self::domain::{DomainEpoch, DomainFile, SecurityDomain};
+pub use self::compact::CompactionReport;
+pub use self::domain::{DomainFile, SecurityDomain};
+pub use self::domain_epochs::DomainEpoch;
 use self::gate::Gate;
 use self::gcm::GcmCounters;
 use self::grant::Grant;
@@ -79,8 +95,8 @@ pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 use self::locking::IdleLock;
 use self::metrics::Counters;
 pub use self::metrics::{Metrics, OperationMetrics};
-pub use self::open::VaultOptions;
 pub use self::open_report::{OpenFinding, OpenReport};
+pub use self::options::VaultOptions;
 use self::policies::AccessPolicies;
 use self::recorder::Recorder;
 pub use self::restore_options::{NameState, RestoreOptions, RestorePlan, RestoreResult};
@@ -91,7 +107,7 @@ use self::scratch_copy::ScratchCopy;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
-pub use self::whole::{KeyOutcome, Progress, VaultBackupReport, VaultRestoreReport};
+pub use self::whole_report::{KeyOutcome, Progress, VaultBackupReport, VaultRestoreReport};
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
@@ -282,7 +298,11 @@ impl Inner {
     }
 
     fn algorithm_rules(&self) -> Arc<AlgorithmRules> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.lock_rules())
+    }
+
+    fn lock_rules(&self) -> RwLockReadGuard<'_, Arc<AlgorithmRules>> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self, placement: &Placement) -> Result<&Arc<dyn KeyBackend>> {
@@ -296,8 +316,9 @@ impl Inner {
                 .iter()
                 .find(|backend| backend.is_hardware())
                 .ok_or_else(|| {
+                    // To try again would not help.
                     Error::new(
-                        ErrorKind::BackendUnavailable,
+                        ErrorKind::Unsupported,
                         "an -HSM key needs a hardware backend: add one with VaultOptions::backend",
                     )
                 }),

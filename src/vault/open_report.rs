@@ -2,7 +2,7 @@
 
 use super::{BackendFinding, Operation, Subject, Vault};
 use crate::error::Result;
-use crate::store;
+use crate::store::{self, Leftover};
 
 /// What opening a vault met and mended; [`Vault::open_report`] gives it.
 ///
@@ -54,6 +54,12 @@ pub enum OpenFinding {
     /// The anchor was missing or held nothing valid, and was made anew, as
     /// [`VaultOptions::rebuild_anchor`](crate::VaultOptions::rebuild_anchor) asked.
     AnchorRebuilt,
+    /// [`VaultOptions::compact`](crate::VaultOptions::compact) had been interrupted when the compacted records were
+    /// complete, and was brought to its end.
+    CompactionCompleted,
+    /// [`VaultOptions::compact`](crate::VaultOptions::compact) had been interrupted before, and what it had made was
+    /// removed; the vault is as it was.
+    CompactionDiscarded,
 }
 
 impl OpenReport {
@@ -89,9 +95,18 @@ impl OpenReport {
             anchor_advanced,
             anchor_rebuilt,
             header_accepted,
+            compaction,
         } = store;
         let findings = [
             (unclean, OpenFinding::UncleanClose),
+            (
+                compaction == Some(Leftover::Completed),
+                OpenFinding::CompactionCompleted,
+            ),
+            (
+                compaction == Some(Leftover::Discarded),
+                OpenFinding::CompactionDiscarded,
+            ),
             (redone, OpenFinding::ChangeCompleted),
             (header_accepted, OpenFinding::HeaderAccepted),
             (anchor_advanced, OpenFinding::AnchorAdvanced),

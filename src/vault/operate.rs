@@ -14,6 +14,7 @@ use crate::model::algorithm::{
 use crate::model::identifier::{KeyIdentifier, KeySelector};
 use crate::model::options::EncryptOptions;
 use crate::model::results::{EncryptResult, SignResult, WrapResult};
+use crate::model::short_bytes::ShortBytes;
 use crate::policy;
 use crate::secret::SecretBytes;
 
@@ -113,7 +114,7 @@ impl Inner {
             open.spec,
             &open.attributes,
             operation,
-            &self.algorithm_rules(),
+            &self.lock_rules(),
             self.decision_time(now_ms),
         )
     }
@@ -172,8 +173,8 @@ impl Inner {
                 key_id: open.id.clone(),
                 algorithm,
                 ciphertext,
-                iv: iv.map(<[u8]>::to_vec),
-                tag: tag.map(|tag| tag.to_vec()),
+                iv: iv.and_then(ShortBytes::new),
+                tag: tag.map(ShortBytes::from),
             }),
             _ => Err(Error::internal("an encryption gave no ciphertext")),
         }

@@ -1,10 +1,11 @@
 //! Saving what is intact in a damaged vault into a new one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::domain::NewDomain;
 use super::founding::require_nothing_at;
+use super::open::Opening;
 use super::records::StoredKey;
 use super::scratch_copy::ScratchCopy;
 use super::{Inner, Vault, VaultOptions};
@@ -85,9 +86,13 @@ impl VaultOptions {
     /// and one way to unlock it: `unlock`. The old directory is not changed, and a copy of it beside the new one is
     /// removed at the end.
     ///
+    /// The new vault gets its name when all is in it. An interruption leaves directories `<new_path>.new-<random>` and
+    /// `<new_path>.salvage-<random>`, which can be removed; then call this again.
+    ///
     /// **What is saved may be old.** Every key was written by the vault, but nobody can tell that it is the newest
     /// state of it, or that it had not been purged. Tombstones, unfinished calls to backends, the epochs' dates,
-    /// access policies, the audit log and the identity key are not taken over. Keys in tokens keep their records; the tokens are not asked.
+    /// access policies, the audit log and the identity key are not taken over. Keys in tokens keep their records, which are not
+    /// compared with the tokens before the new vault is opened at the end.
     ///
     /// # Errors
     ///
@@ -99,70 +104,105 @@ impl VaultOptions {
         unlock: Unlock<'_>,
         new_path: impl AsRef<Path>,
     ) -> Result<(Vault, SalvageReport)> {
-        let salvage = || {
-            self.check()?;
-            let new_path = new_path.as_ref();
-            require_nothing_at(new_path)?;
-            let mut beside = new_path.as_os_str().to_owned();
-            beside.push(".salvage");
-            let copy = ScratchCopy::of(path.as_ref(), Path::new(&beside), self.random_source())?;
-            let dir = VaultDir::open(copy.path())?;
-            let [copy_a, copy_b] = header_file::read(&dir)?;
-            let candidates = choose(&copy_a, &copy_b, hash32)?;
-            let opened = open_first(candidates, unlock, self.limits())?;
-            let OpenedHeader {
-                stored,
-                hierarchy,
-                kek_ring,
-                sdk_ring,
-                ..
-            } = opened;
-            let domain = NewDomain {
-                id: stored.header.domain_id,
-                ring: Arc::new(sdk_ring),
-            };
-            let mut wreck = Wreck {
-                hierarchy,
-                kek_ring,
-                report: SalvageReport {
-                    lost_settings: true,
-                    ..SalvageReport::default()
-                },
-                rules: None,
-                current: None,
-            };
-            let cache = self.storage_cache_bytes();
-            let mut maker = Some((self, domain));
-            let mut vault: Option<Vault> = None;
-            let mut settings = None;
-            let complete = visit_records(&dir, cache, |index, record| {
-                if index.class() == Class::Settings {
-                    wreck.take_setting(&index, record, &mut settings);
-                    return Ok(());
-                }
-                if !index.class().is_bucket_member() {
-                    return Ok(());
-                }
-                if let Some((options, domain)) = maker.take() {
-                    vault = Some(options.salvaged_into(new_path, unlock, domain, settings)?);
-                }
-                let Some(vault) = &vault else { return Ok(()) };
-                wreck.take_record(index, record, &vault.inner)
-            })?;
-            if let Some((options, domain)) = maker.take() {
-                vault = Some(options.salvaged_into(new_path, unlock, domain, settings)?);
-            }
-            let vault = vault.ok_or_else(|| Error::internal("a salvage made no vault"))?;
-            wreck.finish_key(&vault.inner)?;
-            let mut report = wreck.report;
-            match wreck.rules.take() {
-                Some(rules) => vault.set_algorithm_rules(rules)?,
-                None => report.lost_settings = true,
-            }
-            report.ended_early = !complete;
-            Ok((vault, report))
+        self.salvage_at(path.as_ref(), unlock, new_path.as_ref())
+            .map_err(|error: Error| error.with_operation("salvage"))
+    }
+
+    fn salvage_at(
+        mut self,
+        path: &Path,
+        unlock: Unlock<'_>,
+        new_path: &Path,
+    ) -> Result<(Vault, SalvageReport)> {
+        self.check()?;
+        require_nothing_at(new_path)?;
+        let building = Unpublished {
+            path: self.temporary_beside(new_path)?,
         };
-        salvage().map_err(|error: Error| error.with_operation("salvage"))
+        let mut beside = new_path.as_os_str().to_owned();
+        beside.push(".salvage");
+        let copy = ScratchCopy::of(path, Path::new(&beside), self.random_source())?;
+        let dir = VaultDir::open(copy.path())?;
+        let [copy_a, copy_b] = header_file::read(&dir)?;
+        let candidates = choose(&copy_a, &copy_b, hash32)?;
+        let opened = open_first(candidates, unlock, self.limits())?;
+        let OpenedHeader {
+            stored,
+            hierarchy,
+            kek_ring,
+            sdk_ring,
+            ..
+        } = opened;
+        let domain = NewDomain {
+            id: stored.header.domain_id,
+            ring: Arc::new(sdk_ring),
+        };
+        let hierarchy = Arc::new(hierarchy);
+        let mut wreck = Wreck {
+            hierarchy: Arc::clone(&hierarchy),
+            kek_ring,
+            report: SalvageReport {
+                lost_settings: true,
+                ..SalvageReport::default()
+            },
+            rules: None,
+            current: None,
+        };
+        let cache = self.storage_cache_bytes();
+        let mut maker = Some((self.for_building(), domain));
+        let mut vault: Option<Vault> = None;
+        let mut settings = None;
+        let complete = visit_records(&dir, &hierarchy, cache, |index, record| {
+            if index.class() == Class::Settings {
+                wreck.take_setting(&index, record, &mut settings);
+                return Ok(());
+            }
+            if !index.class().is_bucket_member() {
+                return Ok(());
+            }
+            if let Some((options, domain)) = maker.take() {
+                vault = Some(options.salvaged_into(&building.path, unlock, domain, settings)?);
+            }
+            let Some(vault) = &vault else { return Ok(()) };
+            wreck.take_record(index, record, &vault.inner)
+        })?;
+        if let Some((options, domain)) = maker.take() {
+            vault = Some(options.salvaged_into(&building.path, unlock, domain, settings)?);
+        }
+        let vault = vault.ok_or_else(|| Error::internal("a salvage made no vault"))?;
+        wreck.finish_key(&vault.inner)?;
+        let mut report = wreck.report;
+        match wreck.rules.take() {
+            Some(rules) => vault.set_algorithm_rules(rules)?,
+            None => report.lost_settings = true,
+        }
+        report.ended_early = !complete;
+        if let Some(guard) = &self.guard {
+            guard.require_unknown(vault.inner.hierarchy.vault_id())?;
+        }
+        vault.close()?;
+        VaultDir::open(&building.path)?.publish(new_path)?;
+        // That was about the damaged vault.
+        self.limits.expected_root = None;
+        let vault = self.open_dir(VaultDir::open(new_path)?, unlock, Opening::Normal)?;
+        Ok((vault, report))
+    }
+
+    /// The options for a vault that nobody uses yet: without backends, which are not asked, guard and audit log.
+    fn for_building(&mut self) -> Self {
+        Self {
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            deletion: self.deletion,
+            suite: self.suite,
+            passphrase_cost: self.passphrase_cost,
+            limits: self.limits,
+            allow_sole_device_slot: self.allow_sole_device_slot,
+            least: self.least.take(),
+            storage_cache: self.storage_cache,
+            memory: self.memory,
+            ..Self::new()
+        }
     }
 
     fn salvaged_into(
@@ -179,9 +219,21 @@ impl VaultOptions {
     }
 }
 
+/// A vault that is being made; what is left of it when it was not published is removed with this.
+struct Unpublished {
+    path: PathBuf,
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        // Mostly there is nothing: it got its name.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
 /// The damaged vault, one key at a time.
 struct Wreck {
-    hierarchy: Hierarchy,
+    hierarchy: Arc<Hierarchy>,
     kek_ring: KekRing,
     report: SalvageReport,
     rules: Option<AlgorithmRules>,

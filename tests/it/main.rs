@@ -15,8 +15,11 @@
 static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
 
 mod audit;
+#[cfg(feature = "azure-transport")]
+mod azure_sdk;
 mod bad_input;
 mod canaries;
+mod compaction;
 mod conformance;
 mod corpus;
 mod crash;
@@ -28,6 +31,7 @@ mod hooked;
 mod image;
 #[cfg(feature = "keyring")]
 mod keyring_slots;
+mod locked_meanwhile;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;
@@ -35,8 +39,12 @@ mod memory;
 mod model;
 mod overtaken;
 mod permissions;
+#[cfg(feature = "serve")]
+mod python_sdk;
 mod recipients;
 mod recovery;
+#[cfg(feature = "rest")]
+mod rest;
 mod rfc_vectors;
 mod rollback;
 mod root_rotation;
@@ -47,8 +55,10 @@ mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
 mod tamper;
+mod threats;
 mod tidy;
 mod timing;
 mod vectors;
+mod whole_state;
 mod whole_vault;
 mod wycheproof;

@@ -13,6 +13,8 @@ const FLOORS: &[&[&str]] = &[
     &["seal"],
     &["store", "backend"],
     &["vault"],
+    &["rest"],
+    &["azure_transport"],
     &["manual", "fuzzing", "timing"],
 ];
 
@@ -24,6 +26,9 @@ const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["sled"], &["store"]),
     (&["rustix"], &["secret", "store"]),
     (&["bincode"], &["format"]),
+    (&["http"], &["rest", "azure_transport", "fuzzing"]),
+    (&["tower_service"], &["rest::tower"]),
+    (&["azure_core", "async_trait"], &["azure_transport"]),
     (&["crc32fast"], &["store"]),
     (&["getrandom"], &["env"]),
     (&["cryptoki", "cryptoki_sys"], &["backend::pkcs11"]),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Mutex;
 
 use cryptoki_sys::{CKO_PRIVATE_KEY, CKO_SECRET_KEY};
@@ -37,9 +38,43 @@ pub(super) struct HandleCache {
     capacity: usize,
 }
 
+/// For maps by tag: tags are random, and nobody outside chooses them.
+pub(super) type TagHashing = BuildHasherDefault<TagHasher>;
+
+/// Takes the bytes as they are.
+#[derive(Default)]
+pub(super) struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = self.0.rotate_left(7) ^ u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0 = self.0.rotate_left(7) ^ u64::from(byte);
+    }
+
+    // The length of an array and the number of a variant.
+    fn write_usize(&mut self, number: usize) {
+        self.0 = self.0.rotate_left(7) ^ number as u64;
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.0 = self.0.rotate_left(7) ^ number.cast_unsigned() as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Default)]
 struct Shard {
-    entries: HashMap<(KeyTag, ObjectClass), Entry>,
+    entries: HashMap<(KeyTag, ObjectClass), Entry, TagHashing>,
     clock: u64,
 }
 

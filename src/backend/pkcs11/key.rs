@@ -14,6 +14,7 @@ use super::operations::{
     RsaOpening, Signing, check_key_to_wrap, check_wrapped_length, decrypt, encrypt, unwrap_key,
     wrap_key,
 };
+use super::profile::Profile;
 use super::raw::ObjectHandle;
 use super::routes::{Route, Value};
 use super::token::Retry;
@@ -37,7 +38,7 @@ pub(super) struct TokenKeyHandle {
     public: Option<PublicKey>,
     rejection_secret: Option<SecretBytes>,
     serial: String,
-    /// Known from the first use on.
+    /// Those of the private part, in order; known from the first use on.
     routes: OnceLock<Vec<(CryptoOperation, Route)>>,
     source: Source,
     verify_after_sign: bool,
@@ -107,15 +108,15 @@ impl TokenKeyHandle {
                 let profile = self.connection.profile()?;
                 // A connection stays with one token.
                 self.connection.require_serial(&self.serial)?;
-                let routes = profile.routes.of(self.spec);
+                let routes = private_routes(&profile, self.spec);
                 self.routes.get_or_init(|| routes)
             }
         };
-        if let Some(route) = private_route(routes, operation) {
+        if let Some(route) = route_of(routes, operation) {
             return Ok(route);
         }
-        let settled = self.connection.settled_profile()?.routes.of(self.spec);
-        private_route(&settled, operation).ok_or_else(|| {
+        let settled = private_routes(&*self.connection.settled_profile()?, self.spec);
+        route_of(&settled, operation).ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
                 format!(
@@ -147,7 +148,7 @@ impl TokenKeyHandle {
             }
             Source::Wrapped(key) => self.connection.unwrapped().with(
                 token,
-                &*self.connection.profile()?,
+                || self.connection.profile(),
                 key,
                 self.public.as_ref().map(PublicKey::parts),
                 value,
@@ -302,11 +303,16 @@ impl KeyHandle for TokenKeyHandle {
     }
 }
 
-fn private_route(routes: &[(CryptoOperation, Route)], operation: CryptoOperation) -> Option<Route> {
+fn private_routes(profile: &Profile, spec: KeySpec) -> Vec<(CryptoOperation, Route)> {
+    let mut routes = profile.routes.of(spec);
+    routes.retain(|(_, route)| *route != Route::Public);
+    routes.sort_unstable_by_key(|(operation, _)| *operation);
     routes
-        .iter()
-        .find(|(of, route)| *of == operation && *route != Route::Public)
-        .map(|(_, route)| *route)
+}
+
+fn route_of(routes: &[(CryptoOperation, Route)], operation: CryptoOperation) -> Option<Route> {
+    let found = routes.binary_search_by_key(&operation, |(of, _)| *of);
+    found.ok().map(|index| routes[index].1)
 }
 
 pub(super) fn wrong_signature() -> BackendError {

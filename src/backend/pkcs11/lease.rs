@@ -23,8 +23,7 @@ pub(super) struct Lease<'a> {
     pool: &'a Pool,
     handles: &'a HandleCache,
     /// There until it is dropped.
-    session: Option<ModuleSession>,
-    attachment: Arc<Attachment>,
+    seat: Option<(ModuleSession, Arc<Attachment>)>,
     epoch: u64,
     keep: bool,
     /// Dropped last: closing a session needs it.
@@ -44,8 +43,7 @@ impl<'a> Lease<'a> {
             module,
             pool,
             handles,
-            session: Some(session),
-            attachment,
+            seat: Some((session, attachment)),
             epoch: module.epoch(),
             keep: false,
             _permit: permit,
@@ -62,7 +60,11 @@ impl<'a> Lease<'a> {
     }
 
     pub(super) fn attachment(&self) -> &Attachment {
-        &self.attachment
+        &self.seat().1
+    }
+
+    fn seat(&self) -> &(ModuleSession, Arc<Attachment>) {
+        self.seat.as_ref().expect("taken by drop only")
     }
 
     pub(super) fn module(&self) -> &'a Arc<Module> {
@@ -74,7 +76,7 @@ impl<'a> Lease<'a> {
     }
 
     pub(super) fn session(&self) -> &Session {
-        self.session.as_ref().expect("taken by drop only").raw()
+        self.seat().0.raw()
     }
 
     /// Object handles are good for as long as this number stays the same.
@@ -84,12 +86,12 @@ impl<'a> Lease<'a> {
 
     /// The slot that the token is in, for questions about mechanisms.
     pub(super) fn slot(&self) -> Ulong {
-        self.attachment.slot
+        self.attachment().slot
     }
 
     /// What the token said about itself when it was connected.
     pub(super) fn info(&self) -> &TokenInfo {
-        &self.attachment.info
+        &self.attachment().info
     }
 
     /// What the token says about itself now.
@@ -272,8 +274,8 @@ impl<'a> Lease<'a> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.pool.give_back(session, &self.attachment, self.keep);
+        if let Some((session, attachment)) = self.seat.take() {
+            self.pool.give_back(session, attachment, self.keep);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Operations on open sessions and found objects, one call after another as the route says.
 
+use std::borrow::Cow;
+
 use cryptoki_sys::{
     CKA_CLASS, CKA_EXTRACTABLE, CKA_KEY_TYPE, CKA_PRIVATE, CKA_SENSITIVE, CKA_TOKEN, CKA_VALUE,
     CKK_GENERIC_SECRET, CKO_SECRET_KEY,
@@ -29,33 +31,35 @@ use crate::model::spec::{KeySpec, RsaKeySize};
 use crate::secret::SecretBytes;
 
 /// What a token takes for one signature, made before a session is asked for.
-pub(super) struct Signing {
+pub(super) struct Signing<'a> {
     mechanism: Mechanism<'static>,
-    input: Vec<u8>,
+    input: Cow<'a, [u8]>,
     length: usize,
     algorithm: SignatureAlgorithm,
 }
 
-impl Signing {
+impl<'a> Signing<'a> {
     /// Errors: `InvalidInput` for a digest of another length.
     pub(super) fn new(
         route: Route,
         spec: KeySpec,
         algorithm: SignatureAlgorithm,
-        digest: &[u8],
+        digest: &'a [u8],
     ) -> BackendResult<Self> {
         check_digest(algorithm, digest)?;
         let (mechanism, input, length) = match (route, spec) {
             (Route::Hmac, _) => {
                 let (mechanism, length) = hmac(algorithm).ok_or(BackendErrorKind::Unsupported)?;
-                (mechanism, digest.to_vec(), length)
+                (mechanism, Cow::Borrowed(digest), length)
             }
-            (Route::Ecdsa, KeySpec::Ec(curve)) => {
-                (Mechanism::Ecdsa, digest.to_vec(), 2 * curve.field_length())
-            }
+            (Route::Ecdsa, KeySpec::Ec(curve)) => (
+                Mechanism::Ecdsa,
+                Cow::Borrowed(digest),
+                2 * curve.field_length(),
+            ),
             (_, KeySpec::Rsa(size)) => {
                 let (mechanism, input) = rsa_signing(route, size, algorithm, digest)?;
-                (mechanism, input, size.modulus_length())
+                (mechanism, Cow::Owned(input), size.modulus_length())
             }
             _ => return Err(BackendErrorKind::Unsupported.into()),
         };
@@ -229,13 +233,13 @@ pub(super) fn encrypt(
         return Ok(Encrypted::new(output, None));
     }
     let tag = output
-        .len()
-        .checked_sub(16)
-        .filter(|length| *length == plaintext.len())
-        .map(|length| output.split_off(length))
-        .and_then(|tag| tag.try_into().ok());
+        .split_at_checked(plaintext.len())
+        .and_then(|(_, tag)| tag.try_into().ok());
     match tag {
-        Some(tag) => Ok(Encrypted::new(output, Some(tag))),
+        Some(tag) => {
+            output.truncate(plaintext.len());
+            Ok(Encrypted::new(output, Some(tag)))
+        }
         None => Err(TokenError::with_detail(
             ErrorClass::Device,
             "C_Encrypt",

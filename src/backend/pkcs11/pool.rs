@@ -47,7 +47,8 @@ pub(super) struct Pool {
 struct State {
     attachment: Option<Arc<Attachment>>,
     anchor: Option<ModuleSession>,
-    idle: Vec<ModuleSession>,
+    /// Each with the attachment that it belongs to.
+    idle: Vec<(ModuleSession, Arc<Attachment>)>,
     /// Idle ones and those at work, of this attachment.
     open: usize,
     limit: usize,
@@ -94,17 +95,18 @@ impl Pool {
     }
 
     pub(super) fn turn(&self, generation: u64) -> TokenResult<Turn> {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         if state.connecting {
             return Ok(Turn::Wait);
         }
         if let Some(attachment) = &state.attachment
             && attachment.generation == generation
         {
-            let attachment = Arc::clone(attachment);
-            if let Some(session) = state.idle.pop() {
+            if let Some((session, attachment)) = state.idle.pop() {
                 return Ok(Turn::Use(session, attachment));
             }
+            let attachment = Arc::clone(attachment);
             if state.open < state.limit {
                 state.open += 1;
                 return Ok(Turn::Open(attachment));
@@ -166,14 +168,23 @@ impl Pool {
     }
 
     /// Takes a session back; one that is not to be kept is closed. The caller holds a permit.
-    pub(super) fn give_back(&self, session: ModuleSession, attachment: &Attachment, keep: bool) {
-        let mut dropped = Some(session);
+    pub(super) fn give_back(
+        &self,
+        session: ModuleSession,
+        attachment: Arc<Attachment>,
+        keep: bool,
+    ) {
+        let mut dropped = None;
         let mut state = self.lock();
-        if state.is_current(attachment) {
-            if keep && state.open <= state.limit {
-                state.idle.extend(dropped.take());
-                state.doubtful = false;
-            } else {
+        let current = state.is_current(&attachment);
+        if current && keep && state.open <= state.limit {
+            state.idle.push((session, attachment));
+            state.doubtful = false;
+        } else {
+            dropped = Some(session);
+        }
+        if current {
+            if dropped.is_some() {
                 state.open -= 1;
             }
             self.notify(&state);
@@ -222,7 +233,8 @@ impl Pool {
         state.attachment = None;
         state.open = 0;
         let anchor = state.anchor.take();
-        let mut sessions = std::mem::take(&mut state.idle);
+        let idle = std::mem::take(&mut state.idle).into_iter();
+        let mut sessions: Vec<_> = idle.map(|(session, _)| session).collect();
         // The anchor last: with it the login ends.
         sessions.extend(anchor);
         sessions

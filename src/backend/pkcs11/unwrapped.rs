@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::attributes::{Custody, Permissions, unwrapped};
 use super::error::{ErrorClass, TokenError, TokenResult};
+use super::handles::TagHashing;
 use super::lease::Lease;
 use super::module::{Module, ModuleSession, lock};
 use super::objects::find_secret;
@@ -59,7 +60,7 @@ pub(super) struct UnwrappedKeys {
 struct State {
     /// Of the objects; who works with one of them keeps it alive too.
     keeper: Option<Arc<Keeper>>,
-    objects: HashMap<(KeyTag, bool), Object>,
+    objects: HashMap<(KeyTag, bool), Object, TagHashing>,
     clock: u64,
 }
 
@@ -74,25 +75,29 @@ struct Keeper {
 struct Object {
     handle: ObjectHandle,
     used: u64,
-    /// Shared with everyone who works with the object; who has the state's lock can tell.
-    pin: Arc<()>,
+    /// Shared with everyone who works with the object; who has the state's lock can tell. It keeps the session alive;
+    /// closing that needs a lease.
+    pin: Arc<Pin>,
+}
+
+/// One for each object.
+struct Pin {
+    _keeper: Arc<Keeper>,
 }
 
 /// An object that is not destroyed while this lives: a module may answer anything about one that is being destroyed,
 /// and may give its number to another key's.
 struct Pinned {
     handle: ObjectHandle,
-    _pin: Arc<()>,
-    /// Dropped while there is a lease, as closing a session needs it.
-    _keeper: Arc<Keeper>,
+    /// Dropped while there is a lease.
+    _pin: Arc<Pin>,
 }
 
 impl Object {
-    fn pinned(&self, keeper: &Arc<Keeper>) -> Pinned {
+    fn pinned(&self) -> Pinned {
         Pinned {
             handle: self.handle,
             _pin: Arc::clone(&self.pin),
-            _keeper: Arc::clone(keeper),
         }
     }
 
@@ -109,11 +114,12 @@ impl UnwrappedKeys {
         }
     }
 
-    /// Does `work` with the object of a wrapped key; when the token does not know it any more, with a new one.
+    /// Does `work` with the object of a wrapped key; when the token does not know it any more, with a new one. The
+    /// `profile` has been measured before: with a session in hand nobody may wait for another.
     pub(super) fn with<T>(
         &self,
         token: &Token,
-        profile: &Profile,
+        profile: impl Fn() -> TokenResult<Arc<Profile>>,
         key: &UnwrappedKey,
         public: Option<&PublicParts>,
         value: Value,
@@ -125,7 +131,7 @@ impl UnwrappedKeys {
                 let known = lock(&self.state).known(lease.epoch(), place);
                 let object = match known {
                     Some(object) => object,
-                    None => self.unwrap(profile, lease, key, public, place)?,
+                    None => self.unwrap(&*profile()?, lease, key, public, place)?,
                 };
                 work(lease, object.handle)
             })
@@ -222,9 +228,9 @@ impl UnwrappedKeys {
         let object = Object {
             handle,
             used: state.clock,
-            pin: Arc::default(),
+            pin: Arc::new(Pin { _keeper: keeper }),
         };
-        let pinned = object.pinned(&keeper);
+        let pinned = object.pinned();
         state.objects.insert(place, object);
         while state.objects.len() > self.limit {
             let least = state
@@ -256,17 +262,18 @@ impl State {
     }
 
     fn known(&mut self, epoch: u64, place: (KeyTag, bool)) -> Option<Pinned> {
-        let keeper = Arc::clone(self.keeper_in(epoch)?);
+        self.keeper_in(epoch)?;
         self.clock += 1;
         let object = self.objects.get_mut(&place)?;
         object.used = self.clock;
-        Some(object.pinned(&keeper))
+        Some(object.pinned())
     }
 }
 
 impl Drop for UnwrappedKeys {
     fn drop(&mut self) {
         // Nobody works with the objects any more.
+        lock(&self.state).objects.clear();
         if let Some(keeper) = lock(&self.state).keeper.take().and_then(Arc::into_inner) {
             let session = keeper.session.into_inner();
             let session = session.unwrap_or_else(PoisonError::into_inner);

@@ -383,6 +383,27 @@ impl Files for CountingFiles {
     fn sync_directory(&self, within: Option<&str>) -> Result<()> {
         self.files.sync_directory(within)
     }
+    fn subdirectory(&self, name: &str) -> Result<Option<Arc<dyn Files>>> {
+        let (within, log) = (self.files.subdirectory(name)?, &self.log);
+        Ok(within.map(|files| {
+            Arc::new(Self {
+                files,
+                log: Arc::clone(log),
+            }) as Arc<dyn Files>
+        }))
+    }
+    fn make_directory(&self, name: &str) -> Result<()> {
+        self.log.note("make", name)?;
+        self.files.make_directory(name)
+    }
+    fn remove_directory(&self, name: &str) -> Result<bool> {
+        self.log.note("remove", name)?;
+        self.files.remove_directory(name)
+    }
+    fn rename(&self, within: Option<&str>, from: &str, to: &str) -> Result<()> {
+        self.log.note("rename", from)?;
+        self.files.rename(within, from, to)
+    }
 }
 
 impl VaultFile for CountingFile {

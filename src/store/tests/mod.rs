@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::env::{OsEntropy, SystemClock};
+use crate::format::record::{IndexKey, SealedRecord};
 use crate::seal::Suite;
 use crate::secret::Key32;
 
 mod audit;
+mod compact;
 pub(crate) mod disk;
 mod faults;
 mod files;

@@ -12,6 +12,7 @@ use strongroom::{ErrorKind, Unlock, Vault, VaultOptions};
 
 use crate::support::master_key;
 
+mod compaction;
 #[path = "../../../src/store/tests/disk/mod.rs"]
 mod disk;
 mod faults;
@@ -19,7 +20,9 @@ mod header_changes;
 mod kill;
 mod lock;
 mod power_cuts;
+mod restores;
 mod root_rotation;
+mod salvage;
 mod workload;
 
 /// What a child process is to do.

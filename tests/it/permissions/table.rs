@@ -269,6 +269,11 @@ pub(crate) fn calls() -> Vec<(&'static str, Needs, Call)> {
             FullHandle,
             call(|v, _| v.restore_all_from(std::io::empty(), &RestoreOptions::new(), |_| ())),
         ),
+        (
+            "restore_all_plan",
+            FullHandle,
+            call(|v, _| v.restore_all_plan(std::io::empty(), &RestoreOptions::new(), |_| ())),
+        ),
         ("pin", FullHandle, call(|v, _| v.pin())),
         (
             "sync_rollback_guard",
