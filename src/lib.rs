@@ -20,6 +20,7 @@ mod secret;
 mod store;
 mod vault;
 
+pub use crypto::engine::CryptoEngine;
 pub use crypto::public_key::PublicKey;
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};
 pub use error::{AzureError, Error, ErrorKind, Result};
