@@ -23,6 +23,7 @@ mod store;
 pub mod timing;
 mod vault;
 
+pub use crypto::engine::CryptoEngine;
 pub use crypto::public_key::PublicKey;
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};
 pub use error::{AzureError, Error, ErrorKind, Result};

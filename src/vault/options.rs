@@ -7,6 +7,7 @@ use super::rollback::Guarded;
 use super::scratch_copy::ScratchCopy;
 use crate::backend::software::SoftwareBackend;
 use crate::backend::{KeyBackend, RollbackGuard};
+use crate::crypto::engine::CryptoEngine;
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::attributes::SoftDelete;
@@ -50,6 +51,7 @@ pub struct VaultOptions {
     pub(super) url: VaultUrl,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) engine: CryptoEngine,
     pub(super) backends: Vec<Arc<dyn KeyBackend>>,
     pub(super) deletion: DeletionSettings,
     pub(super) suite: Suite,
@@ -85,6 +87,7 @@ impl VaultOptions {
             url: VaultUrl::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
+            engine: CryptoEngine::default(),
             backends: Vec::new(),
             deletion: DeletionSettings::default(),
             suite: Suite::Aes256Gcm,
@@ -123,6 +126,14 @@ impl VaultOptions {
     #[must_use]
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
+        self
+    }
+
+    /// What computes with keys in software: [`CryptoEngine::RustCrypto`] by default. It is not stored; the vault opens
+    /// with any engine.
+    #[must_use]
+    pub fn crypto_engine(mut self, engine: CryptoEngine) -> Self {
+        self.engine = engine;
         self
     }
 
