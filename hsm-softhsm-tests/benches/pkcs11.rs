@@ -162,7 +162,7 @@ fn operations<'a>(
         },
         move || {
             let mut iv = [0; 12];
-            OsEntropy.fill(&mut iv).expect("random bytes");
+            OsEntropy::default().fill(&mut iv).expect("random bytes");
             let parameters = GcmParams::new(&mut iv, &[], 128.into()).expect("parameters");
             let sealed = session.encrypt(&Mechanism::AesGcm(parameters), bare, &TEXT);
             drop(black_box(sealed.expect("a ciphertext")));
