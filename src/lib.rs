@@ -7,7 +7,7 @@ mod crypto;
 mod env;
 mod error;
 mod format;
-#[cfg(fuzzing)]
+#[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod manual;
@@ -18,6 +18,9 @@ pub mod rest;
 mod seal;
 mod secret;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod timing;
 mod vault;
 
 pub use crypto::engine::CryptoEngine;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::key_version::Version1;
-use super::layout;
+use super::layout::{self, Bounded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};
 use crate::model::name::KeyName;
@@ -26,7 +26,7 @@ struct Backup1<'a> {
     created: u64,
     updated: u64,
     /// In the order of their ordinals; the last one is the newest.
-    versions: Vec<BackupVersion1<'a>>,
+    versions: Bounded<BackupVersion1<'a>, MAX_BACKUP_VERSIONS>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,13 +63,15 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
         object_id: *object_id,
         created: created.unix_seconds(),
         updated: updated.unix_seconds(),
-        versions: versions
-            .iter()
-            .map(|(record, gcm_count)| BackupVersion1 {
-                version: record.into(),
-                gcm_count: *gcm_count,
-            })
-            .collect(),
+        versions: Bounded(
+            versions
+                .iter()
+                .map(|(record, gcm_count)| BackupVersion1 {
+                    version: record.into(),
+                    gcm_count: *gcm_count,
+                })
+                .collect(),
+        ),
     };
     layout::encode(LAYOUT_1, &[], &backup, MAX_BACKUP_PAYLOAD)
 }
@@ -87,11 +89,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
         return Err(layout::newer("the backup was made by a newer version"));
     }
     let backup: Backup1<'_> = layout::decode(rest).map_err(|_| invalid())?;
-    if backup.versions.is_empty() || backup.versions.len() > MAX_BACKUP_VERSIONS {
+    if backup.versions.0.is_empty() {
         return Err(invalid());
     }
     let versions = backup
         .versions
+        .0
         .into_iter()
         .map(|entry| Ok((entry.version.into_record()?, entry.gcm_count)))
         .collect::<Result<Vec<_>>>()

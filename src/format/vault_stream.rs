@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use super::backup::MAX_BLOB_LENGTH;
 use super::backup_payload::MAX_BACKUP_PAYLOAD;
 use super::fields::{Reader, Writer};
-use super::{layout, settings};
+use super::layout::{self, Bounded};
+use super::settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::SoftDelete;
 use crate::model::key::Deletion;
@@ -25,6 +26,10 @@ pub(crate) const MAX_FRAME_LENGTH: usize = MAX_BLOB_LENGTH;
 
 const LAYOUT_1: u16 = 1;
 const LAYOUT_2: u16 = 2;
+
+/// As many as there are places for them in a vault.
+const MAX_POLICIES: usize = 1_024;
+const _: () = assert!(MAX_POLICIES as u64 == settings::MAX_ACCESS_POLICIES);
 
 /// What a frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -230,7 +235,7 @@ struct Settings1<'a> {
     #[serde(borrow)]
     audit: &'a Bytes,
     #[serde(borrow)]
-    access_policies: Vec<&'a Bytes>,
+    access_policies: Bounded<&'a Bytes, MAX_POLICIES>,
 }
 
 /// The settings of a vault in the words of their records, each with a layout number of its own.
@@ -252,7 +257,7 @@ pub(crate) fn encode_settings(settings: &VaultSettings) -> Result<Zeroizing<Vec<
         deletion: Bytes::new(&deletion),
         algorithms: Bytes::new(&algorithms),
         audit: Bytes::new(&audit),
-        access_policies: policies.iter().map(|policy| Bytes::new(policy)).collect(),
+        access_policies: Bounded(policies.iter().map(|policy| Bytes::new(policy)).collect()),
     };
     layout::encode(LAYOUT_1, &[], &parts, MAX_BACKUP_PAYLOAD)
 }
@@ -269,12 +274,8 @@ pub(crate) fn decode_settings(bytes: &[u8]) -> Result<VaultSettings> {
         return Err(newer());
     }
     let parts: Settings1<'_> = layout::decode(rest).map_err(told)?;
-    let policies = u64::try_from(parts.access_policies.len()).unwrap_or(u64::MAX);
-    if policies > settings::MAX_ACCESS_POLICIES {
-        return Err(invalid());
-    }
     let mut access_policies = BTreeMap::new();
-    for policy in parts.access_policies {
+    for policy in parts.access_policies.0 {
         let (principal, permissions) = settings::decode_access_policy(policy).map_err(told)?;
         if access_policies.insert(principal, permissions).is_some() {
             return Err(invalid());

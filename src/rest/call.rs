@@ -1,7 +1,6 @@
 //! One request, after everything that all operations have in common was looked at.
 
 use super::problem::Problem;
-use super::route::Place;
 use super::target::Target;
 use super::wire;
 use crate::model::identifier::{KeyIdentifier, KeySelector};
@@ -9,6 +8,13 @@ use crate::model::name::KeyName;
 use crate::model::paging::Page;
 use crate::model::version::KeyVersion;
 use crate::vault::Vault;
+
+/// Name and version in a path, as they were written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place<'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) version: Option<&'a str>,
+}
 
 /// A request for one operation.
 pub(super) struct Call<'a> {

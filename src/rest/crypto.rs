@@ -1,8 +1,9 @@
 //! The cryptographic operations.
 
-use super::answer::{self, Answer, Bytes};
+use super::answer::{self, Answer};
 use super::call::Call;
 use super::problem::Problem;
+use super::response::Bytes;
 use super::wire::{
     KeyOperationParameters, KeyOperationResult, KeySignParameters, KeyVerifyParameters,
     RandomBytes, RandomBytesRequest, Text, VerifyResult, required,

@@ -1,8 +1,9 @@
 //! Deleted keys and backups.
 
-use super::answer::{self, Answer, Bytes};
+use super::answer::{self, Answer};
 use super::call::Call;
 use super::problem::Problem;
+use super::response::{self, Bytes};
 use super::wire::{
     BackupResult, DeletedKeyBody, DeletedKeyItem, KeyBody, KeyRestoreParameters, List, required,
 };
@@ -38,7 +39,7 @@ pub(super) fn recover(call: &Call<'_>) -> Answer {
 pub(super) fn purge(call: &Call<'_>) -> Answer {
     let vault = call.vault();
     match vault.purge_deleted_key(call.name()?) {
-        Ok(_) => Ok(answer::no_content()),
+        Ok(_) => Ok(response::no_content()),
         Err(error)
             if error.kind() == ErrorKind::PurgeRefused
                 && vault.deletion_settings().purge_protection() =>

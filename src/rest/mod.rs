@@ -12,6 +12,7 @@ mod crypto;
 mod keys;
 mod lifecycle;
 mod problem;
+mod response;
 mod route;
 mod target;
 #[cfg(feature = "tower")]
@@ -25,11 +26,12 @@ use http::header::HeaderName;
 use http::request::Parts;
 use zeroize::Zeroizing;
 
-use self::answer::{Answer, Response};
+use self::answer::Answer;
 use self::authenticate::Challenge;
 pub use self::authenticate::{AnyToken, AuthenticationFailure, Authenticator, bearer_token};
 use self::call::Call;
 use self::problem::Problem;
+use self::response::Response;
 use self::target::Target;
 use crate::error::Result;
 use crate::vault::Vault;
@@ -110,7 +112,7 @@ impl RestService {
             .answer(&head, &body)
             .unwrap_or_else(Problem::into_response);
         echo_request_id(&head, &mut response);
-        answer::finish(response)
+        response::finish(response)
     }
 
     fn answer(&self, head: &Parts, body: &[u8]) -> Answer {

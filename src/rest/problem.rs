@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{ALLOW, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use super::answer::{self, Response};
+use super::response::{self, Response};
 use crate::error::{Error, ErrorKind};
 
 /// A refused request.
@@ -118,7 +118,7 @@ impl Problem {
                 }),
             },
         };
-        let mut response = answer::json(self.status, &body);
+        let mut response = response::json(self.status, &body);
         if let Some((name, value)) = self.header
             && let Ok(value) = value.parse()
         {

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderName, Method};
 
 use super::answer::Answer;
-use super::call::Call;
+use super::call::{Call, Place};
 use super::problem::Problem;
 use super::{crypto, keys, lifecycle};
 
@@ -88,13 +88,6 @@ static ROUTES: [Route; 35] = [
     route(Method::POST, "deletedkeys/{name}/recover", NOTHING, lifecycle::recover),
     route(Method::POST, "rng", PARAMETERS, crypto::random_bytes),
 ];
-
-/// Name and version in a path, as they were written.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place<'a> {
-    pub(super) name: Option<&'a str>,
-    pub(super) version: Option<&'a str>,
-}
 
 /// Errors: 404 for an unknown path, 405 for a known one with another method.
 pub(super) fn find<'a>(

@@ -19,6 +19,7 @@ mod domain_epochs;
 mod founding;
 mod gate;
 mod gcm;
+mod gcm_counter;
 mod grant;
 pub mod hazmat;
 mod header;
@@ -316,8 +317,9 @@ impl Inner {
                 .iter()
                 .find(|backend| backend.is_hardware())
                 .ok_or_else(|| {
+                    // To try again would not help.
                     Error::new(
-                        ErrorKind::BackendUnavailable,
+                        ErrorKind::Unsupported,
                         "an -HSM key needs a hardware backend: add one with VaultOptions::backend",
                     )
                 }),

@@ -169,7 +169,7 @@ impl VaultOptions {
     }
 
     /// What a guess of a passphrase costs, in slots that are made: when creating, and by
-    /// [`Vault::add_unlock_slot`].
+    /// [`Vault::add_unlock_slot`](crate::Vault::add_unlock_slot).
     ///
     /// When a vault is opened with a passphrase whose slot costs less, the slot is sealed anew with these
     /// parameters. Without this option the library's default holds, and a later, higher default raises the slots
@@ -200,7 +200,7 @@ impl VaultOptions {
         self
     }
 
-    /// When opening: the vault must be the one of the pin, and at least as new; see [`Vault::pin`].
+    /// When opening: the vault must be the one of the pin, and at least as new; see [`Vault::pin`](crate::Vault::pin).
     ///
     /// Another vault or root gives [`WrongRoot`](crate::ErrorKind::WrongRoot), an older copy
     /// [`RolledBack`](crate::ErrorKind::RolledBack).
@@ -214,9 +214,9 @@ impl VaultOptions {
     /// [`RolledBack`](crate::ErrorKind::RolledBack) when opening.
     ///
     /// The guard is told within a second of a change, so a copy of the last second before a crash passes. A guard
-    /// that fails when opening gives [`GuardUnavailable`](crate::ErrorKind::GuardUnavailable); while the vault is open it is
-    /// tried again, and [`Vault::close`] tells of a last failure. A guard that knows nothing of the vault believes
-    /// it: pin the vault as well if that matters.
+    /// that fails when opening gives [`GuardUnavailable`](crate::ErrorKind::GuardUnavailable); while the vault is open
+    /// it is tried again, and [`Vault::close`](crate::Vault::close) tells of a last failure. A guard that knows nothing
+    /// of the vault believes it: pin the vault as well if that matters.
     #[must_use]
     pub fn rollback_guard(mut self, guard: Arc<dyn RollbackGuard>) -> Self {
         self.guard = Some(Arc::new(Guarded::new(guard)));
@@ -261,9 +261,9 @@ impl VaultOptions {
         self
     }
 
-    /// Locks the vault, as [`Vault::lock`] does, when no operation has begun or been in flight for this time; at
-    /// the latest a quarter of it, and 10 milliseconds, later. By default it stays open. It takes a thread, which ends
-    /// with the vault.
+    /// Locks the vault, as [`Vault::lock`](crate::Vault::lock) does, when no operation has begun or been in flight for
+    /// this time; at the latest a quarter of it, and 10 milliseconds, later. By default it stays open. It takes a
+    /// thread, which ends with the vault.
     #[must_use]
     pub fn lock_after_idle(mut self, idle: Duration) -> Self {
         self.lock_after_idle = Some(idle);

@@ -78,9 +78,8 @@ impl Inner {
             .iter()
             .map(|(version, count)| self.put_gcm_count(&key, *version, *count))
             .collect::<Result<Vec<_>>>()?;
-        self.commit(act, name, changes)?;
-        self.gcm.forget(name);
-        Ok(())
+        let _change = self.forget_gcm_counter(name);
+        self.commit(act, name, changes)
     }
 }
 

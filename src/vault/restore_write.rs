@@ -251,6 +251,7 @@ impl Inner {
             .ok()
             .and_then(|added| object.version_count.checked_add(added))
             .ok_or_else(|| Error::internal("a key has too many versions"))?;
+        let _change = (!behind.is_empty()).then(|| self.forget_gcm_counter(&name));
         if restored_versions > 0 {
             let sealing = self.header.sealing();
             changes.push(self.put_key(&sealing, &key)?);
@@ -258,9 +259,6 @@ impl Inner {
             self.commit(act, &name, changes)?;
         } else if !behind.is_empty() {
             self.commit(act, &name, changes)?;
-        }
-        if !behind.is_empty() {
-            self.gcm.forget(&name);
         }
         Ok(RestoreResult {
             version_count: key.object.version_count as usize,

@@ -18,8 +18,10 @@ mod audit;
 #[cfg(feature = "azure-transport")]
 mod azure_sdk;
 mod bad_input;
+mod canaries;
 mod compaction;
 mod conformance;
+mod corpus;
 mod crash;
 mod cross_check;
 mod domains;
@@ -55,6 +57,7 @@ mod support;
 mod tamper;
 mod threats;
 mod tidy;
+mod timing;
 mod vectors;
 mod whole_state;
 mod whole_vault;

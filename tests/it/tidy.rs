@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["vault"],
     &["rest"],
     &["azure_transport"],
-    &["manual", "fuzzing"],
+    &["manual", "fuzzing", "timing"],
 ];
 
 /// The files with `unsafe`: the calls into PKCS#11 modules, and the memory for secrets.

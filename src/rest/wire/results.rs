@@ -8,8 +8,8 @@ use crate::model::jwk::JsonWebKey;
 use crate::model::results::{DeletedKey, DeletedKeyProperties, KeyBundle, KeyProperties};
 use crate::model::tags::Tags;
 use crate::model::time::Timestamp;
-use crate::rest::answer::Bytes;
 use crate::rest::call::base_id;
+use crate::rest::response::Bytes;
 
 /// `KeyBundle`.
 #[derive(Serialize)]
