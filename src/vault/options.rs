@@ -122,7 +122,8 @@ impl VaultOptions {
         self
     }
 
-    /// Another source of random bytes, for keys, ids, salts and IVs alike.
+    /// Another source of random bytes, for keys, ids, salts and IVs alike; [`CryptoEngine`] says where an engine has
+    /// its own.
     #[must_use]
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;

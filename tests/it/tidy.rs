@@ -32,6 +32,7 @@ const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["crc32fast"], &["store"]),
     (&["getrandom"], &["env"]),
     (&["cryptoki", "cryptoki_sys"], &["backend::pkcs11"]),
+    (&["aws_lc_rs"], &["crypto::aws_lc"]),
     (
         &[
             "keyring_core",

@@ -138,24 +138,24 @@ fn rsa(size: RsaKeySize, rounds: usize) {
             signatures(sides, algorithm, rounds);
         }
         for (algorithm, wrapping) in RSA_ENCRYPTION {
-            encryption(sides, algorithm, wrapping, rounds / 2);
+            encryption(sides, algorithm, wrapping, rounds.div_ceil(4));
         }
     });
 }
 
 #[test]
 fn rsa_2048_is_the_same_on_both() {
-    rsa(RsaKeySize::Bits2048, 100);
+    rsa(RsaKeySize::Bits2048, 60);
 }
 
 #[test]
 fn rsa_3072_is_the_same_on_both() {
-    rsa(RsaKeySize::Bits3072, 24);
+    rsa(RsaKeySize::Bits3072, 12);
 }
 
 #[test]
 fn rsa_4096_is_the_same_on_both() {
-    rsa(RsaKeySize::Bits4096, 10);
+    rsa(RsaKeySize::Bits4096, 5);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn ecdsa_is_the_same_on_both() {
     ] {
         for _ in 0..10 {
             with_keys(KeySpec::Ec(curve), |sides| {
-                signatures(sides, algorithm, 15);
+                signatures(sides, algorithm, 6);
             });
         }
     }
