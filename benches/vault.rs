@@ -3,8 +3,11 @@
 //! `cargo bench --bench vault` measures every operation twice, through the vault and as the bare call of
 //! the same crates with a parsed key, in one criterion group. Because the two halves of a group run one
 //! after the other, a busy machine bends their quotient; so the program then runs each pair once more in
-//! alternation and prints the ratio of the medians and of the fast quartiles.
+//! alternation and prints the ratio of the medians and of the fast quartiles. With the feature `aws-lc` there are pairs
+//! of that engine, too.
 
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
 mod pairs;
 
 use std::convert::Infallible;
@@ -89,10 +92,17 @@ fn main() {
         .create(scratch.path().join("growing"), Unlock::raw_key(&master))
         .expect("a vault");
     let vault = VaultOptions::new().create_in_memory().expect("a vault");
+    #[cfg(feature = "aws-lc")]
+    let on_aws_lc = VaultOptions::new()
+        .crypto_engine(strongroom::CryptoEngine::AwsLc)
+        .create_in_memory()
+        .expect("a vault");
     let mut pairs = Vec::new();
     rsa_pairs(&vault, &mut pairs);
     ec_pairs(&vault, &mut pairs);
     symmetric_pairs(&vault, &mut pairs);
+    #[cfg(feature = "aws-lc")]
+    aws_lc::pairs(&on_aws_lc, &mut pairs);
     for pair in &mut pairs {
         pair.bench(&mut criterion);
     }

@@ -59,17 +59,21 @@ softhsm_module() {
 
 if has apt-get; then
     softhsm=softhsm2
+    python=python3-venv
 else
     softhsm=softhsm
+    python=python3
 fi
 
-# Sets `missing` to the packages that are, which have the names of their commands but for two.
+# Sets `missing` to the packages that are, which have the names of their commands but for three.
 look() {
     missing=
     has openssl || missing="$missing openssl"
     # Looks at tokens from outside.
     has pkcs11-tool || missing="$missing opensc"
     softhsm_module || missing="$missing $softhsm"
+    # The Azure SDK for Python goes into an environment of its own.
+    has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing $python"
     # Linux only: the system calls that the durability tests look at.
     if [ "$(uname -s)" = Linux ]; then
         has strace || missing="$missing strace"
@@ -101,6 +105,16 @@ if ! has cargo && [ -x "${HOME:-/root}/.cargo/bin/cargo" ]; then
     export PATH
 fi
 has cargo || fail "no cargo here; install Rust 1.89 or newer from https://rustup.rs"
+
+sdk=target/python-sdk
+requirements=tests/it/python_sdk/requirements.txt
+if ! cmp -s "$requirements" "$sdk/installed"; then
+    say "installing the Azure SDK for Python into $sdk"
+    rm -rf "$sdk"
+    python3 -m venv "$sdk"
+    "$sdk/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+    cp "$requirements" "$sdk/installed"
+fi
 
 say "$(cargo --version), $(openssl version), all tests"
 cargo test --workspace --all-features --locked

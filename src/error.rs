@@ -95,6 +95,12 @@ impl Error {
         self.inner.operation
     }
 
+    /// The message alone, without the operation and the key.
+    #[cfg(feature = "rest")]
+    pub(crate) fn message(&self) -> &str {
+        &self.inner.message
+    }
+
     /// The answer that Azure Key Vault gives in this situation, if it has one.
     ///
     /// Failures of the local store (a damaged file, a wrong master key) have none.

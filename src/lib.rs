@@ -1,21 +1,29 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "azure-transport")]
+pub mod azure_transport;
 pub mod backend;
 mod crypto;
 mod env;
 mod error;
 mod format;
-#[cfg(fuzzing)]
+#[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod manual;
 mod model;
 mod policy;
+#[cfg(feature = "rest")]
+pub mod rest;
 mod seal;
 mod secret;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod timing;
 mod vault;
 
+pub use crypto::engine::CryptoEngine;
 pub use crypto::public_key::PublicKey;
 pub use env::{Clock, Entropy, OsEntropy, SystemClock};
 pub use error::{AzureError, Error, ErrorKind, Result};
@@ -46,7 +54,7 @@ pub use model::results::{
     WrapResult,
 };
 pub use model::rotation_policy::{KeyRotationPolicy, RotationPolicy, RotationTrigger};
-pub use model::settings::{AlgorithmRules, DeletionSettings};
+pub use model::settings::{AlgorithmRules, DeletionSettings, VaultSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};
 pub use model::tags::Tags;
 pub use model::time::Timestamp;

@@ -27,8 +27,8 @@ use strongroom::backend::pkcs11::{
     KeyKeeping, PinSource, Pkcs11Backend, Pkcs11Options, TokenSelector,
 };
 use strongroom::{
-    CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, KeyName, KeyOperation,
-    OctKeySize, Pin, RsaKeySize, SignatureAlgorithm, Vault, VaultOptions, WrapAlgorithm,
+    CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, Entropy, KeyName, KeyOperation,
+    OctKeySize, OsEntropy, Pin, RsaKeySize, SignatureAlgorithm, Vault, VaultOptions, WrapAlgorithm,
 };
 
 const DIGEST: [u8; 32] = [0x5a; 32];
@@ -162,7 +162,7 @@ fn operations<'a>(
         },
         move || {
             let mut iv = [0; 12];
-            getrandom::fill(&mut iv).expect("random bytes");
+            OsEntropy::default().fill(&mut iv).expect("random bytes");
             let parameters = GcmParams::new(&mut iv, &[], 128.into()).expect("parameters");
             let sealed = session.encrypt(&Mechanism::AesGcm(parameters), bare, &TEXT);
             drop(black_box(sealed.expect("a ciphertext")));

@@ -1,7 +1,10 @@
 //! Cryptography on key material: the engines, public keys, and the validation and decoding of
 //! imported keys. With `seal`, the only room that names cryptographic crates.
 
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
 pub(crate) mod containers;
+pub(crate) mod engine;
 pub(crate) mod hash;
 pub(crate) mod key_transport;
 #[cfg(any(test, feature = "pkcs11"))]
@@ -22,9 +25,10 @@ use std::fmt::{self, Debug};
 use crate::env::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
-use crate::model::material::KeyMaterial;
+use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::spec::KeySpec;
 use crate::secret::SecretBytes;
+use rustcrypto::rsa::RsaPadding;
 
 /// The result of a cryptographic operation.
 pub(crate) type CryptoResult<T> = Result<T, CryptoError>;
@@ -82,7 +86,7 @@ impl From<CryptoError> for Error {
 }
 
 /// An implementation of the primitives. Material made by one engine loads in every other.
-pub(crate) trait CryptoEngine: Debug + Send + Sync {
+pub(crate) trait Engine: Debug + Send + Sync {
     /// Makes a key; `public_exponent` is for RSA, odd, 65537 <= e < 2^33, 65537 when `None`.
     fn generate(
         &self,
@@ -93,6 +97,32 @@ pub(crate) trait CryptoEngine: Debug + Send + Sync {
 
     /// Parses validated material once, for many operations.
     fn load(&self, material: &KeyMaterial) -> CryptoResult<Box<dyn CryptoKey>>;
+
+    /// Parses a public key once; what is legal stands at [`PublicKey::from_parts`](public_key::PublicKey::from_parts).
+    fn load_public(&self, parts: &PublicParts) -> CryptoResult<Box<dyn CryptoPublicKey>>;
+}
+
+/// A parsed public key of a legal size or curve. Every method answers `Unsupported` for an algorithm that does not
+/// fit the key.
+pub(crate) trait CryptoPublicKey: Debug + Send + Sync {
+    fn spec(&self) -> KeySpec;
+
+    /// Checks a signature over a digest of the algorithm's length (RSNULL: over the value), of modulus length or
+    /// `r ‖ s`.
+    fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> CryptoResult<()>;
+
+    /// RSA: a ciphertext of modulus length.
+    fn encrypt(
+        &self,
+        padding: RsaPadding,
+        plaintext: &[u8],
+        entropy: &dyn Entropy,
+    ) -> CryptoResult<Vec<u8>>;
 }
 
 /// A parsed private or secret key. Every method answers `Unsupported` for an algorithm that does not
@@ -100,7 +130,7 @@ pub(crate) trait CryptoEngine: Debug + Send + Sync {
 /// `PublicKey`; `verify`, `encrypt` and `wrap_key` here are those of symmetric keys.
 pub(crate) trait CryptoKey: Debug + Send + Sync {
     /// Signs a digest of the algorithm's length (RSNULL: up to k - 11 bytes; HS*: the bytes to
-    /// authenticate). ECDSA is hedged RFC 6979, output `r ‖ s`, low `s` for ES256K only.
+    /// authenticate). The nonces of ECDSA depend on key, digest and fresh randomness, output `r ‖ s`, low `s` for ES256K only.
     fn sign(&self, algorithm: SignatureAlgorithm, digest: &[u8]) -> CryptoResult<Vec<u8>>;
 
     /// ECDSA by RFC 6979 without extra randomness, for known-answer tests.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::rustcrypto::ec::EcPublicKey;
-use super::rustcrypto::rsa::{RsaPadding, RsaPublicKey};
-use super::{CryptoError, hash};
+use super::engine::CryptoEngine;
+use super::rustcrypto::{self, rsa::RsaPadding};
+use super::{CryptoError, CryptoPublicKey, Engine, hash};
 use crate::env::{Entropy, OsEntropy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{
@@ -36,12 +36,7 @@ pub struct PublicKey {
 
 struct Inner {
     parts: PublicParts,
-    key: Parsed,
-}
-
-enum Parsed {
-    Rsa(RsaPublicKey),
-    Ec(EcPublicKey),
+    key: Box<dyn CryptoPublicKey>,
 }
 
 impl PublicKey {
@@ -54,18 +49,27 @@ impl PublicKey {
     /// a point that is not on its curve, or coordinates that are not of
     /// [`Curve::field_length`](crate::Curve::field_length) bytes and below the field's prime.
     pub fn from_parts(parts: &PublicParts) -> Result<Self> {
-        let key = match parts {
-            PublicParts::Rsa { n, e } => Parsed::Rsa(RsaPublicKey::from_parts(n, e)?),
-            PublicParts::Ec { curve, x, y } => {
-                Parsed::Ec(EcPublicKey::from_coordinates(*curve, x, y)?)
-            }
-        };
-        Ok(Self {
-            inner: Arc::new(Inner {
-                parts: parts.clone(),
-                key,
-            }),
-        })
+        Ok(Self::new(parts.clone(), rustcrypto::load_public(parts)?))
+    }
+
+    /// The same key on another engine; keys are made on [`CryptoEngine::RustCrypto`]. Which keys are legal does not
+    /// depend on the engine.
+    ///
+    /// # Errors
+    ///
+    /// [`Internal`](ErrorKind::Internal), if the engine has a defect.
+    pub fn with_engine(&self, engine: CryptoEngine) -> Result<Self> {
+        Self::on(&*engine.start(Arc::new(OsEntropy)), self.parts())
+    }
+
+    pub(crate) fn on(engine: &dyn Engine, parts: &PublicParts) -> Result<Self> {
+        Ok(Self::new(parts.clone(), engine.load_public(parts)?))
+    }
+
+    fn new(parts: PublicParts, key: Box<dyn CryptoPublicKey>) -> Self {
+        Self {
+            inner: Arc::new(Inner { parts, key }),
+        }
     }
 
     /// The numbers of the key.
@@ -77,10 +81,7 @@ impl PublicKey {
     /// Size or curve.
     #[must_use]
     pub fn spec(&self) -> KeySpec {
-        match &self.inner.key {
-            Parsed::Rsa(rsa) => KeySpec::Rsa(rsa.size()),
-            Parsed::Ec(ec) => KeySpec::Ec(ec.curve()),
-        }
+        self.inner.key.spec()
     }
 
     /// Checks a signature over a digest.
@@ -103,11 +104,10 @@ impl PublicKey {
         signature: &[u8],
     ) -> Result<()> {
         self.check(CryptoOperation::Verify(algorithm))?;
-        match &self.inner.key {
-            Parsed::Rsa(rsa) => rsa.verify(algorithm, digest, signature),
-            Parsed::Ec(ec) => ec.verify(algorithm, digest, signature),
-        }
-        .map_err(Error::from)
+        self.inner
+            .key
+            .verify(algorithm, digest, signature)
+            .map_err(Error::from)
     }
 
     /// Checks a signature over data, which it hashes as the algorithm says; RSNULL does not hash.
@@ -180,10 +180,8 @@ impl PublicKey {
         plaintext: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>> {
-        match (&self.inner.key, padding) {
-            (Parsed::Rsa(rsa), Some(padding)) => Ok(rsa.encrypt(padding, plaintext, entropy)?),
-            _ => Err(CryptoError::Unsupported.into()),
-        }
+        let padding = padding.ok_or(CryptoError::Unsupported)?;
+        Ok(self.inner.key.encrypt(padding, plaintext, entropy)?)
     }
 
     fn check(&self, operation: CryptoOperation) -> Result<()> {

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::key_version::{ReleasePolicy1, Version1};
-use super::layout;
+use super::layout::{self, Bounded};
 use super::rotation_policy::RotationPolicy1;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::key::VersionRecord;
+use crate::model::key::{Deletion, VersionRecord};
 use crate::model::name::KeyName;
 use crate::model::rotation_policy::StoredRotationPolicy;
 use crate::model::time::Timestamp;
@@ -30,7 +30,7 @@ struct Backup1<'a> {
     created: u64,
     updated: u64,
     /// In the order of their ordinals; the last one is the newest.
-    versions: Vec<BackupVersion1<'a>>,
+    versions: Bounded<BackupVersion1<'a>, MAX_BACKUP_VERSIONS>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -47,7 +47,7 @@ struct Backup2<'a> {
     rotation_policy: Option<RotationPolicy1>,
     /// Of each version.
     #[serde(borrow)]
-    release_policies: Vec<Option<ReleasePolicy1<'a>>>,
+    release_policies: Bounded<Option<ReleasePolicy1<'a>>, MAX_BACKUP_VERSIONS>,
 }
 
 /// A key on its way into or out of a backup.
@@ -58,6 +58,8 @@ pub(crate) struct BackupPayload {
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
     pub(crate) rotation_policy: Option<StoredRotationPolicy>,
+    /// Not part of the payload: a whole vault's stream has it beside.
+    pub(crate) deletion: Option<Deletion>,
     /// With the number of GCM encryptions; in the order of their ordinals.
     pub(crate) versions: Vec<(VersionRecord, u64)>,
 }
@@ -69,6 +71,7 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
         created,
         updated,
         rotation_policy,
+        deletion: _,
         versions,
     } = payload;
     let first = Backup1 {
@@ -76,13 +79,15 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
         object_id: *object_id,
         created: created.unix_seconds(),
         updated: updated.unix_seconds(),
-        versions: versions
-            .iter()
-            .map(|(record, gcm_count)| BackupVersion1 {
-                version: record.into(),
-                gcm_count: *gcm_count,
-            })
-            .collect(),
+        versions: Bounded(
+            versions
+                .iter()
+                .map(|(record, gcm_count)| BackupVersion1 {
+                    version: record.into(),
+                    gcm_count: *gcm_count,
+                })
+                .collect(),
+        ),
     };
     let policy_of = |record: &VersionRecord| record.attributes.release_policy.is_some();
     if rotation_policy.is_none() && !versions.iter().any(|(record, _)| policy_of(record)) {
@@ -91,10 +96,12 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
     let backup = Backup2 {
         first,
         rotation_policy: rotation_policy.as_ref().map(RotationPolicy1::from),
-        release_policies: versions
-            .iter()
-            .map(|(record, _)| record.attributes.release_policy.as_ref().map(Into::into))
-            .collect(),
+        release_policies: Bounded(
+            versions
+                .iter()
+                .map(|(record, _)| record.attributes.release_policy.as_ref().map(Into::into))
+                .collect(),
+        ),
     };
     layout::encode(LAYOUT_2, &[], &backup, MAX_BACKUP_PAYLOAD)
 }
@@ -116,18 +123,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
                 rotation_policy,
                 release_policies,
             } = layout::decode(rest).map_err(|_| invalid())?;
-            if release_policies.len() != first.versions.len() {
+            if release_policies.0.len() != first.versions.0.len() {
                 return Err(invalid());
             }
-            (first, rotation_policy, Some(release_policies))
+            (first, rotation_policy, Some(release_policies.0))
         }
         _ => return Err(layout::newer("the backup was made by a newer version")),
     };
-    if backup.versions.is_empty() || backup.versions.len() > MAX_BACKUP_VERSIONS {
+    if backup.versions.0.is_empty() {
         return Err(invalid());
     }
     let mut versions = backup
         .versions
+        .0
         .into_iter()
         .map(|entry| Ok((entry.version.into_record()?, entry.gcm_count)))
         .collect::<Result<Vec<_>>>()
@@ -159,6 +167,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
             .map(RotationPolicy1::into_stored)
             .transpose()
             .map_err(|_| invalid())?,
+        deletion: None,
         versions,
     })
 }

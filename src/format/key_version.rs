@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::layout;
+use super::layout::{self, Bounded};
 use crate::error::Result;
 use crate::model::attributes::Validity;
 use crate::model::key::{KeyBlob, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord};
@@ -29,7 +29,7 @@ pub(super) struct Version1<'a> {
     expires_on: Option<u64>,
     operations: u8,
     #[serde(borrow)]
-    tags: Vec<(&'a str, &'a str)>,
+    tags: Bounded<(&'a str, &'a str), { Tags::MAX_COUNT }>,
     created: u64,
     updated: u64,
     tag: [u8; 16],
@@ -153,7 +153,7 @@ impl<'a> From<&'a VersionRecord> for Version1<'a> {
             not_before: validity.not_before().map(Timestamp::unix_seconds),
             expires_on: validity.expires_on().map(Timestamp::unix_seconds),
             operations: operations.to_bits(),
-            tags: tags.iter().collect(),
+            tags: Bounded(tags.iter().collect()),
             created: created.unix_seconds(),
             updated: updated.unix_seconds(),
             tag: *tag.as_bytes(),
@@ -211,6 +211,7 @@ impl Version1<'_> {
         };
         let tags = self
             .tags
+            .0
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(VersionRecord {

@@ -1,8 +1,12 @@
 //! The encoding inside sealed records: a big-endian u16 layout number, then bincode with fixed-width
 //! big-endian integers, a limit, and nothing after the end.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use bincode::Options;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::record::MAX_RECORD_PLAINTEXT;
@@ -68,6 +72,43 @@ pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T> {
     options(bytes.len())
         .deserialize(bytes)
         .map_err(|_| corrupt("a record opens but does not decode"))
+}
+
+/// A sequence of at most `MAX` elements whose memory grows with those that are there. Left to serde, a length that is
+/// only announced takes up to a mebibyte.
+pub(super) struct Bounded<T, const MAX: usize>(pub(super) Vec<T>);
+
+impl<T: Serialize, const MAX: usize> Serialize for Bounded<T, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(BoundedVisitor(PhantomData))
+    }
+}
+
+struct BoundedVisitor<T, const MAX: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor<T, MAX> {
+    type Value = Bounded<T, MAX>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX} elements")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = sequence.next_element()? {
+            if elements.len() == MAX {
+                return Err(A::Error::invalid_length(MAX + 1, &self));
+            }
+            elements.push(element);
+        }
+        Ok(Bounded(elements))
+    }
 }
 
 pub(super) fn corrupt(what: &'static str) -> Error {

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::layout;
+use super::layout::{self, Bounded};
 use crate::error::Result;
 use crate::model::attributes::SoftDelete;
 use crate::model::audit::{AuditOptions, AuditReads};
@@ -40,6 +40,10 @@ pub(crate) const TOMBSTONES_PER_RECORD: usize = 250;
 
 /// For how many days a tombstone counts.
 pub(crate) const TOMBSTONE_DAYS: u32 = 90;
+
+/// More than a ring has epochs, and more algorithms than there are.
+const MAX_RECORDED_EPOCHS: usize = 4_096;
+const MAX_REFUSED: usize = 128;
 
 const LAYOUT_1: u16 = 1;
 
@@ -76,9 +80,9 @@ pub(crate) fn encode_algorithms(rules: &AlgorithmRules) -> Result<Zeroizing<Vec<
 }
 
 pub(crate) fn decode_algorithms(bytes: &[u8]) -> Result<AlgorithmRules> {
-    let refused: Vec<&str> = decode_1(bytes)?;
+    let refused: Bounded<&str, MAX_REFUSED> = decode_1(bytes)?;
     let mut rules = AlgorithmRules::none_refused();
-    for name in refused {
+    for name in refused.0 {
         rules = rules
             .refuse(name)
             .map_err(|_| layout::newer("the vault refuses an algorithm that this build lacks"))?;
@@ -98,17 +102,19 @@ pub(crate) struct DomainEpochs {
 #[derive(Serialize, Deserialize)]
 struct DomainEpochs1 {
     floor: u32,
-    made: Vec<(u32, u64)>,
+    made: Bounded<(u32, u64), MAX_RECORDED_EPOCHS>,
 }
 
 pub(crate) fn encode_domain_epochs(epochs: &DomainEpochs) -> Result<Zeroizing<Vec<u8>>> {
     let parts = DomainEpochs1 {
         floor: epochs.floor,
-        made: epochs
-            .made
-            .iter()
-            .map(|(epoch, time)| (*epoch, time.unix_seconds()))
-            .collect(),
+        made: Bounded(
+            epochs
+                .made
+                .iter()
+                .map(|(epoch, time)| (*epoch, time.unix_seconds()))
+                .collect(),
+        ),
     };
     layout::encode_record(LAYOUT_1, &[], &parts)
 }
@@ -119,6 +125,7 @@ pub(crate) fn decode_domain_epochs(bytes: &[u8]) -> Result<DomainEpochs> {
         floor: parts.floor,
         made: parts
             .made
+            .0
             .into_iter()
             .map(|(epoch, time)| (epoch, Timestamp::from_unix_seconds(time)))
             .collect(),
@@ -136,17 +143,19 @@ pub(crate) struct Tombstones {
 #[derive(Serialize, Deserialize)]
 struct Tombstones1 {
     sequence: u64,
-    entries: Vec<([u8; 16], u64)>,
+    entries: Bounded<([u8; 16], u64), TOMBSTONES_PER_RECORD>,
 }
 
 pub(crate) fn encode_tombstones(tombstones: &Tombstones) -> Result<Zeroizing<Vec<u8>>> {
     let parts = Tombstones1 {
         sequence: tombstones.sequence,
-        entries: tombstones
-            .entries
-            .iter()
-            .map(|(id, time)| (*id, time.unix_seconds()))
-            .collect(),
+        entries: Bounded(
+            tombstones
+                .entries
+                .iter()
+                .map(|(id, time)| (*id, time.unix_seconds()))
+                .collect(),
+        ),
     };
     layout::encode_record(LAYOUT_1, &[], &parts)
 }
@@ -157,6 +166,7 @@ pub(crate) fn decode_tombstones(bytes: &[u8]) -> Result<Tombstones> {
         sequence: parts.sequence,
         entries: parts
             .entries
+            .0
             .into_iter()
             .map(|(id, time)| (id, Timestamp::from_unix_seconds(time)))
             .collect(),
@@ -167,7 +177,7 @@ pub(crate) fn decode_tombstones(bytes: &[u8]) -> Result<Tombstones> {
 struct AccessPolicy1<'a> {
     principal: &'a str,
     permissions: u32,
-    names: Option<Vec<String>>,
+    names: Option<Bounded<String, { Permissions::MAX_PATTERNS }>>,
 }
 
 pub(crate) fn encode_access_policy(
@@ -179,7 +189,7 @@ pub(crate) fn encode_access_policy(
         permissions: permissions.to_bits(),
         names: permissions
             .names()
-            .map(|names| names.iter().map(NamePattern::to_string).collect()),
+            .map(|names| Bounded(names.iter().map(NamePattern::to_string).collect())),
     };
     layout::encode_record(LAYOUT_1, &[], &parts)
 }
@@ -198,7 +208,7 @@ pub(crate) fn decode_access_policy(bytes: &[u8]) -> Result<(Principal, Permissio
     })?;
     let permissions = match names {
         None => permissions,
-        Some(names) => {
+        Some(Bounded(names)) => {
             let patterns = names
                 .iter()
                 .map(|name| name.parse::<NamePattern>())

@@ -99,7 +99,7 @@ impl Slot {
     }
 
     /// Writes the slot to its zeroed place of [`SLOT_LENGTH`] bytes.
-    pub(super) fn write(&self, place: &mut [u8]) {
+    pub(crate) fn write(&self, place: &mut [u8]) {
         debug_assert!(self.wrapped.len() <= MAX_WRAPPED_LENGTH);
         let wrapped = &self.wrapped[..self.wrapped.len().min(MAX_WRAPPED_LENGTH)];
         Writer::new(place)
@@ -108,7 +108,7 @@ impl Slot {
     }
 
     /// `None` for an empty slot, lengths out of bounds or set reserved bytes.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(bytes);
         let kind = SlotKind::from_byte(fields.u8()?)?;
         let flags = fields.u8()?;

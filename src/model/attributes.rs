@@ -136,13 +136,16 @@ impl SoftDelete {
     /// 90 days, the default.
     pub const DEFAULT: Self = Self { days: 90 };
 
+    /// The longest that there is.
+    pub(crate) const MAX_DAYS: u8 = 90;
+
     /// Keys are recoverable for `days` after their deletion.
     ///
     /// # Errors
     ///
     /// [`BadParameter`](crate::ErrorKind::BadParameter) outside 7..=90.
     pub fn days(days: u8) -> Result<Self> {
-        if (7..=90).contains(&days) {
+        if (7..=Self::MAX_DAYS).contains(&days) {
             Ok(Self { days })
         } else {
             Err(Error::bad_parameter(format!(

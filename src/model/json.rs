@@ -17,6 +17,10 @@ pub(crate) const MAX_JWK_LENGTH: usize = 64 * 1024;
 /// How deep objects and arrays of a JSON Web Key may be nested; the key itself is the first level.
 pub(crate) const MAX_JWK_DEPTH: u32 = 8;
 
+/// The most members of an object, and the most values of an array, in a JSON Web Key: more than any key has, because
+/// short ones take many times their length in memory.
+pub(crate) const MAX_JWK_MEMBERS: usize = 128;
+
 /// One value. What no JSON Web Key needs is checked and dropped.
 pub(super) enum Member {
     Text(Zeroizing<String>),
@@ -119,6 +123,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
             }
             let value = map.next_value_seed(Value { depth: 2 })?;
             members.insert(name, value);
+            check_count(members.len())?;
         }
         Ok(Members { members })
     }
@@ -196,7 +201,10 @@ impl<'de> Visitor<'de> for Value {
         self.deeper::<A::Error>()?;
         let mut texts = Vec::new();
         let mut only_texts = true;
+        let mut count = 0;
         while let Some(value) = seq.next_element_seed(self.deeper()?)? {
+            count += 1;
+            check_count(count)?;
             match value {
                 Member::Text(text) if only_texts => texts.push(text),
                 _ => only_texts = false,
@@ -217,7 +225,17 @@ impl<'de> Visitor<'de> for Value {
                 return Err(A::Error::custom("a nested member is there twice"));
             }
             map.next_value_seed(self.deeper()?)?;
+            check_count(names.len())?;
         }
         Ok(Member::Other)
     }
+}
+
+fn check_count<E: de::Error>(count: usize) -> Result<(), E> {
+    if count > MAX_JWK_MEMBERS {
+        return Err(E::custom(
+            "an object or an array has more members than any key",
+        ));
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-use super::json::{MAX_JWK_DEPTH, MAX_JWK_LENGTH};
+use super::json::{MAX_JWK_DEPTH, MAX_JWK_LENGTH, MAX_JWK_MEMBERS};
 use super::jwk::JsonWebKey;
 use super::material::{ImportedKey, ImportedParts, PublicParts};
 use super::operation::{KeyOperation, KeyOperations};
@@ -255,6 +255,31 @@ fn length_and_depth_are_bounded() {
             ErrorKind::InvalidKeyMaterial,
             "nested too deeply",
         );
+    }
+}
+
+/// 6,000 members of a few bytes took twelve times their length in memory.
+#[test]
+fn members_and_values_are_bounded() {
+    let numbered = |count: usize| -> Vec<String> {
+        (0..count)
+            .map(|number| format!(r#""m{number}":0"#))
+            .collect()
+    };
+    let own = ["kty", "crv", "x", "y", "d"].len();
+    let more = |count: usize| ec_private(&format!(",{}", numbered(count).join(",")));
+    read(&more(MAX_JWK_MEMBERS - own));
+    let object = |count: usize| ec_private(&format!(r#","o":{{{}}}"#, numbered(count).join(",")));
+    read(&object(MAX_JWK_MEMBERS));
+    let array = |count: usize| ec_private(&format!(r#","o":[{}]"#, vec!["0"; count].join(",")));
+    read(&array(MAX_JWK_MEMBERS));
+    for json in [
+        more(MAX_JWK_MEMBERS - own + 1),
+        object(MAX_JWK_MEMBERS + 1),
+        array(MAX_JWK_MEMBERS + 1),
+    ] {
+        let message = "more members than any key";
+        assert_refused(&json, ErrorKind::InvalidKeyMaterial, message);
     }
 }
 

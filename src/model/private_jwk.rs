@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 
 impl ImportedKey {
     /// A private or secret JSON Web Key (RFC 7517, 7518, 8812): UTF-8 JSON of at most 64 KiB, nested at
-    /// most 8 deep, without duplicate members; numbers and keys in unpadded, canonical base64url.
+    /// most 8 deep, with at most 128 members or values in each object or array, without duplicate members; numbers and
+    /// keys in unpadded, canonical base64url.
     ///
     /// - `kty` `RSA` or `RSA-HSM`: `n`, `e`, `d`, then nothing more, or `p` and `q`, or `p`, `q`, `dp`,
     ///   `dq` and `qi`. Multi-prime keys (`oth`) are refused.

@@ -1,9 +1,12 @@
 //! Settings of a vault.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::algorithm::{CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
 use super::attributes::{RecoveryLevel, SoftDelete};
+use super::audit::AuditOptions;
+use super::permission::Permissions;
+use super::principal::Principal;
 use crate::error::{Error, Result};
 
 /// An algorithm of any kind, by its JWA name.
@@ -80,8 +83,9 @@ impl Default for AlgorithmRules {
     }
 }
 
-/// How a vault treats deleted keys. The retention is fixed when the vault is created; purge
-/// protection can be switched on later, and never off.
+/// How a vault treats deleted keys. The retention is fixed when the vault is created, or comes with the settings of
+/// another vault ([`RestoreOptions::restore_settings`](crate::RestoreOptions::restore_settings)); purge protection can
+/// be switched on later, and never off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DeletionSettings {
     pub(crate) soft_delete: SoftDelete,
@@ -105,5 +109,43 @@ impl DeletionSettings {
     #[must_use]
     pub const fn recovery_level(self) -> RecoveryLevel {
         self.soft_delete.recovery_level(self.purge_protection)
+    }
+}
+
+/// What a vault was told besides its keys: what the backup of a whole vault holds of it.
+///
+/// Its unlock slots, its security domain, its own identity key, its audit log and what it remembers of purged keys are
+/// not among these settings: they are not for another vault.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VaultSettings {
+    pub(crate) deletion: DeletionSettings,
+    pub(crate) algorithms: AlgorithmRules,
+    pub(crate) audit: AuditOptions,
+    pub(crate) access_policies: BTreeMap<Principal, Permissions>,
+}
+
+impl VaultSettings {
+    /// Retention of deleted keys and purge protection.
+    #[must_use]
+    pub const fn deletion_settings(&self) -> DeletionSettings {
+        self.deletion
+    }
+
+    /// The algorithms that the vault refuses.
+    #[must_use]
+    pub const fn algorithm_rules(&self) -> &AlgorithmRules {
+        &self.algorithms
+    }
+
+    /// What the audit log records, and for how long it is kept.
+    #[must_use]
+    pub const fn audit_options(&self) -> &AuditOptions {
+        &self.audit
+    }
+
+    /// What each principal may do.
+    #[must_use]
+    pub const fn access_policies(&self) -> &BTreeMap<Principal, Permissions> {
+        &self.access_policies
     }
 }

@@ -166,19 +166,32 @@ pub(crate) fn seal_backup(
         ));
     }
     bytes.reserve_exact(length - bytes.len());
-    let mac = header_mac(&file_key, &bytes);
-    bytes.extend_from_slice(&mac);
-    let context = [PAYLOAD_CONTEXT, &hash32(&bytes)];
-    bytes.extend_from_slice(&seal(suite, &file_key, &context, payload, entropy)?);
-    if let Some(key) = domain_key {
-        let mac = domain_mac(key, &bytes);
-        bytes.extend_from_slice(&mac);
-    }
+    seal_behind(&mut bytes, suite, &file_key, domain_key, payload, entropy)?;
     Ok(SealedContainer {
         bytes,
         blob_id,
         file_key,
     })
+}
+
+/// Completes a header without its MAC: the MAC, the sealed payload, and the MAC of the domain with this key.
+pub(crate) fn seal_behind(
+    bytes: &mut Vec<u8>,
+    suite: Suite,
+    file_key: &Key32,
+    domain_key: Option<&Key32>,
+    payload: &[u8],
+    entropy: &dyn Entropy,
+) -> Result<()> {
+    let mac = header_mac(file_key, bytes);
+    bytes.extend_from_slice(&mac);
+    let context = [PAYLOAD_CONTEXT, &hash32(bytes)];
+    bytes.extend_from_slice(&seal(suite, file_key, &context, payload, entropy)?);
+    if let Some(key) = domain_key {
+        let mac = domain_mac(key, bytes);
+        bytes.extend_from_slice(&mac);
+    }
+    Ok(())
 }
 
 fn fit(place: &mut [u8], sealed: &[u8]) -> Result<()> {

@@ -38,6 +38,8 @@ mod hierarchy_tests;
 mod hpke_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timing_tests;
 
 /// Bytes of the salt in front of a sealed message.
 pub(crate) const SALT_LENGTH: usize = 24;

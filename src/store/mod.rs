@@ -29,7 +29,7 @@ mod ledger;
 mod memory_engine;
 mod open;
 mod overlay;
-mod parts;
+pub(crate) mod parts;
 pub(crate) mod points;
 mod poison;
 mod recovery_reads;
@@ -62,6 +62,8 @@ pub(crate) use check::StoreReport;
 pub(crate) use compact::Compacted;
 pub(crate) use copy::copy_files;
 pub(crate) use open::{OpenMode, OpenReport};
+#[cfg(feature = "testing")]
+pub(crate) use redo::reencoded_group;
 pub(crate) use salvage::visit_records;
 pub(crate) use state_facts::{AuditState, HeaderFacts, StateFacts};
 pub(crate) use switch::Leftover;

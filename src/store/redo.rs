@@ -183,6 +183,14 @@ impl PieceFields {
     }
 }
 
+/// What a group of changes encodes to after it was decoded.
+///
+/// Errors: `Corrupt`, `NewerFormat`.
+#[cfg(feature = "testing")]
+pub(crate) fn reencoded_group(stream: &[u8]) -> Result<Vec<u8>> {
+    encode(&decode(stream)?)
+}
+
 fn encode(writes: &[Write]) -> Result<Vec<u8>> {
     let length = writes
         .iter()

@@ -127,6 +127,8 @@ operations! {
     ExportDomain: "export_domain", "VaultDomainExport", FULL, ALWAYS;
     BackupTo: "backup_to", "VaultBackup", FULL, ALWAYS;
     RestoreAllFrom: "restore_all_from", "VaultRestore", FULL, ALWAYS;
+    RestoreAllPlan: "restore_all_plan", "VaultRestorePlan", FULL, BY_CHOICE;
+    RestoreSettings: "restore_settings", "VaultSettingsRestore", FULL, ALWAYS;
     EnablePurgeProtection:
         "enable_purge_protection", "VaultPurgeProtectionEnable", FULL, ALWAYS;
     SetAlgorithmRules: "set_algorithm_rules", "VaultAlgorithmRulesSet", FULL, ALWAYS;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::header::Rings;
-use super::records::reference;
+use super::records::{StoredKey, reference};
 use super::{Inner, Operation, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::{MAX_STANZAS, Modes};
@@ -15,6 +15,7 @@ use crate::seal::backup::{Domain, SealedContainer, SealedFor, inspect, seal_back
 use crate::seal::hpke::Recipient;
 use crate::seal::passphrase::PassphraseParameters;
 use crate::secret::{Passphrase, SecretBytes};
+use crate::store::View;
 
 /// A key with all its versions, sealed: bytes to be kept anywhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -352,44 +353,60 @@ impl Inner {
         )
     }
 
-    /// A key with all its versions, as it goes into a backup.
-    pub(super) fn backup_payload(&self, name: &KeyName) -> Result<SecretBytes> {
-        let mut payload = self.store.read(|view| {
+    /// A key in use with all its versions, as it goes into a backup.
+    fn backup_payload(&self, name: &KeyName) -> Result<SecretBytes> {
+        let payload = self.store.read(|view| {
             let key = self.load_active(view, name)?;
-            if key.object.version_count as usize > MAX_BACKUP_VERSIONS {
+            self.load_payload(view, key)
+        })?;
+        self.export_payload(payload)
+    }
+
+    /// A key with all its versions, as they are stored.
+    ///
+    /// Errors: `TooLarge`, `NotExportable`, and those of the store.
+    pub(super) fn load_payload(&self, view: &View<'_>, key: StoredKey) -> Result<BackupPayload> {
+        if key.object.version_count as usize > MAX_BACKUP_VERSIONS {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                "a key with more than 500 past versions cannot be backed up",
+            ));
+        }
+        let mut versions = Vec::with_capacity(key.object.version_count as usize);
+        for version in self.load_versions(view, &key)? {
+            if version.body.hsm && !version.body.backup_allowed {
                 return Err(Error::new(
-                    ErrorKind::TooLarge,
-                    "a key with more than 500 past versions cannot be backed up",
+                    ErrorKind::NotExportable,
+                    "a version of this key was made without backup_allowed and cannot leave its backend",
                 ));
             }
-            let mut versions = Vec::with_capacity(key.object.version_count as usize);
-            for version in self.load_versions(view, &key)? {
-                if version.body.hsm && !version.body.backup_allowed {
-                    return Err(Error::new(
-                        ErrorKind::NotExportable,
-                        "a version of this key was made without backup_allowed and cannot leave its backend",
-                    ));
-                }
-                let count = self.load_gcm_count(view, &key, version.version)?;
-                versions.push((version, count));
-            }
-            let KeyObject {
-                name,
-                object_id,
-                created,
-                updated,
-                rotation_policy,
-                ..
-            } = key.object;
-            Ok(BackupPayload {
-                name,
-                object_id,
-                created,
-                updated,
-                rotation_policy,
-                versions,
-            })
-        })?;
+            let count = self.load_gcm_count(view, &key, version.version)?;
+            versions.push((version, count));
+        }
+        let KeyObject {
+            name,
+            object_id,
+            created,
+            updated,
+            deletion,
+            rotation_policy,
+            newest: _,
+            version_count: _,
+            announced: _,
+        } = key.object;
+        Ok(BackupPayload {
+            name,
+            object_id,
+            created,
+            updated,
+            rotation_policy,
+            deletion,
+            versions,
+        })
+    }
+
+    /// The bytes of a payload, with the material as its backends give it away.
+    pub(super) fn export_payload(&self, mut payload: BackupPayload) -> Result<SecretBytes> {
         for (version, _) in &mut payload.versions {
             let body = &version.body;
             let exported = self.backend(&body.backend)?.export(&reference(body))?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use foldhash::fast::RandomState;
 
-use super::gcm::GcmCounter;
+use super::gcm_counter::GcmCounter;
 use crate::backend::KeyHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::CryptoOperation;

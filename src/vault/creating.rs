@@ -24,9 +24,10 @@ impl VaultOptions {
     /// [`VaultNotFound`](crate::ErrorKind::VaultNotFound) when its parent is missing;
     /// [`UnsafePermissions`](crate::ErrorKind::UnsafePermissions) when others can write to a parent;
     /// [`BadParameter`](crate::ErrorKind::BadParameter) for options that contradict each other;
-    /// [`StorageFull`](crate::ErrorKind::StorageFull), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io) and
-    /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable); [`MemoryProtection`](crate::ErrorKind::MemoryProtection)
-    /// under [`MemoryProtection::RequireFull`].
+    /// [`StorageFull`](crate::ErrorKind::StorageFull), [`ReadOnly`](crate::ErrorKind::ReadOnly),
+    /// [`Io`](crate::ErrorKind::Io) and [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable);
+    /// [`MemoryProtection`](crate::ErrorKind::MemoryProtection) under
+    /// [`MemoryProtection::RequireFull`](crate::MemoryProtection::RequireFull).
     pub fn create(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let create = || {
             let domain = NewDomain::random(&*self.entropy)?;

@@ -397,7 +397,7 @@ fn no_hash(algorithm: SignatureAlgorithm) -> Error {
 }
 
 /// After a rotation the newest version is seldom the one that made an old ciphertext.
-fn hint_at_older_version(error: Error, selector: KeySelector<'_>) -> Error {
+pub(super) fn hint_at_older_version(error: Error, selector: KeySelector<'_>) -> Error {
     if error.kind() == ErrorKind::DecryptFailed && selector.version().is_none() {
         Error::new(
             ErrorKind::DecryptFailed,

@@ -1,61 +1,24 @@
 //! The count of GCM encryptions of each version: reserved on disk before it is used.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Inner;
-use super::cache::OpenVersion;
+use super::cache::{KeyChange, OpenVersion};
+use super::gcm_counter::GcmCounter;
 use super::versions::is_able;
 use crate::backend::Support;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{AesMode, CryptoOperation, EncryptionAlgorithm};
 use crate::model::identifier::KeyIdentifier;
+use crate::model::name::KeyName;
 
 /// With random IVs of 96 bits, the probability that two of them are equal stays below 2^-32 up to
 /// 2^32 encryptions; this is nine tenths of it.
 pub(crate) const MAX_GCM_ENCRYPTIONS: u64 = 3_865_470_566;
 
-/// The first reservation after opening a vault; it doubles up to the largest.
-const FIRST_RESERVATION: u64 = 256;
-const LARGEST_RESERVATION: u64 = 65_536;
-
 /// How many counters are kept in memory. A forgotten one loses only what it had reserved.
 const MAX_COUNTERS: usize = 65_536;
-
-/// The encryptions of one version that are counted on disk and not done yet.
-#[derive(Debug, Default)]
-pub(super) struct GcmCounter {
-    left: AtomicU64,
-    reservation: Mutex<Reservation>,
-}
-
-#[derive(Debug)]
-struct Reservation {
-    /// The count on disk that this handle moved up to.
-    end: u64,
-    next: u64,
-}
-
-impl Default for Reservation {
-    fn default() -> Self {
-        Self {
-            end: 0,
-            next: FIRST_RESERVATION,
-        }
-    }
-}
-
-impl GcmCounter {
-    /// Takes one of those that are left.
-    fn take(&self) -> bool {
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            })
-            .is_ok()
-    }
-}
 
 /// The counters of this handle.
 #[derive(Debug, Default)]
@@ -79,9 +42,7 @@ impl GcmCounters {
         counter
     }
 
-    /// Forgets the counters of keys whose count changed otherwise. Versions that are open have them still, so those
-    /// have left the cache before.
-    pub(super) fn forget(&self, name: &crate::model::name::KeyName) {
+    fn forget(&self, name: &KeyName) {
         lock(&self.counters).retain(|id, _| id.name() != name);
     }
 }
@@ -110,11 +71,20 @@ impl Inner {
         };
         let left = || {
             let counters = lock(&self.gcm.counters);
-            let counter = counters.get(id);
-            counter.map_or(0, |counter| counter.left.load(Ordering::Relaxed))
+            counters.get(id).map_or(0, |counter| counter.left())
         };
         (algorithm.aes_mode() == Some(AesMode::Gcm) && stored >= MAX_GCM_ENCRYPTIONS && left() == 0)
             .then(exhausted)
+    }
+
+    /// Forgets what is reserved for a key, because its counts change otherwise: from before the commit, so that nobody
+    /// goes on with the old reservation after it. The caller holds the lock of the key, which a new reservation waits
+    /// for.
+    pub(super) fn forget_gcm_counter(&self, name: &KeyName) -> KeyChange<'_> {
+        // The versions in the cache know their counters.
+        let change = self.cache.change(name);
+        self.gcm.forget(name);
+        change
     }
 
     /// Counts one encryption with this version.
@@ -128,20 +98,7 @@ impl Inner {
         let counter = version
             .gcm_counter
             .get_or_init(|| self.gcm.counter(&version.id));
-        if counter.take() {
-            return Ok(());
-        }
-        let mut reservation = lock(&counter.reservation);
-        // Somebody may have reserved meanwhile.
-        if counter.take() {
-            return Ok(());
-        }
-        let count = reservation.next;
-        let (start, end) = self.reserve_gcm(version, algorithm, count)?;
-        reservation.end = end;
-        reservation.next = (count * 2).min(LARGEST_RESERVATION);
-        counter.left.store(end - start - 1, Ordering::Relaxed);
-        Ok(())
+        counter.take(|count| self.reserve_gcm(version, algorithm, count))
     }
 
     /// Moves the stored count up and gives what lies between.
@@ -198,12 +155,10 @@ impl Inner {
     pub(super) fn settle_gcm_counts(&self) -> Result<()> {
         let counters: Vec<_> = lock(&self.gcm.counters).drain().collect();
         for (id, counter) in counters {
-            // Whoever still holds this counter has to reserve anew, which a closed vault refuses.
-            let reserved = lock(&counter.reservation).end;
-            let left = counter.left.swap(0, Ordering::Relaxed);
-            if left == 0 {
+            // A closed vault refuses to reserve anew.
+            let Some((reserved, used)) = counter.settle() else {
                 continue;
-            }
+            };
             let _guard = self.locks.lock(id.name());
             let change = self.store.read(|view| {
                 let Some(key) = self.load_key(view, id.name())? else {
@@ -213,8 +168,7 @@ impl Inner {
                 if self.load_gcm_count(view, &key, id.version())? != reserved {
                     return Ok(None);
                 }
-                self.put_gcm_count(&key, id.version(), reserved - left)
-                    .map(Some)
+                self.put_gcm_count(&key, id.version(), used).map(Some)
             })?;
             if let Some(change) = change {
                 self.store.commit(vec![change])?;
@@ -235,13 +189,13 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::model::algorithm::WrapAlgorithm;
     use crate::model::material::KeyMaterial;
-    use crate::model::name::KeyName;
     use crate::model::options::{Ciphertext, CreateKeyOptions, EncryptOptions};
     use crate::model::results::EncryptResult;
     use crate::model::spec::KeySpec;
     use crate::model::spec::OctKeySize;
     use crate::seal::slot::Unlock;
     use crate::secret::MasterKey;
+    use crate::vault::gcm_counter::{FIRST_RESERVATION, LARGEST_RESERVATION};
     use crate::vault::{Vault, VaultOptions};
 
     const K: KeyName = KeyName::from_static("k");
@@ -300,12 +254,12 @@ mod tests {
             used += 1;
             if used % 251 == 0 || used == reserved {
                 assert_eq!(stored(&vault, &id), reserved, "after {used}");
-                assert_eq!(counter.left.load(Ordering::Relaxed), reserved - used);
+                assert_eq!(counter.left(), reserved - used);
             }
             // The rest of a long reservation need not be encrypted one by one.
             if reserved - used > 300 && used % 256 == 0 {
                 let skipped = reserved - used - 3;
-                counter.left.fetch_sub(skipped, Ordering::Relaxed);
+                counter.skip(skipped);
                 used += skipped;
             }
         }

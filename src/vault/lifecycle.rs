@@ -190,10 +190,9 @@ impl Inner {
             raise_shred_term: true,
             ..CommitOptions::default()
         };
-        let change = self.cache.change(name);
+        let change = self.forget_gcm_counter(name);
         let committed = act.commit(removal, options);
         drop(change);
-        self.gcm.forget(name);
         self.note_time();
         committed?;
         *tombstones = list;

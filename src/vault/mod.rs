@@ -16,10 +16,12 @@ mod compact;
 mod creating;
 mod crypto_ops;
 mod domain;
+mod domain_epochs;
 mod explain;
 mod founding;
 mod gate;
 mod gcm;
+mod gcm_counter;
 mod grant;
 pub mod hazmat;
 mod header;
@@ -35,6 +37,8 @@ mod listing;
 mod locking;
 mod maintenance;
 mod metrics;
+#[cfg(feature = "rest")]
+mod named;
 mod open;
 mod open_report;
 mod operate;
@@ -47,7 +51,10 @@ mod recorder;
 mod records;
 mod release;
 mod restore;
+mod restore_counts;
 mod restore_options;
+mod restore_plan;
+mod restore_write;
 mod rollback;
 mod root_rotation;
 mod rotation_policy;
@@ -60,11 +67,15 @@ mod shred_tests;
 mod slots;
 mod starting;
 mod status;
+mod stream_parts;
 mod tombstones;
 #[cfg(feature = "tracing")]
 mod trace;
 mod versions;
 mod whole;
+mod whole_report;
+mod whole_restore;
+mod whole_settings;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,7 +92,8 @@ pub use self::bound::BoundKey;
 use self::cache::KeyCache;
 pub use self::check::{CheckFinding, CheckReport};
 pub use self::compact::CompactionReport;
-pub use self::domain::{DomainEpoch, DomainFile, SecurityDomain};
+pub use self::domain::{DomainFile, SecurityDomain};
+pub use self::domain_epochs::DomainEpoch;
 pub use self::explain::Refusal;
 use self::gate::Gate;
 use self::gcm::GcmCounters;
@@ -111,7 +123,7 @@ use self::scratch_copy::ScratchCopy;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
-pub use self::whole::{KeyOutcome, Progress, VaultBackupReport, VaultRestoreReport};
+pub use self::whole_report::{KeyOutcome, Progress, VaultBackupReport, VaultRestoreReport};
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
 use crate::error::{Error, ErrorKind, Result};
@@ -322,8 +334,9 @@ impl Inner {
                 .iter()
                 .find(|backend| backend.is_hardware())
                 .ok_or_else(|| {
+                    // To try again would not help.
                     Error::new(
-                        ErrorKind::BackendUnavailable,
+                        ErrorKind::Unsupported,
                         "an -HSM key needs a hardware backend: add one with VaultOptions::backend",
                     )
                 }),

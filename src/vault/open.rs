@@ -49,7 +49,8 @@ impl VaultOptions {
     /// [`AnchorMissing`](crate::ErrorKind::AnchorMissing), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`UnsafePermissions`](crate::ErrorKind::UnsafePermissions), [`StorageFull`](crate::ErrorKind::StorageFull),
     /// [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io) and
-    /// [`MemoryProtection`](crate::ErrorKind::MemoryProtection) under [`MemoryProtection::RequireFull`].
+    /// [`MemoryProtection`](crate::ErrorKind::MemoryProtection) under
+    /// [`MemoryProtection::RequireFull`](crate::MemoryProtection::RequireFull).
     pub fn open(self, path: impl AsRef<Path>, unlock: Unlock<'_>) -> Result<Vault> {
         let open = || {
             self.check()?;

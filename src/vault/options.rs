@@ -9,6 +9,7 @@ use super::rollback::Guarded;
 use super::scratch_copy::ScratchCopy;
 use crate::backend::software::SoftwareBackend;
 use crate::backend::{KeyBackend, RollbackGuard};
+use crate::crypto::engine::CryptoEngine;
 use crate::env::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::attributes::SoftDelete;
@@ -52,6 +53,7 @@ pub struct VaultOptions {
     pub(super) url: VaultUrl,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) engine: CryptoEngine,
     pub(super) backends: Vec<Arc<dyn KeyBackend>>,
     pub(super) deletion: DeletionSettings,
     pub(super) suite: Suite,
@@ -89,6 +91,7 @@ impl VaultOptions {
             url: VaultUrl::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
+            engine: CryptoEngine::default(),
             backends: Vec::new(),
             deletion: DeletionSettings::default(),
             suite: Suite::Aes256Gcm,
@@ -125,10 +128,19 @@ impl VaultOptions {
         self
     }
 
-    /// Another source of random bytes, for keys, ids, salts and IVs alike.
+    /// Another source of random bytes, for keys, ids, salts and IVs alike; [`CryptoEngine`] says where an engine has
+    /// its own.
     #[must_use]
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
+        self
+    }
+
+    /// What computes with keys in software: [`CryptoEngine::RustCrypto`] by default. It is not stored; the vault opens
+    /// with any engine.
+    #[must_use]
+    pub fn crypto_engine(mut self, engine: CryptoEngine) -> Self {
+        self.engine = engine;
         self
     }
 
@@ -163,7 +175,7 @@ impl VaultOptions {
     }
 
     /// What a guess of a passphrase costs, in slots that are made: when creating, and by
-    /// [`Vault::add_unlock_slot`].
+    /// [`Vault::add_unlock_slot`](crate::Vault::add_unlock_slot).
     ///
     /// When a vault is opened with a passphrase whose slot costs less, the slot is sealed anew with these
     /// parameters. Without this option the library's default holds, and a later, higher default raises the slots
@@ -194,7 +206,7 @@ impl VaultOptions {
         self
     }
 
-    /// When opening: the vault must be the one of the pin, and at least as new; see [`Vault::pin`].
+    /// When opening: the vault must be the one of the pin, and at least as new; see [`Vault::pin`](crate::Vault::pin).
     ///
     /// Another vault or root gives [`WrongRoot`](crate::ErrorKind::WrongRoot), an older copy
     /// [`RolledBack`](crate::ErrorKind::RolledBack).
@@ -208,9 +220,9 @@ impl VaultOptions {
     /// [`RolledBack`](crate::ErrorKind::RolledBack) when opening.
     ///
     /// The guard is told within a second of a change, so a copy of the last second before a crash passes. A guard
-    /// that fails when opening gives [`GuardUnavailable`](crate::ErrorKind::GuardUnavailable); while the vault is open it is
-    /// tried again, and [`Vault::close`] tells of a last failure. A guard that knows nothing of the vault believes
-    /// it: pin the vault as well if that matters.
+    /// that fails when opening gives [`GuardUnavailable`](crate::ErrorKind::GuardUnavailable); while the vault is open
+    /// it is tried again, and [`Vault::close`](crate::Vault::close) tells of a last failure. A guard that knows nothing
+    /// of the vault believes it: pin the vault as well if that matters.
     #[must_use]
     pub fn rollback_guard(mut self, guard: Arc<dyn RollbackGuard>) -> Self {
         self.guard = Some(Arc::new(Guarded::new(guard)));
@@ -255,9 +267,9 @@ impl VaultOptions {
         self
     }
 
-    /// Locks the vault, as [`Vault::lock`] does, when no operation has begun or been in flight for this time; at
-    /// the latest a quarter of it, and 10 milliseconds, later. By default it stays open. It takes a thread, which ends
-    /// with the vault.
+    /// Locks the vault, as [`Vault::lock`](crate::Vault::lock) does, when no operation has begun or been in flight for
+    /// this time; at the latest a quarter of it, and 10 milliseconds, later. By default it stays open. It takes a
+    /// thread, which ends with the vault.
     #[must_use]
     pub fn lock_after_idle(mut self, idle: Duration) -> Self {
         self.lock_after_idle = Some(idle);

@@ -45,7 +45,7 @@ impl AccessPolicies {
         })
     }
 
-    fn lock_changes(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn lock_changes(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -59,20 +59,51 @@ impl AccessPolicies {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn all(&self) -> BTreeMap<Principal, Permissions> {
+        self.read()
+            .iter()
+            .map(|(principal, (_, permissions))| (principal.clone(), (**permissions).clone()))
+            .collect()
+    }
+
+    /// The records of these principals, or for each that has none a free one of its own.
+    ///
+    /// Errors: `BadParameter` when there are not enough.
+    pub(super) fn places<'p>(
+        &self,
+        principals: impl IntoIterator<Item = &'p Principal>,
+    ) -> Result<Vec<u64>> {
+        let policies = self.read();
+        let taken: BTreeSet<u64> = policies.values().map(|(number, _)| *number).collect();
+        let mut free = (ACCESS_POLICIES..ACCESS_POLICIES + MAX_ACCESS_POLICIES)
+            .filter(|number| !taken.contains(number));
+        principals
+            .into_iter()
+            .map(|principal| match policies.get(principal) {
+                Some((number, _)) => Ok(*number),
+                None => free.next().ok_or_else(|| {
+                    Error::bad_parameter(format!(
+                        "a vault has access policies for at most {MAX_ACCESS_POLICIES} principals; remove one first"
+                    ))
+                }),
+            })
+            .collect()
+    }
+
     /// The record of a principal, or the first free one.
     fn place(&self, principal: &Principal) -> Result<u64> {
-        let policies = self.read();
-        if let Some((number, _)) = policies.get(principal) {
-            return Ok(*number);
+        self.places([principal])?
+            .first()
+            .copied()
+            .ok_or_else(|| Error::internal("a principal got no place"))
+    }
+
+    /// These policies are durable at their places: they count from now on.
+    pub(super) fn adopt(&self, places: &[u64], adopted: &BTreeMap<Principal, Permissions>) {
+        let mut policies = self.write();
+        for (number, (principal, permissions)) in places.iter().zip(adopted) {
+            policies.insert(principal.clone(), (*number, Arc::new(permissions.clone())));
         }
-        let taken: BTreeSet<u64> = policies.values().map(|(number, _)| *number).collect();
-        (ACCESS_POLICIES..ACCESS_POLICIES + MAX_ACCESS_POLICIES)
-            .find(|number| !taken.contains(number))
-            .ok_or_else(|| {
-                Error::bad_parameter(format!(
-                    "a vault has access policies for at most {MAX_ACCESS_POLICIES} principals; remove one first"
-                ))
-            })
     }
 }
 
@@ -200,13 +231,7 @@ impl Vault {
     /// [`Forbidden`](ErrorKind::Forbidden) for a restricted handle.
     pub fn access_policies(&self) -> Result<BTreeMap<Principal, Permissions>> {
         self.act(Operation::AccessPolicies, Subject::Vault, |act| {
-            Ok(act
-                .inner()
-                .access
-                .read()
-                .iter()
-                .map(|(principal, (_, permissions))| (principal.clone(), (**permissions).clone()))
-                .collect())
+            Ok(act.inner().access.all())
         })
     }
 }

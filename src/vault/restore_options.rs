@@ -31,6 +31,7 @@ pub struct RestoreOptions<'a> {
     pub(super) accept_unauthenticated: bool,
     pub(super) rename_to: Option<KeyName>,
     pub(super) merge: bool,
+    pub(super) settings: bool,
 }
 
 impl<'a> RestoreOptions<'a> {
@@ -79,10 +80,26 @@ impl<'a> RestoreOptions<'a> {
         self
     }
 
-    /// When the very key of the backup is in the vault: adds the versions that it lacks. What is there stays as it is.
+    /// When the very key of the backup is in the vault: adds the versions that it lacks. What is there stays as it is,
+    /// except that the counts of its AES-GCM encryptions rise to those of the backup where these are larger.
     #[must_use]
     pub const fn merge_missing_versions(mut self) -> Self {
         self.merge = true;
+        self
+    }
+
+    /// With a whole vault: puts its settings in force here, once all keys are read. That is retention and purge
+    /// protection, refused algorithms, the options of the audit log, and the access policies of the principals that it
+    /// names; those of others stay.
+    ///
+    /// Purge protection is never taken away, and retention gets no shorter where it is in force.
+    /// [`Vault::restore_all_plan`](crate::Vault::restore_all_plan) shows the settings before.
+    ///
+    /// Access policies give rights: what [`accept_unauthenticated`](Self::accept_unauthenticated) says of keys is true
+    /// of them too.
+    #[must_use]
+    pub const fn restore_settings(mut self) -> Self {
+        self.settings = true;
         self
     }
 }

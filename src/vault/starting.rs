@@ -65,7 +65,8 @@ impl VaultOptions {
         let idle = self.lock_after_idle;
         let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
         let full = memory.is_full();
-        let software = SoftwareBackend::with_entropy(Arc::clone(&self.entropy));
+        let software =
+            SoftwareBackend::with_entropy(Arc::clone(&self.entropy)).with_engine(self.engine);
         let software = if full { software.protected() } else { software };
         let mut backends: Vec<Arc<dyn KeyBackend>> = vec![Arc::new(software)];
         backends.extend(self.backends);

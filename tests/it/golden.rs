@@ -401,3 +401,98 @@ fn a_golden_vault_of_the_second_suite_works() {
 fn a_golden_vault_with_a_passphrase_works() {
     judge(CASES[2]);
 }
+
+/// The layouts of keys with a rotation policy, with an announced expiry, and with release policies.
+#[test]
+fn a_golden_vault_with_policies_works() {
+    let case = Case {
+        directory: "policies",
+        chacha: false,
+        passphrase: false,
+    };
+    let clock = FakeClock::new();
+    let options = || case.options().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let (rotated, released) = (name("rotated"), name("released"));
+    let rotation: strongroom::RotationPolicy = "P1Y10DT6H"
+        .parse()
+        .map(|life| {
+            strongroom::RotationPolicy::new()
+                .rotate(strongroom::RotationTrigger::TimeBeforeExpiry(
+                    strongroom::CalendarDuration::months(2),
+                ))
+                .expiry_time(life)
+        })
+        .unwrap();
+    let release = strongroom::ReleasePolicy::from_json(
+        br#"{"version":"1.0.0","anyOf":[{"authority":"https://a","allOf":[{"claim":"a.b","equals":1}]}]}"#,
+    )
+    .unwrap()
+    .immutable();
+    if variable("STRONGROOM_WRITE_GOLDEN").is_some() && !case.path().exists() {
+        let directory = scratch();
+        let path = directory.path().join("vault");
+        let vault = case
+            .unlocked(|unlock| options().create(&path, unlock))
+            .unwrap();
+        vault
+            .create_key(&rotated, CreateKeyOptions::ec(Curve::P256))
+            .unwrap();
+        vault
+            .update_key_rotation_policy(&rotated, rotation)
+            .unwrap();
+        let soon = Timestamp::from_unix_seconds(START_MS / 1_000).plus_days(10);
+        let exportable = CreateKeyOptions::ec(Curve::P384)
+            .expires_on(soon)
+            .exportable()
+            .release_policy(release.clone());
+        vault.create_key(&released, exportable).unwrap();
+        let report = vault
+            .maintain(strongroom::MaintenanceOptions::new())
+            .unwrap();
+        assert_eq!(report.near_expiry().len(), 1);
+        let backups = case.path().join("backups");
+        fs::create_dir_all(&backups).unwrap();
+        for key in [&rotated, &released] {
+            let blob = vault.backup_key(key).unwrap();
+            fs::write(backups.join(format!("{key}.blob")), blob.as_bytes()).unwrap();
+        }
+        vault.close().unwrap();
+        for (file, bytes) in read_image(&path) {
+            let file = case.path().join("vault").join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, bytes).unwrap();
+        }
+    }
+    let directory = scratch();
+    let path = directory.path().join("vault");
+    write_image(&path, &read_image(&case.path().join("vault")));
+    let vault = case
+        .unlocked(|unlock| options().open(&path, unlock))
+        .unwrap();
+    assert!(vault.check().unwrap().is_clean());
+    let judge = |vault: &Vault| {
+        let kept = vault.get_key_rotation_policy(&rotated).unwrap();
+        assert_eq!(*kept.policy(), rotation);
+        assert_eq!(kept.created_on().unwrap().unix_seconds(), START_MS / 1_000);
+        let bundle = vault.get_key(&released).unwrap();
+        assert_eq!(bundle.properties().release_policy(), Some(&release));
+    };
+    judge(&vault);
+    // It was announced before the vault was closed.
+    let report = vault
+        .maintain(strongroom::MaintenanceOptions::new())
+        .unwrap();
+    assert!(report.near_expiry().is_empty());
+    let sister = VaultOptions::new()
+        .clock(FakeClock::new() as Arc<dyn Clock>)
+        .create_in_domain(
+            directory.path().join("sister"),
+            Unlock::raw_key(&master_key()),
+            &vault.security_domain().unwrap(),
+        )
+        .unwrap();
+    for blob in read_image(&case.path().join("backups")).values() {
+        sister.restore_key(blob).unwrap();
+    }
+    judge(&sister);
+}

@@ -15,9 +15,13 @@
 static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
 
 mod audit;
+#[cfg(feature = "azure-transport")]
+mod azure_sdk;
 mod bad_input;
+mod canaries;
 mod compaction;
 mod conformance;
+mod corpus;
 mod crash;
 mod cross_check;
 mod domains;
@@ -30,6 +34,7 @@ mod key_attestation;
 mod key_transfer;
 #[cfg(feature = "keyring")]
 mod keyring_slots;
+mod locked_meanwhile;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
 mod marker_scan;
@@ -37,9 +42,13 @@ mod memory;
 mod model;
 mod overtaken;
 mod permissions;
+#[cfg(feature = "serve")]
+mod python_sdk;
 mod recipients;
 mod recovery;
 mod release;
+#[cfg(feature = "rest")]
+mod rest;
 mod rfc_vectors;
 mod rollback;
 mod root_rotation;
@@ -51,7 +60,10 @@ mod smoke;
 #[allow(dead_code, reason = "every test uses a part of it")]
 mod support;
 mod tamper;
+mod threats;
 mod tidy;
+mod timing;
 mod vectors;
+mod whole_state;
 mod whole_vault;
 mod wycheproof;

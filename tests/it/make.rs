@@ -1,10 +1,10 @@
 //! The vaults and keys that the tests of the rules work with: here keys in software.
 //!
-//! The tests of hardware tokens run the same rules on keys of theirs, with another module of this name.
+//! The tests of hardware tokens and of the other engine run the same rules, each with another module of this name.
 
 use strongroom::{
     CreateKeyOptions, Curve, ImportKeyOptions, ImportedKey, KeyBackup, KeyName, KeyType,
-    OctKeySize, RsaKeySize, Vault, VaultOptions,
+    OctKeySize, PublicKey, RsaKeySize, Vault, VaultOptions,
 };
 
 /// Whether keys are in hardware, for whose keys a few rules are stricter.
@@ -65,6 +65,11 @@ pub(crate) fn oct(size: OctKeySize) -> CreateKeyOptions {
 
 pub(crate) fn import(key: ImportedKey) -> ImportKeyOptions {
     ImportKeyOptions::new(key)
+}
+
+/// A public key as the vaults here have it, for work without a vault.
+pub(crate) fn public_key(key: PublicKey) -> PublicKey {
+    key
 }
 
 /// The type that keys have here: `RSA`, or `RSA-HSM`.

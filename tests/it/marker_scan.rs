@@ -19,7 +19,7 @@ use strongroom::{
 };
 
 use crate::image::{read_image, scratch};
-use crate::support::{Place, name};
+use crate::support::{Place, hex, name};
 
 /// Long enough that no other bytes are these by accident, short enough that every form of it fits one value.
 const KEY_MARKER: [u8; 32] =
@@ -106,15 +106,21 @@ fn found_in(path: &Path, needles: &[Needle]) -> Vec<String> {
     found
 }
 
-/// An HMAC key that holds the marker twice, an AES key and a private P-256 number that are the marker.
-fn import_marked(vault: &Vault, suffix: &str) {
+/// An HMAC key that holds the marker twice, an AES key and a private P-256 number that are the marker. Gives the ids
+/// of their versions, which are not to be read either.
+fn import_marked(vault: &Vault, suffix: &str) -> Vec<Vec<u8>> {
+    let mut versions = Vec::new();
+    let mut import = |key, options| {
+        let bundle = vault.import_key(key, options).unwrap();
+        versions.push(hex(&bundle.id().version().to_string()));
+    };
     let mut tags = Tags::new();
     tags.insert(TAG_NAME_MARKER, TAG_VALUE_MARKER).unwrap();
 
     let hmac = SecretBytes::from([KEY_MARKER, KEY_MARKER].concat());
     let options = ImportKeyOptions::new(ImportedKey::oct(hmac)).tags(tags.clone());
     let key = name(&format!("{NAME_MARKER}-hmac-{suffix}"));
-    vault.import_key(&key, options).unwrap();
+    import(&key, options);
     vault
         .sign_data(&key, SignatureAlgorithm::Hs512, b"data")
         .unwrap();
@@ -122,7 +128,7 @@ fn import_marked(vault: &Vault, suffix: &str) {
     let aes = SecretBytes::from(KEY_MARKER.to_vec());
     let options = ImportKeyOptions::new(ImportedKey::oct(aes)).tags(tags.clone());
     let key = name(&format!("{NAME_MARKER}-aes-{suffix}"));
-    vault.import_key(&key, options).unwrap();
+    import(&key, options);
     let gcm = EncryptionAlgorithm::A256Gcm;
     let sealed = vault
         .encrypt(&key, gcm, b"data", EncryptOptions::new())
@@ -132,10 +138,11 @@ fn import_marked(vault: &Vault, suffix: &str) {
     let jwk = ec_jwk();
     let options = ImportKeyOptions::new(ImportedKey::from_jwk(jwk.as_bytes()).unwrap()).tags(tags);
     let key = name(&format!("{NAME_MARKER}-ec-{suffix}"));
-    vault.import_key(&key, options).unwrap();
+    import(&key, options);
     vault
         .sign_data(&key, SignatureAlgorithm::Es256, b"data")
         .unwrap();
+    versions
 }
 
 /// A P-256 key whose `d` is the marker, which is below the order of the group.
@@ -155,15 +162,18 @@ fn ec_jwk() -> String {
 fn scan_whole_life(place: &Place, vault: Vault) {
     // The master key that the tests use is a marker as well.
     let master: Vec<u8> = (1..=32).collect();
-    let needles = all_needles(&[("master key", &master)]);
+    let versions: Vec<Vec<u8>> = ["kept", "deleted", "purged"]
+        .into_iter()
+        .flat_map(|suffix| import_marked(&vault, suffix))
+        .collect();
+    let mut extra = vec![("master key", master.as_slice())];
+    extra.extend(versions.iter().map(|id| ("id of a version", id.as_slice())));
+    let needles = all_needles(&extra);
     let nowhere = |moment: &str| {
         let found = found_in(&place.path, &needles);
         assert!(found.is_empty(), "{moment}: {found:#?}");
     };
 
-    for suffix in ["kept", "deleted", "purged"] {
-        import_marked(&vault, suffix);
-    }
     nowhere("while it is open");
     let mut backups = Vec::new();
     for kind in ["hmac", "aes", "ec"] {
@@ -230,7 +240,7 @@ fn t1_no_marker_is_in_the_files_or_the_backups_of_the_second_suite() {
 /// Without sealing the same scan finds every marker in every form, in the files of the same storage engine.
 #[test]
 fn t1_without_sealing_the_scan_finds_every_marker() {
-    let needles = all_needles(&[]);
+    let needles = all_needles(&[("id of a version", &KEY_MARKER[..16])]);
     let directory = scratch();
     let database = sled::Config::new()
         .path(directory.path())

@@ -91,7 +91,7 @@ fn a_whole_vault_comes_back_in_another_one() {
     assert_eq!((report.keys(), report.deleted_keys()), (71, 1));
     assert!(report.left_out().is_empty() && !report.changed_meanwhile());
     let seen = seen.into_inner();
-    assert!(seen.iter().map(|(done, _)| *done).eq(1..=71));
+    assert!(seen.iter().map(|(done, _)| *done).eq(1..=72));
 
     let (place, other) = sister(&vault);
     let report = other
@@ -99,11 +99,16 @@ fn a_whole_vault_comes_back_in_another_one() {
             assert_eq!(progress.outcome(), KeyOutcome::Restored);
         })
         .unwrap();
-    assert_eq!((report.restored(), report.present()), (71, 0));
+    assert_eq!((report.restored(), report.restored_deleted()), (72, 1));
+    assert_eq!(report.present(), 0);
     assert!(report.conflicts().is_empty() && report.left_out() == 0);
     assert_eq!(report.origin(), BackupOrigin::Domain);
     assert_eq!(report.vault_id(), vault.status().unwrap().vault_id());
-    for (_, key) in &seen {
+    assert_eq!(
+        other.get_deleted_key(&name("gone")).unwrap(),
+        vault.get_deleted_key(&name("gone")).unwrap()
+    );
+    for (_, key) in seen.iter().filter(|(_, key)| *key != name("gone")) {
         assert_eq!(
             other.get_key(key).unwrap().id(),
             vault.get_key(key).unwrap().id()
@@ -124,7 +129,7 @@ fn a_whole_vault_comes_back_in_another_one() {
     let again = other
         .restore_all_from(&stream[..], &RestoreOptions::new(), |_| ())
         .unwrap();
-    assert_eq!((again.restored(), again.present()), (0, 71));
+    assert_eq!((again.restored(), again.present()), (0, 72));
     vault.rotate_key(&name("rsa")).unwrap();
     let stream = stream_of(&vault, &BackupOptions::new());
     let conflicted = other
@@ -138,7 +143,7 @@ fn a_whole_vault_comes_back_in_another_one() {
     let merged = other
         .restore_all_from(&stream[..], &merging, |_| ())
         .unwrap();
-    assert_eq!((merged.restored(), merged.present()), (1, 70));
+    assert_eq!((merged.restored(), merged.present()), (1, 71));
     let signed = vault
         .sign_data(&name("rsa"), SignatureAlgorithm::Ps256, b"text")
         .unwrap();
@@ -214,9 +219,9 @@ fn a_stream_cannot_be_cut_rearranged_or_mixed_with_another() {
     ] {
         let one = parts(&stream_of(&vault, &options));
         let two = parts(&stream_of(&vault, &options));
-        assert_eq!(one.len(), 7, "magic, head, four keys, end");
+        assert_eq!(one.len(), 8, "magic, head, settings, four keys, end");
         let mut spoiled: Vec<(&str, Vec<Vec<u8>>)> = Vec::new();
-        for part in 0..7 {
+        for part in 0..8 {
             let mut without = one.clone();
             without.remove(part);
             spoiled.push(("a part is missing", without));
@@ -240,7 +245,8 @@ fn a_stream_cannot_be_cut_rearranged_or_mixed_with_another() {
                 one[0].clone(),
                 one[1].clone(),
                 one[2].clone(),
-                one[6].clone(),
+                one[3].clone(),
+                one[7].clone(),
             ],
         ));
         for (what, stream) in spoiled {

@@ -9,7 +9,7 @@ use hsm_softhsm_tests::{TokenUnderTest, skip};
 use strongroom::backend::pkcs11::{KeyKeeping, PinSource, Pkcs11Backend};
 use strongroom::{
     CreateKeyOptions, Curve, ImportKeyOptions, ImportedKey, KeyBackup, KeyName, KeyType,
-    OctKeySize, Pin, RsaKeySize, Vault, VaultOptions,
+    OctKeySize, Pin, PublicKey, RsaKeySize, Vault, VaultOptions,
 };
 
 use crate::backends::options_with;
@@ -106,6 +106,11 @@ pub(crate) fn oct(size: OctKeySize) -> CreateKeyOptions {
 
 pub(crate) fn import(key: ImportedKey) -> ImportKeyOptions {
     ImportKeyOptions::new(key).hsm()
+}
+
+/// A public key as the vaults here have it, for work without a vault.
+pub(crate) fn public_key(key: PublicKey) -> PublicKey {
+    key
 }
 
 /// The type that keys have here.

@@ -3,12 +3,13 @@
 //! noticed, and without it there must be none.
 
 use std::hint::black_box;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use hsm_softhsm_tests::Proxy;
 use strongroom::backend::pkcs11::Pkcs11Backend;
+use strongroom::timing::Question;
 use strongroom::{
     Ciphertext, CreateKeyOptions, EncryptOptions, EncryptionAlgorithm, KeyName, RsaKeySize, Vault,
     VaultOptions,
@@ -18,16 +19,9 @@ use crate::backends::own_options;
 
 /// Length of a modulus of 2048 bits.
 const K: usize = 256;
-const PAIRS: usize = 200;
-const ROUNDS: usize = 3;
-const LEAK: f64 = 20.0;
-const NOISE: f64 = 10.0;
-const TRIES: usize = 5;
+const QUESTION: Question = Question::about_milliseconds();
 /// A sixth of what the decryption itself takes: the smallest that is found on a busy machine every time.
 const PLANTED: Duration = Duration::from_micros(250);
-
-/// Two measurements at once would disturb each other.
-static ALONE: Mutex<()> = Mutex::new(());
 
 struct Fixture {
     proxy: Proxy,
@@ -81,63 +75,17 @@ impl Fixture {
         black_box(&opened).is_ok()
     }
 
-    /// Student's t of the differences between the times for the two blocks, with the extreme fifths trimmed (Yuen's
-    /// test). Other work only ever makes a run slower: each difference is between the best of a few.
-    fn t_of_differences(&self, blocks: [&[u8]; 2], planted: Option<Duration>) -> f64 {
-        let mut differences: Vec<f64> = (0..PAIRS)
-            .map(|pair| {
-                let first = pair % 2;
-                let mut best = [f64::INFINITY; 2];
-                for kind in [first, 1 - first].repeat(ROUNDS) {
-                    self.answer(blocks[kind], planted.filter(|_| kind == 1));
-                    let start = Instant::now();
-                    self.decrypt();
-                    best[kind] = best[kind].min(start.elapsed().as_nanos() as f64);
-                }
-                best[0] - best[1]
-            })
-            .collect();
-        differences.sort_by(f64::total_cmp);
-        let cut = PAIRS / 5;
-        let kept = &differences[cut..PAIRS - cut];
-        let mean = kept.iter().sum::<f64>() / kept.len() as f64;
-        let (lowest, highest) = (kept[0], kept[kept.len() - 1]);
-        let winsorized = differences
-            .iter()
-            .map(|difference| difference.clamp(lowest, highest));
-        let center = winsorized.clone().sum::<f64>() / PAIRS as f64;
-        let squares: f64 = winsorized
-            .map(|difference| (difference - center).powi(2))
-            .sum();
-        let variance = squares / (kept.len() as f64 - 1.0) / kept.len() as f64;
-        mean / (variance + 0.01).sqrt()
-    }
-
     fn assert_silent(&self, what: &str, blocks: [&[u8]; 2]) {
-        self.expect(what, blocks, None, |t| t.abs() < NOISE);
+        QUESTION.assert_silent(
+            what,
+            |kind| self.answer(blocks[kind], None),
+            |_, ()| self.decrypt(),
+        );
     }
 
     fn assert_leaks(&self, what: &str, blocks: [&[u8]; 2]) {
-        self.expect(what, blocks, Some(PLANTED), |t| t.abs() > LEAK);
-    }
-
-    fn expect(
-        &self,
-        what: &str,
-        blocks: [&[u8]; 2],
-        planted: Option<Duration>,
-        holds: impl Fn(f64) -> bool,
-    ) {
-        let mut seen = Vec::new();
-        for _ in 0..TRIES {
-            let t = self.t_of_differences(blocks, planted);
-            if holds(t) {
-                eprintln!("{what}: t = {t:.1}");
-                return;
-            }
-            seen.push(t);
-        }
-        panic!("{what}: {seen:?}");
+        let answer = |kind: usize| self.answer(blocks[kind], (kind == 1).then_some(PLANTED));
+        QUESTION.assert_leaks(what, answer, |_, ()| self.decrypt());
     }
 }
 
@@ -174,7 +122,6 @@ fn data_block(separator: usize) -> Vec<u8> {
 
 #[test]
 fn the_time_of_an_oaep_decryption_does_not_tell_what_is_wrong_with_the_block() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::new(EncryptionAlgorithm::RsaOaep256);
     let good = oaep(0, &data_block(40));
     fixture.answer(&good, None);
@@ -196,7 +143,6 @@ fn the_time_of_an_oaep_decryption_does_not_tell_what_is_wrong_with_the_block() {
 
 #[test]
 fn the_time_of_an_rsa1_5_decryption_does_not_tell_whether_the_padding_is_right() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let fixture = Fixture::new(EncryptionAlgorithm::Rsa1_5);
     let block = |head: [u8; 2], separator: usize| {
         let mut block = vec![0x77; K];

@@ -363,27 +363,35 @@ pub(super) fn public_parts(
             )
         })
     };
-    let unusable = || {
+    let parts = match curve {
+        None => rsa_parts(attribute(CKA_MODULUS)?, attribute(CKA_PUBLIC_EXPONENT)?),
+        Some(curve) => ec_parts(curve, &attribute(CKA_EC_POINT)?),
+    };
+    parts.ok_or_else(|| {
         TokenError::with_detail(
             ErrorClass::Device,
             "C_GetAttributeValue",
             "the token generated a public key that is none",
         )
-    };
-    let parts = match curve {
-        None => PublicParts::Rsa {
-            n: trimmed(attribute(CKA_MODULUS)?),
-            e: trimmed(attribute(CKA_PUBLIC_EXPONENT)?),
-        },
-        Some(curve) => {
-            let encoded = attribute(CKA_EC_POINT)?;
-            let (x, y) = point(curve, &encoded).ok_or_else(unusable)?;
-            PublicParts::Ec { curve, x, y }
-        }
-    };
-    // On the curve, of a size that is supported.
-    PublicKey::from_parts(&parts).map_err(|_| unusable())?;
-    Ok(parts)
+    })
+}
+
+/// `None` unless it is a public key of a size that is supported.
+pub(super) fn rsa_parts(modulus: Vec<u8>, exponent: Vec<u8>) -> Option<PublicParts> {
+    usable(PublicParts::Rsa {
+        n: trimmed(modulus),
+        e: trimmed(exponent),
+    })
+}
+
+/// `None` unless it is a point on the curve.
+pub(super) fn ec_parts(curve: Curve, encoded: &[u8]) -> Option<PublicParts> {
+    let (x, y) = point(curve, encoded)?;
+    usable(PublicParts::Ec { curve, x, y })
+}
+
+fn usable(parts: PublicParts) -> Option<PublicParts> {
+    PublicKey::from_parts(&parts).is_ok().then_some(parts)
 }
 
 fn trimmed(mut number: Vec<u8>) -> Vec<u8> {

@@ -34,6 +34,8 @@
 //! # Ok::<(), strongroom::Error>(())
 //! ```
 
+#[cfg(feature = "testing")]
+pub(crate) mod answers;
 mod attributes;
 mod buffers;
 mod ceremony;

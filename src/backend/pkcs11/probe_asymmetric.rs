@@ -13,7 +13,7 @@ use super::operations::{RsaOpening, Signing};
 use super::probe::Probe;
 use super::raw::ObjectHandle;
 use super::routes::Route;
-use crate::crypto::CryptoEngine;
+use crate::crypto::Engine;
 use crate::crypto::public_key::PublicKey;
 use crate::env::OsEntropy;
 use crate::model::algorithm::{CryptoOperation, SignatureAlgorithm};

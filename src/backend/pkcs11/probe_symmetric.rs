@@ -12,7 +12,7 @@ use super::mechanism::Mechanism;
 use super::operations::{Signing, decrypt, encrypt, unwrap_key, wrap_key};
 use super::probe::Probe;
 use super::routes::Route;
-use crate::crypto::CryptoEngine;
+use crate::crypto::Engine;
 use crate::model::algorithm::{AesMode, CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm};
 use crate::model::operation::KeyOperation;
 use crate::model::spec::{KeySpec, OctKeyLength, OctKeySize};

@@ -213,7 +213,7 @@ fn newest(
     Ok(newest)
 }
 
-fn parse(value: &[u8]) -> Option<VaultPin> {
+pub(super) fn parse(value: &[u8]) -> Option<VaultPin> {
     if value.len() > MAX_LENGTH {
         return None;
     }

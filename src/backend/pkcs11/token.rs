@@ -22,7 +22,6 @@ use crate::secret::Pin;
 
 static OWNERS: AtomicU64 = AtomicU64::new(0);
 
-#[derive(Debug)]
 pub(super) struct TokenOptions {
     /// The module's file.
     pub(super) module: PathBuf,
@@ -34,6 +33,20 @@ pub(super) struct TokenOptions {
     pub(super) max_sessions: Option<usize>,
     /// How long a caller waits for a session.
     pub(super) checkout_timeout: Duration,
+}
+
+/// Without the text of the configuration, which is a module's own and may hold a password.
+impl fmt::Debug for TokenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenOptions")
+            .field("module", &self.module)
+            .field("init_args", &self.init_args.as_ref().map(|_| ".."))
+            .field("selector", &self.selector)
+            .field("pin", &self.pin)
+            .field("max_sessions", &self.max_sessions)
+            .field("checkout_timeout", &self.checkout_timeout)
+            .finish()
+    }
 }
 
 /// Whether work that failed because the session or the token was lost may be done once more.

@@ -13,7 +13,7 @@ use super::operations::data_object;
 use super::raw::ObjectHandle;
 use super::routes::Usage;
 use super::trials::Trials;
-use crate::crypto::CryptoEngine;
+use crate::crypto::Engine;
 use crate::crypto::rustcrypto::RustCryptoEngine;
 use crate::env::OsEntropy;
 use crate::model::algorithm::WrapAlgorithm;

@@ -7,11 +7,9 @@ use super::{
     BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, Encrypted, KeyBackend,
     KeyBlob, KeyCustody, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, Support,
 };
+use crate::crypto::engine::CryptoEngine;
 use crate::crypto::public_key::PublicKey;
-use crate::crypto::rustcrypto::RustCryptoEngine;
-use crate::crypto::{
-    CryptoEngine, CryptoError, CryptoKey, CryptoResult, key_transport, validation,
-};
+use crate::crypto::{CryptoError, CryptoKey, CryptoResult, Engine, key_transport, validation};
 use crate::env::{Entropy, OsEntropy};
 use crate::error::Error;
 use crate::format::material;
@@ -28,7 +26,7 @@ use crate::secret::{ProtectedBytes, SecretBytes};
 /// Every vault has one. Keys made by one engine work with every other.
 pub struct SoftwareBackend {
     id: BackendId,
-    engine: Arc<dyn CryptoEngine>,
+    engine: Arc<dyn Engine>,
     entropy: Arc<dyn Entropy>,
     capabilities: Arc<Capabilities>,
     protected: bool,
@@ -49,11 +47,28 @@ impl SoftwareBackend {
     pub fn with_entropy(entropy: Arc<dyn Entropy>) -> Self {
         Self {
             id: BackendId::from_static(Self::ID),
-            engine: Arc::new(RustCryptoEngine::new(Arc::clone(&entropy))),
+            engine: CryptoEngine::RustCrypto.start(Arc::clone(&entropy)),
             entropy,
             capabilities: Arc::new(capabilities()),
             protected: false,
         }
+    }
+
+    /// The same on another engine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use strongroom::CryptoEngine;
+    /// use strongroom::backend::software::SoftwareBackend;
+    ///
+    /// let backend = SoftwareBackend::new().with_engine(CryptoEngine::RustCrypto);
+    /// # drop(backend);
+    /// ```
+    #[must_use]
+    pub fn with_engine(mut self, engine: CryptoEngine) -> Self {
+        self.engine = engine.start(Arc::clone(&self.entropy));
+        self
     }
 
     /// Opened keys are bytes in protected memory, and are parsed anew for each operation.
@@ -144,7 +159,7 @@ impl KeyBackend for SoftwareBackend {
         let material = material::decode(key.blob.expose()).map_err(stored)?;
         let public = material
             .public_parts()
-            .map(|parts| PublicKey::from_parts(&parts))
+            .map(|parts| PublicKey::on(&*self.engine, &parts))
             .transpose()
             .map_err(stored)?;
         let (spec, parsed) = (material.spec(), self.engine.load(&material)?);
@@ -217,7 +232,7 @@ enum Ready {
     /// For each operation, from bytes in protected memory.
     Each {
         blob: ProtectedBytes,
-        engine: Arc<dyn CryptoEngine>,
+        engine: Arc<dyn Engine>,
     },
 }
 

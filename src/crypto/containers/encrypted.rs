@@ -13,7 +13,22 @@ pub(crate) const MAX_PBKDF2_ITERATIONS: u32 = 10_000_000;
 /// The most memory that scrypt may work through for a container, in bytes: 128 * N * r * p.
 pub(crate) const MAX_SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
 
-pub(super) fn from_pkcs8(der: &[u8], password: &[u8]) -> Result<ImportedKey> {
+/// What deriving the key of one container may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CostLimits {
+    pub(crate) pbkdf2_iterations: u32,
+    /// In bytes.
+    pub(crate) scrypt_memory: u64,
+}
+
+impl CostLimits {
+    pub(crate) const PUBLISHED: Self = Self {
+        pbkdf2_iterations: MAX_PBKDF2_ITERATIONS,
+        scrypt_memory: MAX_SCRYPT_MEMORY,
+    };
+}
+
+pub(crate) fn from_pkcs8(der: &[u8], password: &[u8], limits: CostLimits) -> Result<ImportedKey> {
     let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|_| {
         malformed(
             "this is not an encrypted PKCS#8 private key in DER, exactly one, under PBES2 with AES and a salt of at most 32 bytes",
@@ -22,7 +37,7 @@ pub(super) fn from_pkcs8(der: &[u8], password: &[u8]) -> Result<ImportedKey> {
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
         return Err(outdated());
     };
-    check_cost(parameters)?;
+    check_cost(parameters, limits)?;
     let mut buffer = Zeroizing::new(info.encrypted_data.as_bytes().to_vec());
     let plaintext =
         parameters
@@ -37,9 +52,9 @@ pub(super) fn from_pkcs8(der: &[u8], password: &[u8]) -> Result<ImportedKey> {
     private::from_info(&inner)
 }
 
-fn check_cost(parameters: &Parameters) -> Result<()> {
+fn check_cost(parameters: &Parameters, limits: CostLimits) -> Result<()> {
     let bearable = match &parameters.kdf {
-        Kdf::Pbkdf2(pbkdf2) => (1..=MAX_PBKDF2_ITERATIONS).contains(&pbkdf2.iteration_count),
+        Kdf::Pbkdf2(pbkdf2) => (1..=limits.pbkdf2_iterations).contains(&pbkdf2.iteration_count),
         Kdf::Scrypt(scrypt) => {
             let memory = [
                 scrypt.cost_parameter,
@@ -49,7 +64,7 @@ fn check_cost(parameters: &Parameters) -> Result<()> {
             .into_iter()
             .try_fold(128, u64::checked_mul);
             let legal = scrypt.cost_parameter > 1 && scrypt.cost_parameter.is_power_of_two();
-            legal && memory.is_some_and(|memory| (1..=MAX_SCRYPT_MEMORY).contains(&memory))
+            legal && memory.is_some_and(|memory| (1..=limits.scrypt_memory).contains(&memory))
         }
         _ => return Err(outdated()),
     };

@@ -1,7 +1,7 @@
 //! Containers of keys: PKCS#8 (also encrypted), PKCS#1 and SEC1 for private keys, SPKI for public ones;
 //! DER and PEM.
 
-mod encrypted;
+pub(crate) mod encrypted;
 mod pem;
 mod private;
 mod private_der;
@@ -60,7 +60,7 @@ impl ImportedKey {
     ///   key of another kind.
     pub fn from_pkcs8_encrypted_der(der: &[u8], password: &[u8]) -> Result<Self> {
         check_der_length(der)?;
-        encrypted::from_pkcs8(der, password)
+        encrypted::from_pkcs8(der, password, encrypted::CostLimits::PUBLISHED)
     }
 
     /// A PKCS#1 `RSAPrivateKey` (RFC 8017) in DER, at most 64 KiB.

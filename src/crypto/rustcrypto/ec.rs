@@ -6,12 +6,13 @@ use std::sync::Arc;
 use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier, RandomizedPrehashSigner};
 
 use super::random::with_random;
+use super::rsa::RsaPadding;
 use crate::crypto::limits::check_digest;
-use crate::crypto::{CryptoError, CryptoKey, CryptoResult};
+use crate::crypto::{CryptoError, CryptoKey, CryptoPublicKey, CryptoResult};
 use crate::env::Entropy;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
 use crate::model::material::EcMaterial;
-use crate::model::spec::Curve;
+use crate::model::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
 
 /// A working generator misses the range of scalars once in 2^32 tries on P-256 and less often elsewhere.
@@ -186,10 +187,6 @@ impl EcPublicKey {
             .ok_or_else(|| CryptoError::InvalidKey(format!("the point is not on curve {curve}")))
     }
 
-    pub(in crate::crypto) fn curve(&self) -> Curve {
-        self.curve
-    }
-
     /// `signature` is `r ‖ s`; any `s` is accepted, high or low.
     pub(in crate::crypto) fn verify(
         &self,
@@ -204,6 +201,33 @@ impl EcPublicKey {
         self.key
             .verify(digest, signature)
             .ok_or(CryptoError::InvalidSignature)
+    }
+}
+
+impl fmt::Debug for EcPublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EcPublicKey")
+            .field("curve", &self.curve)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CryptoPublicKey for EcPublicKey {
+    fn spec(&self) -> KeySpec {
+        KeySpec::Ec(self.curve)
+    }
+
+    fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> CryptoResult<()> {
+        self.verify(algorithm, digest, signature)
+    }
+
+    fn encrypt(&self, _: RsaPadding, _: &[u8], _: &dyn Entropy) -> CryptoResult<Vec<u8>> {
+        Err(CryptoError::Unsupported)
     }
 }
 

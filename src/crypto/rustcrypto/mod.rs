@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::crypto::{CryptoEngine, CryptoError, CryptoKey, CryptoResult};
+use crate::crypto::{CryptoError, CryptoKey, CryptoPublicKey, CryptoResult, Engine};
 use crate::env::Entropy;
-use crate::model::material::{KeyMaterial, MaterialParts};
+use crate::model::material::{KeyMaterial, MaterialParts, PublicParts};
 use crate::model::spec::KeySpec;
 
 pub(in crate::crypto) mod ec;
@@ -28,7 +28,7 @@ impl RustCryptoEngine {
     }
 }
 
-impl CryptoEngine for RustCryptoEngine {
+impl Engine for RustCryptoEngine {
     fn generate(
         &self,
         spec: KeySpec,
@@ -62,4 +62,19 @@ impl CryptoEngine for RustCryptoEngine {
             }
         })
     }
+    fn load_public(&self, parts: &PublicParts) -> CryptoResult<Box<dyn CryptoPublicKey>> {
+        load_public(parts)
+    }
+}
+
+/// No randomness goes into public keys before they are used.
+pub(in crate::crypto) fn load_public(
+    parts: &PublicParts,
+) -> CryptoResult<Box<dyn CryptoPublicKey>> {
+    Ok(match parts {
+        PublicParts::Rsa { n, e } => Box::new(rsa::RsaPublicKey::from_parts(n, e)?),
+        PublicParts::Ec { curve, x, y } => {
+            Box::new(ec::EcPublicKey::from_coordinates(*curve, x, y)?)
+        }
+    })
 }

@@ -20,6 +20,7 @@ mod header_changes;
 mod kill;
 mod lock;
 mod power_cuts;
+mod restores;
 mod root_rotation;
 mod salvage;
 mod workload;

@@ -56,7 +56,7 @@ impl Shared {
         let key = ImportedKey::from_pkcs8_der(pkcs8).unwrap();
         let key = vault.import_key(&name, make::import(key)).unwrap();
         Self {
-            public: PublicKey::from_jwk(key.key()).unwrap(),
+            public: make::public_key(PublicKey::from_jwk(key.key()).unwrap()),
             pkcs8: pkcs8.to_vec(),
             vault,
             name,
@@ -74,7 +74,7 @@ impl Shared {
 fn made_here(vault: &Vault, options: CreateKeyOptions) -> (KeyName, PublicKey) {
     let name = key_name(1);
     let key = vault.create_key(&name, options).unwrap();
-    let public = PublicKey::from_jwk(key.key()).unwrap();
+    let public = make::public_key(PublicKey::from_jwk(key.key()).unwrap());
     (name, public)
 }
 

@@ -158,15 +158,28 @@ fn fork_with_an_open_vault(base: &Path) {
     let report = vault.open_report().unwrap();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(vault.list_key_properties().count(), 3);
+    vault.close().unwrap();
+    drop((vault, options));
+    // The controls: once nobody has it, a process opens it as the one that was refused tried to; and the comparison
+    // of files sees what it changes.
+    let before = files(&path);
+    Process::start(TEST, &format!("change {}", path.display())).end();
+    assert!(
+        before != files(&path),
+        "the comparison of files sees nothing"
+    );
 }
 
 #[test]
 fn t9_a_forked_child_is_refused_and_harms_nobody() {
     if let Some(job) = job() {
-        return match job.strip_prefix("try ") {
-            Some(path) => {
-                let tried = VaultOptions::new().open(path, Unlock::raw_key(&master_key()));
-                assert_eq!(refused(tried), ErrorKind::VaultInUse);
+        let open = |path| VaultOptions::new().open(path, Unlock::raw_key(&master_key()));
+        return match job.split_once(' ') {
+            Some(("try", path)) => assert_eq!(refused(open(path)), ErrorKind::VaultInUse),
+            Some((_, path)) => {
+                let vault = open(path).unwrap();
+                vault.delete_key(&name(SIGNER)).unwrap();
+                vault.close().unwrap();
             }
             None => fork_with_an_open_vault(job.as_ref()),
         };
@@ -191,19 +204,26 @@ fn t9_a_fork_finds_zeros_in_place_of_the_keys() {
         assert!(succeeded(child));
         return;
     }
-    let known = Known::new();
-    let mut process = Process::start(TEST, &known.job("full"));
-    let line = process.wait_for_line("phase forked ");
-    let child = line.rsplit(' ').next().unwrap().trim().parse().unwrap();
-    // The control: they are in the memory of the parent.
-    let parent = Dump::of_everything(process.child.id());
-    super::require_at_rest(&parent.find(&known.at_rest));
-    super::require_private(&parent.find(&known.private));
-    let dump = Dump::of_everything(child);
-    assert_eq!(dump.find(&known.at_rest), Vec::<String>::new());
-    assert_eq!(dump.find(&known.private), Vec::<String>::new());
-    assert_eq!(dump.find(&known.unlocking).len(), 2);
-    process.end();
+    for protection in ["full", "none"] {
+        let known = Known::new();
+        let mut process = Process::start(TEST, &known.job(protection));
+        let line = process.wait_for_line("phase forked ");
+        let child = line.rsplit(' ').next().unwrap().trim().parse().unwrap();
+        // The controls: they are in the memory of the parent; and without protection in that of the child.
+        let parent = Dump::of_everything(process.child.id());
+        super::require_at_rest(&parent.find(&known.at_rest));
+        super::require_private(&parent.find(&known.private));
+        let dump = Dump::of_everything(child);
+        if protection == "full" {
+            assert_eq!(dump.find(&known.at_rest), Vec::<String>::new());
+            assert_eq!(dump.find(&known.private), Vec::<String>::new());
+        } else {
+            super::require_at_rest(&dump.find(&known.at_rest));
+            super::require_private(&dump.find(&known.private));
+        }
+        assert_eq!(dump.find(&known.unlocking).len(), 2);
+        process.end();
+    }
 }
 
 #[test]

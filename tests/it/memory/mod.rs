@@ -9,6 +9,7 @@ use self::dump::{Dump, Secret};
 use self::known::{Known, Made};
 use self::work::work_and_wait;
 
+mod alive;
 mod dump;
 mod forks;
 mod known;
@@ -18,19 +19,19 @@ mod work;
 /// What a child process is to do.
 const CHILD: &str = "STRONGROOM_MEMORY_CHILD";
 
-fn job() -> Option<String> {
+pub(crate) fn job() -> Option<String> {
     std::env::var(CHILD).ok()
 }
 
 /// A child process, which is this binary with a job, and talks in lines.
 #[derive(Debug)]
-struct Process {
+pub(crate) struct Process {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Process {
-    fn start(test: &str, job: &str) -> Self {
+    pub(crate) fn start(test: &str, job: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(CHILD, job)
@@ -47,7 +48,7 @@ impl Process {
         self.wait_for_line(&format!("phase {phase}"));
     }
 
-    fn wait_for_line(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
             let length = self.output.read_line(&mut line).unwrap();
@@ -62,7 +63,7 @@ impl Process {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.child.stdin.take());
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();

@@ -28,14 +28,7 @@ pub(super) struct Opened {
 pub(super) fn open_both(job: &str) -> Opened {
     let (protection, base) = job.split_once(' ').unwrap();
     let base = PathBuf::from(base);
-    let protection = match protection {
-        "full" => MemoryProtection::Full,
-        "standard" => MemoryProtection::Standard,
-        _ => {
-            refuse_protected_memory().unwrap();
-            MemoryProtection::Standard
-        }
-    };
+    let protection = protect(protection);
     let mut master = zeroize::Zeroizing::new([0; 32]);
     read_into(&base.join("master"), &mut *master);
     let mut text = zeroize::Zeroizing::new([0; PASSPHRASE_LENGTH]);
@@ -57,6 +50,18 @@ pub(super) fn open_both(job: &str) -> Opened {
             .unwrap(),
         _master: master,
         _passphrase: passphrase,
+    }
+}
+
+/// As the job says; first of all in a child.
+pub(super) fn protect(protection: &str) -> MemoryProtection {
+    match protection {
+        "full" => MemoryProtection::Full,
+        "standard" => MemoryProtection::Standard,
+        _ => {
+            refuse_protected_memory().unwrap();
+            MemoryProtection::Standard
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use strongroom::{
 use self::table::{ES256, FullHandle, KW, OnKey, Plain, calls};
 use crate::support::{Place, memory_vault, name, refused};
 
-mod table;
+pub(crate) mod table;
 
 fn all_but(permission: Permission) -> Permissions {
     Permission::ALL

@@ -21,7 +21,7 @@ fn slot() -> SlotId {
 
 /// What a call needs.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Needs {
+pub(crate) enum Needs {
     /// The permission, and a name that the handle is for.
     OnKey(Permission),
     /// The permission; there is no name.
@@ -30,14 +30,14 @@ pub(super) enum Needs {
 }
 pub(super) use Needs::{FullHandle, OnKey, Plain};
 
-pub(super) type Call = Box<dyn Fn(&Vault, &KeyName) -> strongroom::Result<()>>;
+pub(crate) type Call = Box<dyn Fn(&Vault, &KeyName) -> strongroom::Result<()>>;
 
 fn call<T>(run: impl Fn(&Vault, &KeyName) -> strongroom::Result<T> + 'static) -> Call {
     Box::new(move |vault, key| run(vault, key).map(drop))
 }
 
 /// Every public method with what it needs.
-pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
+pub(crate) fn calls() -> Vec<(&'static str, Needs, Call)> {
     let ec = || CreateKeyOptions::ec(Curve::P256);
     let who = || "somebody".parse::<Principal>().unwrap();
     vec![
@@ -307,6 +307,11 @@ pub(super) fn calls() -> Vec<(&'static str, Needs, Call)> {
             "restore_all_from",
             FullHandle,
             call(|v, _| v.restore_all_from(std::io::empty(), &RestoreOptions::new(), |_| ())),
+        ),
+        (
+            "restore_all_plan",
+            FullHandle,
+            call(|v, _| v.restore_all_plan(std::io::empty(), &RestoreOptions::new(), |_| ())),
         ),
         ("pin", FullHandle, call(|v, _| v.pin())),
         (

@@ -142,7 +142,7 @@ fn rfc_7517_keys() {
     let vault = vault();
     for (index, (public, private)) in list("public").iter().zip(list("private")).enumerate() {
         let parsed: JsonWebKey = public.to_string().parse().unwrap();
-        let public_key = PublicKey::from_jwk(&parsed).unwrap();
+        let public_key = make::public_key(PublicKey::from_jwk(&parsed).unwrap());
         // A private key is no public one.
         let as_public = private.to_string().parse::<JsonWebKey>().unwrap_err();
         assert_eq!(as_public.kind(), ErrorKind::InvalidKeyMaterial);

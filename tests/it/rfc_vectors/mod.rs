@@ -133,7 +133,7 @@ fn deterministic(algorithm: SignatureAlgorithm, d: &str, cases: &[(&[u8], &str)]
     let key_name = name("signer");
     let key = ImportedKey::from_sec1_der(&sec1(algorithm.curve().unwrap(), d)).unwrap();
     let key = vault.import_key(&key_name, make::import(key)).unwrap();
-    let public = PublicKey::from_jwk(key.key()).unwrap();
+    let public = make::public_key(PublicKey::from_jwk(key.key()).unwrap());
     for (message, signature) in cases {
         let digest = match algorithm {
             SignatureAlgorithm::Es384 => &aws_lc_rs::digest::SHA384,

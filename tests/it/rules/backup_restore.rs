@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use strongroom::{
-    Ciphertext, Clock, CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm, ErrorKind,
-    KeyBackup, KeyOperation, KeyProperties, OctKeySize, RsaKeySize, SignatureAlgorithm, SoftDelete,
-    Unlock, UpdateKeyOptions, Vault,
+    BackupOptions, Ciphertext, Clock, CreateKeyOptions, Curve, EncryptOptions, EncryptionAlgorithm,
+    ErrorKind, KeyBackup, KeyOperation, KeyProperties, OctKeySize, RestoreOptions, RsaKeySize,
+    SignatureAlgorithm, SoftDelete, Unlock, UpdateKeyOptions, Vault,
 };
 
 use super::{DIGEST, Made, OCT_256, RSA, SIX};
@@ -446,4 +446,76 @@ fn dates_in_the_future_of_the_target_are_kept() {
         restored.key().properties().created_on(),
         made.properties().created_on()
     );
+}
+
+#[test]
+fn deleted_keys_come_back_deleted_with_a_whole_vault_and_work_once_recovered() {
+    let Some(home) = Home::with_backups() else {
+        return;
+    };
+    let (vault, _clock) = memory_vault_in(&home);
+    let (kept, gone, staying) = (name("kept"), name("gone"), name("staying"));
+    for key in [&kept, &gone] {
+        vault
+            .create_key(key, make::ec(Curve::P256).backup_allowed())
+            .unwrap();
+    }
+    vault.rotate_key(&gone).unwrap();
+    let signed = vault.sign(&gone, ES256, &DIGEST).unwrap();
+    let before = versions(&vault, "gone");
+    vault.delete_key(&gone).unwrap();
+    // Deleted or not, what may not leave a token stays there.
+    vault.create_key(&staying, make::ec(Curve::P256)).unwrap();
+    vault.delete_key(&staying).unwrap();
+    let mut stream = Vec::new();
+    let report = vault
+        .backup_to(&mut stream, &BackupOptions::new(), |_| ())
+        .unwrap();
+    let left_out: &[_] = if make::IN_HARDWARE {
+        &[(staying.clone(), ErrorKind::NotExportable)]
+    } else {
+        &[]
+    };
+    assert_eq!(report.left_out(), left_out);
+    let deleted = 2 - left_out.len() as u64;
+    assert_eq!((report.keys(), report.deleted_keys()), (1, deleted));
+
+    let (_place, other) = sister(&vault, &home);
+    let report = other
+        .restore_all_from(&stream[..], &RestoreOptions::new(), |_| ())
+        .unwrap();
+    assert_eq!(
+        (report.restored(), report.restored_deleted()),
+        (1 + deleted, deleted)
+    );
+    assert_eq!(report.left_out(), left_out.len() as u64);
+    assert_eq!(
+        other.get_deleted_key(&gone).unwrap().deleted_on(),
+        vault.get_deleted_key(&gone).unwrap().deleted_on()
+    );
+    assert_eq!(
+        refused(other.sign(&gone, ES256, &DIGEST)),
+        ErrorKind::KeyNotFound
+    );
+    other.recover_deleted_key(&gone).unwrap();
+    let ids = |versions: Vec<KeyProperties>| -> Vec<_> {
+        versions
+            .iter()
+            .map(|version| version.id().clone())
+            .collect()
+    };
+    assert_eq!(ids(versions(&other, "gone")), ids(before));
+    other
+        .verify(signed.key_id(), ES256, &DIGEST, signed.signature())
+        .unwrap();
+    let again = other.sign(&gone, ES256, &DIGEST).unwrap();
+    vault.recover_deleted_key(&gone).unwrap();
+    vault
+        .verify(&gone, ES256, &DIGEST, again.signature())
+        .unwrap();
+    // Purging one of the two destroys nothing of the other.
+    other.delete_key(&gone).unwrap();
+    other.purge_deleted_key(&gone).unwrap();
+    vault.sign(&gone, ES256, &DIGEST).unwrap();
+    assert!(other.check().unwrap().is_clean());
 }

@@ -243,13 +243,13 @@ fn a_hardware_key_needs_a_hardware_backend() {
     let (vault, _clock) = memory_vault();
     assert_eq!(
         refused(vault.create_key(&name("k"), make::ec(Curve::P256).hsm())),
-        ErrorKind::BackendUnavailable
+        ErrorKind::Unsupported
     );
     let jwk = br#"{"kty":"oct-HSM","k":"AQIDBAUGBwgJCgsMDQ4PEA"}"#;
     let import = make::import(ImportedKey::from_jwk(jwk).unwrap());
     assert_eq!(
         refused(vault.import_key(&name("k"), import)),
-        ErrorKind::BackendUnavailable
+        ErrorKind::Unsupported
     );
     let elsewhere = "elsewhere".parse().unwrap();
     assert_eq!(

@@ -12,7 +12,7 @@ mod limits;
 mod listing;
 mod names_and_identifiers;
 mod passphrase;
-mod secrets;
+pub(crate) mod secrets;
 mod time;
 mod update;
 mod versions_and_rotation;

