@@ -495,8 +495,8 @@ pub(super) fn policies() -> Seeds {
     let transfer = br#"{"schema_version":"1.0.0","header":{"kid":"https://v/keys/k/00112233445566778899aabbccddeeff","alg":"dir","enc":"CKM_RSA_AES_KEY_WRAP"},"ciphertext":"AA"}"#;
     vec![
         ("token", behind(0, token)),
-        ("release-policy", behind(1, policy.to_vec())),
-        ("rotation-policy", behind(2, rotation.to_vec())),
-        ("transfer", behind(3, transfer.to_vec())),
+        ("release-policy", behind(1, policy)),
+        ("rotation-policy", behind(2, rotation)),
+        ("transfer", behind(3, transfer)),
     ]
 }
