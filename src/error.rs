@@ -202,6 +202,8 @@ pub enum ErrorKind {
     KeyExhausted,
     /// The key cannot leave its backend.
     NotExportable,
+    /// The attestation of an environment is not valid, or does not meet the release policy of the key.
+    ReleaseRefused,
     /// Purge protection forbids the purge, or the vault has no soft delete and so nothing to purge.
     PurgeRefused,
 
@@ -284,7 +286,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    fn azure(self) -> Option<AzureError> {
+    pub(crate) fn azure(self) -> Option<AzureError> {
         let (status, code, inner_code) = match self {
             Self::BadParameter
             | Self::AlgorithmMismatch
@@ -306,7 +308,9 @@ impl ErrorKind {
             Self::Forbidden | Self::AlgorithmRefused => {
                 (403, "Forbidden", Some("ForbiddenByPolicy"))
             }
-            Self::PurgeRefused | Self::KeyExhausted => (403, "Forbidden", None),
+            Self::PurgeRefused | Self::KeyExhausted | Self::ReleaseRefused => {
+                (403, "Forbidden", None)
+            }
             Self::Throttled => (429, "Throttled", None),
             Self::BackendUnavailable => (503, "ServiceUnavailable", None),
             _ => return None,

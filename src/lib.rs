@@ -32,23 +32,28 @@ pub use model::algorithm::{
 };
 pub use model::attributes::{RecoveryLevel, SoftDelete};
 pub use model::audit::{AuditEntry, AuditOptions, AuditReads};
+pub use model::duration::CalendarDuration;
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;
+pub use model::key_transfer::KeyTransferBlob;
 pub use model::material::{ImportedKey, KeyMaterial, PublicParts};
 pub use model::name::KeyName;
 pub use model::name_pattern::NamePattern;
 pub use model::operation::{KeyOperation, KeyOperations};
 pub use model::options::{
-    Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, UpdateKeyOptions,
+    Ciphertext, CreateKeyOptions, EncryptOptions, ImportKeyOptions, ImportTransferredKeyOptions,
+    UpdateKeyOptions,
 };
 pub use model::paging::{ContinuationToken, Page, PageSize};
 pub use model::permission::{Permission, Permissions};
 pub use model::pin::VaultPin;
 pub use model::principal::Principal;
+pub use model::release_policy::{KeyEncryptionAlgorithm, ReleasePolicy};
 pub use model::results::{
     DataKey, DeletedKey, DeletedKeyProperties, EncryptResult, KeyBundle, KeyProperties, SignResult,
     WrapResult,
 };
+pub use model::rotation_policy::{KeyRotationPolicy, RotationPolicy, RotationTrigger};
 pub use model::settings::{AlgorithmRules, DeletionSettings, VaultSettings};
 pub use model::spec::{Curve, KeyFamily, KeySpec, KeyType, OctKeyLength, OctKeySize, RsaKeySize};
 pub use model::tags::Tags;
@@ -65,12 +70,13 @@ pub use secret::{
     SecretBytes, WipingAllocator, harden_process,
 };
 pub use vault::{
-    AuditCheckpoint, AuditEntries, AuditReport, BackendFinding, BackendFindingKind, BackupContents,
-    BackupOptions, BackupSummary, BoundKey, CheckFinding, CheckReport, CompactionReport,
-    DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard, KekRotation, KeyBackup,
-    KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
-    NameState, OpenFinding, OpenReport, OperationMetrics, Progress, RestoreOptions, RestorePlan,
-    RestoreResult, SalvageReport, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
-    VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
-    verify_audit_checkpoint,
+    AttestationAuthority, AuditCheckpoint, AuditEntries, AuditReport, BackendFinding,
+    BackendFindingKind, BackupContents, BackupOptions, BackupSummary, BoundKey, CheckFinding,
+    CheckReport, CompactionReport, DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard,
+    KekRotation, KeyBackup, KeyEvent, KeyEventKind, KeyEventSubscriber, KeyIterator, KeyOutcome,
+    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding,
+    OpenReport, OperationMetrics, Progress, Refusal, ReleaseOptions, ReleaseResult, RestoreOptions,
+    RestorePlan, RestoreResult, SalvageReport, ScheduledEvent, ScheduledEventKind, SecurityDomain,
+    Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport, VaultOptions, VaultRestoreReport,
+    VaultStatus, hazmat, verify_audit_checkpoint,
 };

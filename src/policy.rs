@@ -1,9 +1,13 @@
 //! Pure decisions: who may do what with a key now, and what its lifecycle permits.
 
+mod schedule;
+
+pub(crate) use self::schedule::{KeySchedule, schedule};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::algorithm::CryptoOperation;
+use crate::model::algorithm::{CryptoOperation, WrapAlgorithm};
 use crate::model::key::{KeyObject, KeyTag, VersionAttributes};
-use crate::model::operation::KeyOperations;
+use crate::model::operation::{KeyOperation, KeyOperations};
+use crate::model::release_policy::ReleasePolicy;
 use crate::model::settings::AlgorithmRules;
 use crate::model::spec::{KeyFamily, KeySpec};
 use crate::model::time::Timestamp;
@@ -33,74 +37,146 @@ pub(crate) struct Now {
     pub(crate) leeway_seconds: u64,
 }
 
-/// Decides whether `operation` may be done now with a version of these properties.
-pub(crate) fn authorize(
+/// What is asked: may `operation` be done now with a version of these properties?
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) tag: KeyTag,
+    pub(crate) spec: KeySpec,
+    pub(crate) attributes: &'a VersionAttributes,
+    pub(crate) operation: CryptoOperation,
+    pub(crate) rules: &'a AlgorithmRules,
+    pub(crate) now: Now,
+}
+
+/// Decides. The error is the first of [`refusals`].
+pub(crate) fn authorize(question: Question<'_>) -> Result<Authorized> {
+    match refusals(question).next() {
+        Some(refusal) => Err(refusal),
+        None => Ok(Authorized {
+            tag: question.tag,
+            operation: question.operation,
+        }),
+    }
+}
+
+/// Allows a version to unwrap a key that is being imported: RSA, enabled, and for nothing else than imports.
+pub(crate) fn authorize_import(
     tag: KeyTag,
     spec: KeySpec,
     attributes: &VersionAttributes,
-    operation: CryptoOperation,
     rules: &AlgorithmRules,
-    now: Now,
 ) -> Result<Authorized> {
-    let verb = operation.operation();
-    if !operation.fits(spec) {
+    let operation = CryptoOperation::UnwrapKey(WrapAlgorithm::RsaOaep);
+    let question = Question {
+        tag,
+        spec,
+        attributes,
+        operation,
+        rules,
+        now: Now {
+            time: Timestamp::from_unix_seconds(0),
+            leeway_seconds: 0,
+        },
+    };
+    // Unwrapping has no dates.
+    let refusal = unfit(&question).or_else(|| against_rules(&question));
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    if !attributes.enabled {
+        return Err(is_disabled(KeyOperation::Import));
+    }
+    if !is_for_imports(attributes.operations) {
         return Err(Error::new(
+            ErrorKind::OperationNotPermitted,
+            "operation import is not permitted on this key: it must be the only one in its key_ops",
+        ));
+    }
+    Ok(Authorized { tag, operation })
+}
+
+/// Whether a key with these operations unwraps keys that are being imported, and nothing else.
+pub(crate) fn is_for_imports(operations: KeyOperations) -> bool {
+    operations == KeyOperations::from([KeyOperation::Import])
+}
+
+/// What a backend is told that a key is to do: whoever imports, unwraps.
+pub(crate) fn backend_operations(operations: KeyOperations) -> KeyOperations {
+    if is_for_imports(operations) {
+        KeyOperations::from([KeyOperation::UnwrapKey])
+    } else {
+        operations
+    }
+}
+
+/// Every reason against it, in the order in which they are looked at.
+pub(crate) fn refusals(question: Question<'_>) -> impl Iterator<Item = Error> {
+    const CHECKS: [fn(&Question<'_>) -> Option<Error>; 5] =
+        [unfit, against_rules, disabled, outside_validity, not_listed];
+    CHECKS.into_iter().filter_map(move |check| check(&question))
+}
+
+fn unfit(question: &Question<'_>) -> Option<Error> {
+    let Question {
+        operation, spec, ..
+    } = question;
+    (!operation.fits(*spec)).then(|| {
+        Error::new(
             ErrorKind::AlgorithmMismatch,
             format!(
                 "key and algorithm are incompatible: {} needs {}, and this is {spec}",
                 operation.algorithm(),
                 operation.needed_key(),
             ),
-        ));
-    }
-    if !rules.permits(operation) {
-        return Err(Error::new(
+        )
+    })
+}
+
+fn against_rules(question: &Question<'_>) -> Option<Error> {
+    (!question.rules.permits(question.operation)).then(|| {
+        Error::new(
             ErrorKind::AlgorithmRefused,
             format!(
                 "the settings of this vault refuse the algorithm {}",
-                operation.algorithm()
+                question.operation.algorithm()
             ),
-        ));
-    }
-    if !attributes.enabled {
-        return Err(Error::new(
-            ErrorKind::KeyDisabled,
-            format!("operation {verb} is not allowed on a disabled key; enable the version first"),
-        ));
-    }
-    if verb.needs_current_key() {
-        within_validity(attributes, operation, now)?;
-    }
-    if !attributes.operations.contains(verb) {
-        return Err(Error::new(
-            ErrorKind::OperationNotPermitted,
-            format!("operation {verb} is not permitted on this key: its key_ops do not list it"),
-        ));
-    }
-    Ok(Authorized { tag, operation })
+        )
+    })
+}
+
+fn disabled(question: &Question<'_>) -> Option<Error> {
+    let verb = question.operation.operation();
+    (!question.attributes.enabled).then(|| is_disabled(verb))
+}
+
+fn is_disabled(verb: KeyOperation) -> Error {
+    Error::new(
+        ErrorKind::KeyDisabled,
+        format!("operation {verb} is not allowed on a disabled key; enable the version first"),
+    )
 }
 
 /// Not-before is inclusive, expiry exclusive.
-fn within_validity(
-    attributes: &VersionAttributes,
-    operation: CryptoOperation,
-    now: Now,
-) -> Result<()> {
-    let verb = operation.operation();
-    if let Some(not_before) = attributes.validity.not_before()
+fn outside_validity(question: &Question<'_>) -> Option<Error> {
+    let verb = question.operation.operation();
+    let (validity, now) = (&question.attributes.validity, question.now);
+    if !verb.needs_current_key() {
+        return None;
+    }
+    if let Some(not_before) = validity.not_before()
         && now.time.plus_seconds(now.leeway_seconds) < not_before
     {
-        return Err(Error::new(
+        return Some(Error::new(
             ErrorKind::KeyNotYetValid,
             format!(
                 "operation {verb} is not allowed on a key before its not-before time ({not_before})"
             ),
         ));
     }
-    if let Some(expires_on) = attributes.validity.expires_on()
+    if let Some(expires_on) = validity.expires_on()
         && now.time >= expires_on.plus_seconds(now.leeway_seconds)
     {
-        return Err(Error::new(
+        return Some(Error::new(
             ErrorKind::KeyExpired,
             format!(
                 "operation {verb} is not allowed on an expired key (expired at {expires_on}); \
@@ -108,7 +184,19 @@ fn within_validity(
             ),
         ));
     }
-    Ok(())
+    None
+}
+
+fn not_listed(question: &Question<'_>) -> Option<Error> {
+    let verb = question.operation.operation();
+    (!question.attributes.operations.contains(verb)).then(|| is_not_listed(verb))
+}
+
+fn is_not_listed(verb: KeyOperation) -> Error {
+    Error::new(
+        ErrorKind::OperationNotPermitted,
+        format!("operation {verb} is not permitted on this key: its key_ops do not list it"),
+    )
 }
 
 /// The `key_ops` of a new version, or of an updated one: the defaults when none are given.
@@ -143,6 +231,57 @@ pub(crate) fn settle_operations(
             possible.join(", "),
         )))
     }
+}
+
+/// The release policy of a new version: the given one, or that of the version before it.
+pub(crate) fn settle_release_policy<'a>(
+    exportable: bool,
+    given: Option<&'a ReleasePolicy>,
+    inherited: Option<&'a ReleasePolicy>,
+) -> Result<Option<&'a ReleasePolicy>> {
+    match (exportable, given.or(inherited)) {
+        (true, None) => Err(Error::bad_parameter(
+            "Exportable keys must have release policy: give one with release_policy",
+        )),
+        (true, policy) => Ok(policy),
+        (false, _) if given.is_some() => Err(must_be_exportable()),
+        (false, _) => Ok(None),
+    }
+}
+
+/// Whether `new` may take the place of the release policy of a version.
+pub(crate) fn settle_new_release_policy(
+    current: Option<&ReleasePolicy>,
+    new: &ReleasePolicy,
+) -> Result<()> {
+    match current {
+        None => Err(must_be_exportable()),
+        Some(current) if current.is_immutable() && current != new => Err(Error::bad_parameter(
+            "AKV.SKR.1020: Immutable Key Release Policy cannot be modified.",
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn must_be_exportable() -> Error {
+    Error::bad_parameter(
+        "Non-exportable keys must not have release policy: make the key with exportable",
+    )
+}
+
+/// Every reason against the release of a version, in the order in which they are looked at. The dates of the version
+/// are no reason.
+pub(crate) fn release_refusals(attributes: &VersionAttributes) -> impl Iterator<Item = Error> {
+    let inexportable = attributes.release_policy.is_none().then(|| {
+        Error::new(
+            ErrorKind::NotExportable,
+            "the version was not made exportable and cannot be released",
+        )
+    });
+    let disabled = (!attributes.enabled).then(|| is_disabled(KeyOperation::Export));
+    let unlisted = (!attributes.operations.contains(KeyOperation::Export))
+        .then(|| is_not_listed(KeyOperation::Export));
+    [inexportable, disabled, unlisted].into_iter().flatten()
 }
 
 /// Whether a new version of `family` may follow the newest one under the same name.

@@ -28,6 +28,7 @@ use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgor
 pub use crate::model::key::{BackendId, BackendInstance, KeyBlob, KeyTag, VaultLabel};
 use crate::model::material::KeyMaterial;
 use crate::model::operation::KeyOperations;
+use crate::model::release_policy::KeyEncryptionAlgorithm;
 use crate::model::spec::KeySpec;
 use crate::secret::SecretBytes;
 
@@ -178,6 +179,28 @@ pub trait KeyBackend: Debug + Send + Sync {
     /// `Unsupported` when blobs of this backend cannot be restored; `InvalidInput` for a bad one.
     fn restore(&self, request: &KeyRequest<'_>, blob: &KeyBlob) -> BackendResult<NewKey> {
         let _ = (request, blob);
+        Err(BackendErrorKind::Unsupported.into())
+    }
+
+    /// Whether keys of this kind can be made so that [`KeyBackend::release`] works.
+    fn releases(&self, spec: KeySpec) -> bool {
+        let _ = spec;
+        false
+    }
+
+    /// Wraps a key that was made for it ([`KeyRequest::exportable`]) under the RSA key of an environment that may have it: a fresh AES-256
+    /// key by RSA-OAEP, followed by the PKCS#8 of the key, or the bytes of a symmetric one, under it by RFC 5649.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for other keys.
+    fn release(
+        &self,
+        key: &KeyReference<'_>,
+        target: &PublicKey,
+        algorithm: KeyEncryptionAlgorithm,
+    ) -> BackendResult<Vec<u8>> {
+        let _ = (key, target, algorithm);
         Err(BackendErrorKind::Unsupported.into())
     }
 

@@ -20,6 +20,8 @@ pub struct KeyRequest<'a> {
     pub operations: KeyOperations,
     /// Whether backups may carry the key.
     pub backup_allowed: bool,
+    /// Whether the key may be released to other environments.
+    pub exportable: bool,
     /// The vault's part of the labels in a device's own listings.
     pub label: &'a VaultLabel,
 }
@@ -39,6 +41,7 @@ impl<'a> KeyRequest<'a> {
             public_exponent: None,
             operations,
             backup_allowed: false,
+            exportable: false,
             label,
         }
     }
@@ -54,6 +57,13 @@ impl<'a> KeyRequest<'a> {
     #[must_use]
     pub fn with_backup_allowed(mut self, allowed: bool) -> Self {
         self.backup_allowed = allowed;
+        self
+    }
+
+    /// Whether the key may be released to other environments.
+    #[must_use]
+    pub fn with_exportable(mut self, exportable: bool) -> Self {
+        self.exportable = exportable;
         self
     }
 }

@@ -6,6 +6,7 @@ mod aws_lc;
 pub(crate) mod containers;
 pub(crate) mod engine;
 pub(crate) mod hash;
+pub(crate) mod key_transport;
 #[cfg(any(test, feature = "pkcs11"))]
 pub(crate) mod key_wrap;
 pub(crate) mod limits;

@@ -174,7 +174,7 @@ impl PublicKey {
         self.encrypt_padded(RsaPadding::of_wrap(algorithm), key, entropy)
     }
 
-    fn encrypt_padded(
+    pub(super) fn encrypt_padded(
         &self,
         padding: Option<RsaPadding>,
         plaintext: &[u8],

@@ -9,6 +9,7 @@ use crate::model::attributes::Validity;
 use crate::model::key::{KeyBlob, KeyTag, Origin, VersionAttributes, VersionBody, VersionRecord};
 use crate::model::material::PublicParts;
 use crate::model::operation::KeyOperations;
+use crate::model::release_policy::ReleasePolicy;
 use crate::model::spec::{Curve, KeySpec, OctKeyLength, RsaKeySize};
 use crate::model::tags::Tags;
 use crate::model::time::Timestamp;
@@ -16,6 +17,8 @@ use crate::model::version::KeyVersion;
 use crate::secret::SecretBytes;
 
 const LAYOUT_1: u16 = 1;
+/// With a release policy: what has none keeps layout 1.
+const LAYOUT_2: u16 = 2;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Version1<'a> {
@@ -40,6 +43,40 @@ pub(super) struct Version1<'a> {
     blob: &'a [u8],
     #[serde(with = "serde_bytes")]
     rejection_secret: &'a [u8],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Version2<'a> {
+    #[serde(borrow)]
+    first: Version1<'a>,
+    #[serde(borrow)]
+    release_policy: ReleasePolicy1<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReleasePolicy1<'a> {
+    content_type: &'a str,
+    #[serde(with = "serde_bytes")]
+    json: &'a [u8],
+    immutable: bool,
+}
+
+impl<'a> From<&'a ReleasePolicy> for ReleasePolicy1<'a> {
+    fn from(policy: &'a ReleasePolicy) -> Self {
+        Self {
+            content_type: policy.content_type(),
+            json: policy.json(),
+            immutable: policy.is_immutable(),
+        }
+    }
+}
+
+impl ReleasePolicy1<'_> {
+    /// Errors: `Corrupt`.
+    pub(super) fn into_policy(self) -> Result<ReleasePolicy> {
+        ReleasePolicy::new(self.content_type, self.json, self.immutable)
+            .map_err(|_| layout::corrupt("a key version has an impossible release policy"))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,6 +131,7 @@ impl<'a> From<&'a VersionRecord> for Version1<'a> {
             validity,
             operations,
             tags,
+            release_policy: _,
             created,
             updated,
         } = attributes;
@@ -188,6 +226,7 @@ impl Version1<'_> {
                 .map_err(|_| impossible())?,
                 operations: KeyOperations::from_bits(self.operations),
                 tags: Tags::try_from_entries(tags).map_err(|_| impossible())?,
+                release_policy: None,
                 created: Timestamp::from_unix_seconds(self.created),
                 updated: Timestamp::from_unix_seconds(self.updated),
             },
@@ -215,16 +254,35 @@ impl Version1<'_> {
 
 /// layout ‖ version.
 pub(crate) fn encode(record: &VersionRecord) -> Result<Zeroizing<Vec<u8>>> {
-    layout::encode_record(LAYOUT_1, &[], &Version1::from(record))
+    let first = Version1::from(record);
+    match &record.attributes.release_policy {
+        None => layout::encode_record(LAYOUT_1, &[], &first),
+        Some(policy) => {
+            let second = Version2 {
+                first,
+                release_policy: policy.into(),
+            };
+            layout::encode_record(LAYOUT_2, &[], &second)
+        }
+    }
 }
 
 /// Errors: `NewerFormat`, `Corrupt`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<VersionRecord> {
     let (number, rest) = layout::split_number(bytes)?;
-    if number != LAYOUT_1 {
-        return Err(layout::newer(
+    match number {
+        LAYOUT_1 => layout::decode::<Version1<'_>>(rest)?.into_record(),
+        LAYOUT_2 => {
+            let Version2 {
+                first,
+                release_policy,
+            } = layout::decode(rest)?;
+            let mut record = first.into_record()?;
+            record.attributes.release_policy = Some(release_policy.into_policy()?);
+            Ok(record)
+        }
+        _ => Err(layout::newer(
             "a key version has a layout of a newer version",
-        ));
+        )),
     }
-    layout::decode::<Version1<'_>>(rest)?.into_record()
 }

@@ -16,6 +16,7 @@ mod layout;
 pub(crate) mod material;
 pub(crate) mod record;
 pub(crate) mod ring;
+mod rotation_policy;
 pub(crate) mod settings;
 pub(crate) mod slot;
 pub(crate) mod state;

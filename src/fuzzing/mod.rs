@@ -17,6 +17,7 @@ mod jwk;
 mod operations;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
+mod policies;
 mod record;
 #[cfg(feature = "rest")]
 mod rest;
@@ -64,6 +65,7 @@ targets! {
     operations
     #[cfg(feature = "pkcs11")]
     pkcs11
+    policies
     record
     #[cfg(feature = "rest")]
     rest

@@ -21,6 +21,7 @@ use crate::format::vault_stream::{
 };
 use crate::model::algorithm::SignatureAlgorithm;
 use crate::model::audit::AuditOptions;
+use crate::model::base64url;
 use crate::model::key::{BackendInstance, Deletion, KeyBlob, KeyTag};
 use crate::model::material::PublicParts;
 use crate::model::name::KeyName;
@@ -274,6 +275,26 @@ pub(super) fn pkcs11() -> Seeds {
         ("pkcs1", pkcs1),
         ("oaep", oaep),
         ("signature", [&[3][..], &[1; 32], &[0xf0; 32]].concat()),
+    ]
+}
+
+pub(super) fn policies() -> Seeds {
+    let release = br#"{"version":"1.0.0","anyOf":[{"authority":"https://a.example","allOf":[{"claim":"t.level","equals":3},{"anyOf":[{"claim":"t.debug","equals":false},{"claim":"x","equals":"y"}]}]}]}"#;
+    let rotation = br#"{"lifetimeActions":[{"trigger":{"timeBeforeExpiry":"P30D"},"action":{"type":"Notify"}},{"trigger":{"timeAfterCreate":"P90D"},"action":{"type":"Rotate"}}],"attributes":{"expiryTime":"P1Y"}}"#;
+    let part = |bytes: &[u8]| base64url::encode(bytes);
+    let token = [
+        part(br#"{"alg":"ES256","kid":"k"}"#),
+        part(br#"{"iss":"https://a.example","exp":1,"t":{"level":3,"debug":false}}"#),
+        part(&[1; 64]),
+    ]
+    .join(".");
+    vec![
+        (
+            "token",
+            [&[0], token.as_bytes(), &[0], &release[..]].concat(),
+        ),
+        ("release", behind(1, release)),
+        ("rotation", behind(2, rotation)),
     ]
 }
 

@@ -1,11 +1,16 @@
 //! Unpadded base64url, the form of bytes on Azure's wire.
 
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serializer};
 
 pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The padded form with `+` and `/`.
+pub(crate) fn encode_standard(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
 }
 
 /// Refuses padding, other alphabets and trailing bits.

@@ -8,6 +8,8 @@ use super::attributes::Validity;
 use super::material::PublicParts;
 use super::name::KeyName;
 use super::operation::KeyOperations;
+use super::release_policy::ReleasePolicy;
+use super::rotation_policy::{RotationPolicy, StoredRotationPolicy};
 use super::spec::KeySpec;
 use super::tags::Tags;
 use super::time::Timestamp;
@@ -235,6 +237,18 @@ pub(crate) struct KeyObject {
     pub(crate) newest: KeyVersion,
     pub(crate) version_count: u32,
     pub(crate) deletion: Option<Deletion>,
+    /// Absent as long as nobody set one.
+    pub(crate) rotation_policy: Option<StoredRotationPolicy>,
+    /// The version whose near expiry was announced.
+    pub(crate) announced: Option<KeyVersion>,
+}
+
+impl KeyObject {
+    /// What was set, or else the policy of every key.
+    pub(crate) fn rotation_policy(&self) -> RotationPolicy {
+        self.rotation_policy
+            .map_or_else(RotationPolicy::new, |stored| stored.policy)
+    }
 }
 
 /// The deletion of a key that can still be recovered.
@@ -262,6 +276,8 @@ pub(crate) struct VersionAttributes {
     pub(crate) validity: Validity,
     pub(crate) operations: KeyOperations,
     pub(crate) tags: Tags,
+    /// Exportable versions have one, and no others.
+    pub(crate) release_policy: Option<ReleasePolicy>,
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
 }

@@ -2,10 +2,12 @@
 
 use super::attributes::Validity;
 use super::key::BackendId;
+use super::key_transfer::KeyTransferBlob;
 use super::material::ImportedKey;
 use super::operation::KeyOperations;
+use super::release_policy::ReleasePolicy;
 use super::results::EncryptResult;
-use super::spec::{Curve, KeySpec, OctKeySize, RsaKeySize};
+use super::spec::{Curve, KeySpec, KeyType, OctKeySize, RsaKeySize};
 use super::tags::Tags;
 use super::time::Timestamp;
 use crate::error::Result;
@@ -30,6 +32,8 @@ pub(crate) struct VersionOptions {
     pub(crate) tags: Result<Tags>,
     pub(crate) backup_allowed: bool,
     pub(crate) type_change_allowed: bool,
+    pub(crate) exportable: bool,
+    pub(crate) release_policy: Option<ReleasePolicy>,
 }
 
 impl Default for VersionOptions {
@@ -43,6 +47,8 @@ impl Default for VersionOptions {
             tags: Ok(Tags::new()),
             backup_allowed: false,
             type_change_allowed: false,
+            exportable: false,
+            release_policy: None,
         }
     }
 }
@@ -127,6 +133,23 @@ macro_rules! version_setters {
         #[must_use]
         pub fn backup_allowed(mut self) -> Self {
             self.common.backup_allowed = true;
+            self
+        }
+
+        /// Lets the key be released to environments that meet its [release policy](Self::release_policy), which it
+        /// needs; a new version of an exportable key gets that of the newest one if none is given. Only backends that
+        /// can release keys make such keys: software does, tokens do not yet. Without
+        /// [`operations`](Self::operations), `export` is added to the defaults.
+        #[must_use]
+        pub fn exportable(mut self) -> Self {
+            self.common.exportable = true;
+            self
+        }
+
+        /// Who may get an exportable key.
+        #[must_use]
+        pub fn release_policy(mut self, policy: ReleasePolicy) -> Self {
+            self.common.release_policy = Some(policy);
             self
         }
 
@@ -216,6 +239,36 @@ impl ImportKeyOptions {
     version_setters!();
 }
 
+/// What [`Vault::import_transferred_key`](crate::Vault::import_transferred_key) stores.
+#[derive(Debug)]
+pub struct ImportTransferredKeyOptions {
+    pub(crate) key_type: KeyType,
+    pub(crate) blob: KeyTransferBlob,
+    pub(crate) common: VersionOptions,
+}
+
+impl ImportTransferredKeyOptions {
+    /// The key in this blob, which is of this type; an `-HSM` type counts as [`hsm`](Self::hsm).
+    #[must_use]
+    pub fn new(key_type: KeyType, blob: KeyTransferBlob) -> Self {
+        let placement = if key_type.is_hsm() {
+            Placement::FirstHardware
+        } else {
+            Placement::Software
+        };
+        Self {
+            key_type,
+            blob,
+            common: VersionOptions {
+                placement,
+                ..VersionOptions::default()
+            },
+        }
+    }
+
+    version_setters!();
+}
+
 /// Keep, set or clear.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Patch<T> {
@@ -257,6 +310,7 @@ pub struct UpdateKeyOptions {
     pub(crate) not_before: Patch<Timestamp>,
     pub(crate) expires_on: Patch<Timestamp>,
     pub(crate) tags: Patch<Tags>,
+    pub(crate) release_policy: Option<ReleasePolicy>,
 }
 
 impl UpdateKeyOptions {
@@ -312,6 +366,13 @@ impl UpdateKeyOptions {
     #[must_use]
     pub fn tags(mut self, tags: Tags) -> Self {
         self.tags = Patch::Set(tags);
+        self
+    }
+
+    /// Replaces the release policy of an exportable version, unless it is immutable.
+    #[must_use]
+    pub fn release_policy(mut self, policy: ReleasePolicy) -> Self {
+        self.release_policy = Some(policy);
         self
     }
 

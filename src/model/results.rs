@@ -9,6 +9,7 @@ use super::identifier::KeyIdentifier;
 use super::jwk::JsonWebKey;
 use super::key::BackendId;
 use super::name::KeyName;
+use super::release_policy::ReleasePolicy;
 use super::short_bytes::ShortBytes;
 use super::spec::KeyType;
 use super::tags::Tags;
@@ -37,6 +38,8 @@ pub struct KeyProperties {
     pub(crate) tags: Tags,
     #[serde(with = "backend_text")]
     pub(crate) backend: BackendId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) release_policy: Option<ReleasePolicy>,
 }
 
 mod backend_text {
@@ -130,6 +133,18 @@ impl KeyProperties {
     #[must_use]
     pub fn tags(&self) -> &Tags {
         &self.tags
+    }
+
+    /// Whether the version may be released.
+    #[must_use]
+    pub fn exportable(&self) -> bool {
+        self.release_policy.is_some()
+    }
+
+    /// To whom an exportable version may be released.
+    #[must_use]
+    pub fn release_policy(&self) -> Option<&ReleasePolicy> {
+        self.release_policy.as_ref()
     }
 
     /// The backend that holds the key.

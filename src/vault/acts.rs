@@ -48,12 +48,22 @@ macro_rules! need {
     };
 }
 
-// The audit names of the first part are Azure's but for `KeyRewrap` and `RandomBytesGet`; `Vault...` is our own.
+// The audit names of the first part are Azure's but for `KeyRewrap`, `KeyExplain` and `RandomBytesGet`; `Vault...` is our own.
 operations! {
     CreateKey: "create_key", "KeyCreate", need!(Create), ALWAYS;
     ImportKey: "import_key", "KeyImport", need!(Import), ALWAYS;
+    ImportTransferredKey: "import_transferred_key", "KeyImport", need!(Import), ALWAYS;
     RotateKey: "rotate_key", "KeyRotate", need!(Rotate), ALWAYS;
+    // A part of `maintain`.
+    RotateKeyIfDue: "rotate_key_if_due", "KeyRotateIfDue", FULL, ALWAYS;
+    AnnounceNearExpiry:
+        "announce_near_expiry", "KeyNearExpiryEventGridNotification", FULL, ALWAYS;
+    GetKeyRotationPolicy: "get_key_rotation_policy", "KeyRotationPolicyGet",
+        need!(GetRotationPolicy), BY_CHOICE;
+    UpdateKeyRotationPolicy: "update_key_rotation_policy", "KeyRotationPolicySet",
+        need!(SetRotationPolicy), ALWAYS;
     GetKey: "get_key", "KeyGet", need!(Get), BY_CHOICE;
+    Explain: "explain", "KeyExplain", need!(Get), BY_CHOICE;
     BindKey: "key", "KeyGet", need!(Get), BY_CHOICE;
     UpdateKeyProperties: "update_key_properties", "KeyUpdate", need!(Update), ALWAYS;
     DeleteKey: "delete_key", "KeyDelete", need!(Delete), ALWAYS;
@@ -83,6 +93,7 @@ operations! {
     GenerateDataKey: "generate_data_key", "KeyWrap", need!(WrapKey), BY_CHOICE;
     UnwrapKey: "unwrap_key", "KeyUnwrap", need!(UnwrapKey), BY_CHOICE;
     RewrapKey: "rewrap_key", "KeyRewrap", need!(UnwrapKey), BY_CHOICE;
+    Release: "release", "KeyRelease", need!(Release), ALWAYS;
     GetRandomBytes: "get_random_bytes", "RandomBytesGet", need!(Rng), BY_CHOICE;
     GetRandomBytesFrom: "get_random_bytes_from", "RandomBytesGet", need!(Rng), BY_CHOICE;
 
@@ -96,6 +107,7 @@ operations! {
     Check: "check", "VaultCheck", FULL, BY_CHOICE;
     Maintain: "maintain", "VaultMaintain", FULL, ALWAYS;
     Due: "due", "VaultDueGet", FULL, BY_CHOICE;
+    NextEvent: "next_event", "VaultNextEventGet", FULL, BY_CHOICE;
     RotateKek: "rotate_kek", "VaultKekRotate", FULL, ALWAYS;
     Compact: "compact", "VaultCompact", FULL, ALWAYS;
     UnlockSlots: "unlock_slots", "VaultUnlockSlotsGet", FULL, BY_CHOICE;

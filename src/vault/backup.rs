@@ -389,6 +389,8 @@ impl Inner {
             created,
             updated,
             deletion,
+            rotation_policy,
+            announced: _,
             newest: _,
             version_count: _,
         } = key.object;
@@ -398,6 +400,7 @@ impl Inner {
             created,
             updated,
             deletion,
+            rotation_policy,
             versions,
         })
     }

@@ -9,7 +9,7 @@ use super::gcm_counter::GcmCounter;
 use super::versions::is_able;
 use crate::backend::Support;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::algorithm::{CryptoOperation, EncryptionAlgorithm};
+use crate::model::algorithm::{AesMode, CryptoOperation, EncryptionAlgorithm};
 use crate::model::identifier::KeyIdentifier;
 use crate::model::name::KeyName;
 
@@ -51,6 +51,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn exhausted() -> Error {
+    Error::new(
+        ErrorKind::KeyExhausted,
+        "this version has done as many AES-GCM encryptions as are safe under one key; rotate it",
+    )
+}
+
 impl Inner {
     /// Forgets what is reserved for a key, because its counts change otherwise: from before the commit, so that nobody
     /// goes on with the old reservation after it. The caller holds the lock of the key, which a new reservation waits
@@ -60,6 +67,25 @@ impl Inner {
         let change = self.cache.change(name);
         self.gcm.forget(name);
         change
+    }
+
+    /// Why a version of which `stored` encryptions are used or reserved encrypts no more.
+    pub(super) fn gcm_refusal(
+        &self,
+        id: &KeyIdentifier,
+        operation: CryptoOperation,
+        stored: u64,
+    ) -> Option<Error> {
+        let CryptoOperation::Encrypt(algorithm) = operation else {
+            return None;
+        };
+        let left = || {
+            let counters = lock(&self.gcm.counters);
+            let counter = counters.get(id);
+            counter.map_or(0, |counter| counter.left())
+        };
+        (algorithm.aes_mode() == Some(AesMode::Gcm) && stored >= MAX_GCM_ENCRYPTIONS && left() == 0)
+            .then(exhausted)
     }
 
     /// Counts one encryption with this version.
@@ -94,11 +120,7 @@ impl Inner {
         })?;
         let end = start.saturating_add(count).min(MAX_GCM_ENCRYPTIONS);
         if start >= end {
-            return Err(Error::new(
-                ErrorKind::KeyExhausted,
-                "this version has done as many AES-GCM encryptions as are safe under one key; rotate it",
-            )
-            .with_key(id.name()));
+            return Err(exhausted().with_key(id.name()));
         }
         self.store
             .commit(vec![self.put_gcm_count(&key, id.version(), end)?])?;

@@ -80,7 +80,6 @@ impl GcmCounter {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn left(&self) -> u64 {
         self.left.load(Ordering::Relaxed)
     }

@@ -11,6 +11,7 @@ use crate::crypto::public_key::PublicKey;
 use crate::error::{Error, Result};
 use crate::format::settings::{self, IDENTITY_KEY};
 use crate::model::algorithm::{HashAlgorithm, SignatureAlgorithm};
+use crate::model::base64url;
 use crate::model::key::{KeyBlob, KeyTag};
 use crate::model::material::PublicParts;
 use crate::model::operation::{KeyOperation, KeyOperations};
@@ -27,7 +28,7 @@ struct Identity {
 }
 
 impl Vault {
-    /// The public part of the vault's identity key, with which it signs audit checkpoints: ECDSA over P-256. It
+    /// The public part of the vault's identity key, with which it signs audit checkpoints and released keys: ECDSA over P-256. It
     /// is made at its first need, and stays the same from then on; then one write to disk.
     ///
     /// # Errors
@@ -50,6 +51,22 @@ impl Inner {
             KeyReference::new(KeyTag::from_bytes([0; 16]), SPEC, &blob).with_public(Some(&public));
         let handle = self.place(&Placement::Software)?.open(&reference)?;
         Ok(handle.sign(SignatureAlgorithm::Es256, &digest)?)
+    }
+
+    /// A JWS in compact form (RFC 7515), signed with the identity key: ES256, `kid` is the key's thumbprint (RFC 7638).
+    pub(super) fn sign_jws(&self, act: &Act<'_>, payload: &serde_json::Value) -> Result<String> {
+        let Identity { public, .. } = self.identity(act)?;
+        let PublicParts::Ec { x, y, .. } = &public else {
+            return Err(Error::internal("the identity of a vault is a P-256 key"));
+        };
+        let (x, y) = (base64url::encode(x), base64url::encode(y));
+        let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        let thumbprint = hash::digest(HashAlgorithm::Sha256, jwk.as_bytes());
+        let header = serde_json::json!({"alg": "ES256", "kid": base64url::encode(&thumbprint)});
+        let part = |json: &serde_json::Value| base64url::encode(json.to_string().as_bytes());
+        let signed = format!("{}.{}", part(&header), part(payload));
+        let signature = self.sign_as_vault(act, signed.as_bytes())?;
+        Ok(format!("{signed}.{}", base64url::encode(&signature)))
     }
 
     fn identity(&self, act: &Act<'_>) -> Result<Identity> {

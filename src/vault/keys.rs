@@ -95,7 +95,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`KeyNotFound`](ErrorKind::KeyNotFound); [`BadParameter`](ErrorKind::BadParameter) for operations that the
-    /// key cannot do, an empty set, or a window that ends before it begins; and the errors of storage.
+    /// key cannot do, an empty set, a window that ends before it begins, and for another release policy in the place of an
+    /// immutable one or of none; and the errors of storage.
     pub fn update_key_properties<'a>(
         &self,
         key: impl Into<KeySelector<'a>>,
@@ -138,16 +139,28 @@ impl Inner {
             not_before,
             expires_on,
             tags,
+            release_policy,
         } = options;
         let attributes = &mut version.attributes;
+        if let Some(policy) = release_policy {
+            policy::settle_new_release_policy(attributes.release_policy.as_ref(), &policy)?;
+            attributes.release_policy = Some(policy);
+        }
         if let Some(requested) = operations {
             let operations = policy::settle_operations(version.body.spec, Some(requested))?;
+            if policy::is_for_imports(attributes.operations) && operations != attributes.operations
+            {
+                return Err(Error::bad_parameter(
+                    "a key for imports stays that: whoever could decrypt with it could read every key that came under it",
+                ));
+            }
             if operations
                 .iter()
                 .any(|operation| !attributes.operations.contains(operation))
                 && let Ok(backend) = self.backend(&version.body.backend)
             {
                 self.store.ensure_writable()?;
+                let operations = policy::backend_operations(operations);
                 backend.permit(&reference(&version.body), operations)?;
             }
             attributes.operations = operations;
@@ -218,6 +231,7 @@ impl Inner {
             validity,
             operations: _,
             tags,
+            release_policy,
             created,
             updated,
         } = version.attributes;
@@ -233,6 +247,7 @@ impl Inner {
             recovery_level: settings.recovery_level(),
             tags,
             backend: version.body.backend,
+            release_policy,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::records::{Removal, StoredKey};
 use super::versions::name_is_deleted;
-use super::{Act, Inner, Operation, Shredding, Subject, Vault};
+use super::{Act, Inner, Operation, Shredding, Vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::key::{Deletion, VersionRecord};
 use crate::model::name::KeyName;
@@ -10,75 +10,6 @@ use crate::model::results::{DeletedKey, DeletionDates, KeyBundle};
 use crate::model::time::Timestamp;
 use crate::policy::{self, Lifecycle};
 use crate::store::{Change, CommitOptions, View};
-
-/// How many key objects one step of maintenance looks at.
-const MAINTENANCE_STEP: usize = 256;
-
-/// What [`Vault::maintain`] may believe.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct MaintenanceOptions {
-    clock_confirmed: bool,
-}
-
-impl MaintenanceOptions {
-    /// The clock is believed when no two of its readings that a commit saw are more than 32 days apart, and
-    /// the last of them is at most 32 days old.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The caller vouches for the clock, however long nothing was committed, and even if an earlier commit
-    /// saw a later time: from now on it is believed.
-    #[must_use]
-    pub fn confirm_clock(mut self) -> Self {
-        self.clock_confirmed = true;
-        self
-    }
-}
-
-/// What [`Vault::maintain`] did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MaintenanceReport {
-    purged: Vec<KeyName>,
-    settled: usize,
-    unsettled: usize,
-    audit_entries_cut: u64,
-    shred_pending: bool,
-}
-
-impl MaintenanceReport {
-    /// The deleted keys whose scheduled purge date had come, and which are gone now.
-    #[must_use]
-    pub fn purged(&self) -> &[KeyName] {
-        &self.purged
-    }
-
-    /// How many creations and destructions in backends were settled that had been cut short before.
-    #[must_use]
-    pub fn settled(&self) -> usize {
-        self.settled
-    }
-
-    /// How many entries were cut off the beginning of the audit log.
-    #[must_use]
-    pub fn audit_entries_cut(&self) -> u64 {
-        self.audit_entries_cut
-    }
-
-    /// How many of them still wait, for a backend that is not attached or does not answer.
-    #[must_use]
-    pub fn unsettled(&self) -> usize {
-        self.unsettled
-    }
-
-    /// Whether something purged can still be opened in the vault's files, because a damaged key stopped the
-    /// replacement of the key encryption key; [`Vault::check`] names it.
-    #[must_use]
-    pub fn shred_pending(&self) -> bool {
-        self.shred_pending
-    }
-}
 
 impl Vault {
     /// Deletes a key with all its versions: Azure's
@@ -150,52 +81,9 @@ impl Vault {
             act.inner().shred_if_small()
         })
     }
-
-    /// Does what time has made due: purges deleted keys whose scheduled purge date has come. It also shreds what
-    /// purges left to it, finishes a replacement of the key encryption key that was interrupted, settles what
-    /// was cut short in backends, and cuts the audit log where its retention ends.
-    ///
-    /// A vault has no thread for this: call it now and then, for example daily.
-    ///
-    /// # Errors
-    ///
-    /// [`ClockJump`](ErrorKind::ClockJump) when something is due and the clock was never believed since it moved
-    /// on by more than 32 days at once: a wrong clock must not destroy keys; see
-    /// [`MaintenanceOptions::confirm_clock`]. And the errors of storage.
-    pub fn maintain(&self, options: MaintenanceOptions) -> Result<MaintenanceReport> {
-        self.act(Operation::Maintain, Subject::Vault, |act| {
-            act.inner().maintain(act, options)
-        })
-    }
-
-    /// Whether [`Vault::maintain`] would have something to do at `now`.
-    ///
-    /// # Errors
-    ///
-    /// The errors of storage.
-    pub fn due(&self, now: Timestamp) -> Result<bool> {
-        self.act(Operation::Due, Subject::Vault, |act| act.inner().due(now))
-    }
 }
 
 impl Inner {
-    fn due(&self, now: Timestamp) -> Result<bool> {
-        if self.kek_work_pending() {
-            return Ok(true);
-        }
-        let mut after = None;
-        loop {
-            let (step, last) = self.gone_keys(after, now)?;
-            if !step.is_empty() {
-                return Ok(true);
-            }
-            match last {
-                Some(last) => after = Some(last),
-                None => return Ok(false),
-            }
-        }
-    }
-
     fn delete(&self, act: &Act<'_>, name: &KeyName) -> Result<DeletedKey> {
         let _guard = self.locks.lock(name);
         let now = self.now();
@@ -309,76 +197,6 @@ impl Inner {
         committed?;
         *tombstones = list;
         Ok(())
-    }
-
-    fn maintain(&self, act: &Act<'_>, options: MaintenanceOptions) -> Result<MaintenanceReport> {
-        if options.clock_confirmed {
-            // First of all: what is due is due by the clock that was confirmed, not by an earlier, later one.
-            self.believe_clock(act)?;
-        }
-        let now = self.now();
-        let mut report = MaintenanceReport::default();
-        let mut after = None;
-        loop {
-            let (due, last) = self.gone_keys(after, now)?;
-            if !due.is_empty() {
-                self.require_plausible_clock()?;
-            }
-            for name in due {
-                if self.purge_gone(act, &name, now)? {
-                    report.purged.push(name);
-                }
-            }
-            match last {
-                Some(last) => after = Some(last),
-                None => break,
-            }
-        }
-        (report.settled, report.unsettled) = self.settle_everywhere()?;
-        report.shred_pending = self.shred()? == Shredding::Pending;
-        report.audit_entries_cut = self.cut_audit(act)?;
-        self.flush_audit()?;
-        Ok(report)
-    }
-
-    /// Purges one key if it is still gone.
-    fn purge_gone(&self, act: &Act<'_>, name: &KeyName, now: Timestamp) -> Result<bool> {
-        let _guard = self.locks.lock(name);
-        let found = self.store.read(|view| {
-            let Some(key) = self
-                .load_key(view, name)?
-                .filter(|key| policy::lifecycle(&key.object, now) == Lifecycle::Gone)
-            else {
-                return Ok(None);
-            };
-            self.remove_key(view, &key).map(Some)
-        })?;
-        let Some(removal) = found else {
-            return Ok(false);
-        };
-        let purge = act.beside(Operation::PurgeDeletedKey, Subject::from(name));
-        self.commit_purge(&purge, name, removal, now)?;
-        Ok(true)
-    }
-
-    /// The names of the keys of one step that are gone at `now`, and where the next step begins.
-    fn gone_keys(
-        &self,
-        after: Option<[u8; 16]>,
-        now: Timestamp,
-    ) -> Result<(Vec<KeyName>, Option<[u8; 16]>)> {
-        self.store.read(|view| {
-            let objects = view.key_objects(after, MAINTENANCE_STEP)?;
-            let last = objects.last().map(|(n, _)| *n);
-            let mut gone = Vec::new();
-            for (n, record) in &objects {
-                let key = self.open_key(*n, record)?;
-                if policy::lifecycle(&key.object, now) == Lifecycle::Gone {
-                    gone.push(key.object.name);
-                }
-            }
-            Ok((gone, last))
-        })
     }
 
     /// Errors: `ClockJump` when the wall clock is further ahead of the last believed reading than is plausible.

@@ -4,6 +4,7 @@ mod act;
 mod acts;
 #[cfg(feature = "testing")]
 mod at_rest_keys;
+mod attestation;
 mod audit;
 mod audit_checkpoint;
 mod backend_finding;
@@ -16,6 +17,7 @@ mod creating;
 mod crypto_ops;
 mod domain;
 mod domain_epochs;
+mod explain;
 mod founding;
 mod gate;
 mod gcm;
@@ -26,10 +28,13 @@ mod header;
 mod identity;
 mod intents;
 mod kek_rotation;
+mod key_events;
+mod key_transfer;
 mod keys;
 mod lifecycle;
 mod listing;
 mod locking;
+mod maintenance;
 mod metrics;
 #[cfg(feature = "rest")]
 mod named;
@@ -43,6 +48,7 @@ mod read_only;
 mod reconcile;
 mod recorder;
 mod records;
+mod release;
 mod restore;
 mod restore_counts;
 mod restore_options;
@@ -50,6 +56,7 @@ mod restore_plan;
 mod restore_write;
 mod rollback;
 mod root_rotation;
+mod rotation_policy;
 mod salvage;
 mod scratch_copy;
 mod settings;
@@ -75,6 +82,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
+pub use self::attestation::AttestationAuthority;
 pub use self::audit::{AuditEntries, AuditReport};
 pub use self::audit_checkpoint::{AuditCheckpoint, verify_audit_checkpoint};
 pub use self::backend_finding::{BackendFinding, BackendFindingKind};
@@ -85,21 +93,26 @@ pub use self::check::{CheckFinding, CheckReport};
 pub use self::compact::CompactionReport;
 pub use self::domain::{DomainFile, SecurityDomain};
 pub use self::domain_epochs::DomainEpoch;
+pub use self::explain::Refusal;
 use self::gate::Gate;
 use self::gcm::GcmCounters;
 use self::grant::Grant;
 use self::header::HeaderKeeper;
 use self::intents::UnderWay;
 pub use self::kek_rotation::{KekRotation, Shredding};
-pub use self::lifecycle::{MaintenanceOptions, MaintenanceReport};
+pub use self::key_events::{KeyEvent, KeyEventKind, KeyEventSubscriber};
 pub use self::listing::{DeletedKeyIterator, KeyIterator, KeyVersionIterator};
 use self::locking::IdleLock;
+pub use self::maintenance::{
+    MaintenanceOptions, MaintenanceReport, ScheduledEvent, ScheduledEventKind,
+};
 use self::metrics::Counters;
 pub use self::metrics::{Metrics, OperationMetrics};
 pub use self::open_report::{OpenFinding, OpenReport};
 pub use self::options::VaultOptions;
 use self::policies::AccessPolicies;
 use self::recorder::Recorder;
+pub use self::release::{ReleaseOptions, ReleaseResult};
 pub use self::restore_options::{NameState, RestoreOptions, RestorePlan, RestoreResult};
 pub use self::rollback::FileRollbackGuard;
 use self::rollback::Guarded;
@@ -189,6 +202,8 @@ pub(crate) struct Inner {
     gcm: GcmCounters,
     under_way: UnderWay,
     guard: Option<Arc<Guarded>>,
+    subscriber: Option<Arc<dyn KeyEventSubscriber>>,
+    attestation_authority: Option<Arc<dyn AttestationAuthority>>,
     /// The latest time that any commit has seen, in milliseconds since 1970.
     time_floor_ms: AtomicU64,
     open_report: OpenReport,

@@ -28,7 +28,11 @@ pub(super) enum IvSource<'a> {
 
 impl Inner {
     /// The open version that is meant, from the cache or from the store.
-    fn open_version(&self, selector: KeySelector<'_>, now_ms: u64) -> Result<Arc<OpenVersion>> {
+    pub(super) fn open_version(
+        &self,
+        selector: KeySelector<'_>,
+        now_ms: u64,
+    ) -> Result<Arc<OpenVersion>> {
         if let Some(open) = self.cache.get(selector, now_ms) {
             // A closed or failed vault must not go on from its cache.
             self.store.ensure_usable()?;
@@ -75,7 +79,7 @@ impl Inner {
         Ok((open, output))
     }
 
-    fn perform(
+    pub(super) fn perform(
         &self,
         authorized: policy::Authorized,
         open: &OpenVersion,
@@ -109,14 +113,14 @@ impl Inner {
         operation: CryptoOperation,
         now_ms: u64,
     ) -> Result<policy::Authorized> {
-        policy::authorize(
-            open.tag,
-            open.spec,
-            &open.attributes,
+        policy::authorize(policy::Question {
+            tag: open.tag,
+            spec: open.spec,
+            attributes: &open.attributes,
             operation,
-            &self.lock_rules(),
-            self.decision_time(now_ms),
-        )
+            rules: &self.lock_rules(),
+            now: self.decision_time(now_ms),
+        })
     }
 
     pub(super) fn encrypt(

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attestation::AttestationAuthority;
+use super::key_events::KeyEventSubscriber;
 use super::rollback::Guarded;
 use super::scratch_copy::ScratchCopy;
 use crate::backend::software::SoftwareBackend;
@@ -68,6 +70,8 @@ pub struct VaultOptions {
     pub(super) memory: MemoryProtection,
     pub(super) lock_after_idle: Option<Duration>,
     pub(super) audit: Option<AuditOptions>,
+    pub(super) subscriber: Option<Arc<dyn KeyEventSubscriber>>,
+    pub(super) attestation_authority: Option<Arc<dyn AttestationAuthority>>,
     /// Of a vault that is opened to be read only.
     pub(super) scratch: Option<ScratchCopy>,
 }
@@ -105,6 +109,8 @@ impl VaultOptions {
             memory: MemoryProtection::default(),
             lock_after_idle: None,
             audit: None,
+            subscriber: None,
+            attestation_authority: None,
         }
     }
 
@@ -285,6 +291,21 @@ impl VaultOptions {
     #[must_use]
     pub fn audit(mut self, options: AuditOptions) -> Self {
         self.audit = Some(options);
+        self
+    }
+
+    /// Who hears of versions that expire soon and of rotations by policy, both of which
+    /// [`Vault::maintain`] finds out.
+    #[must_use]
+    pub fn subscriber(mut self, subscriber: Arc<dyn KeyEventSubscriber>) -> Self {
+        self.subscriber = Some(subscriber);
+        self
+    }
+
+    /// Whose attestation tokens [`Vault::release`] believes.
+    #[must_use]
+    pub fn attestation_authority(mut self, authority: Arc<dyn AttestationAuthority>) -> Self {
+        self.attestation_authority = Some(authority);
         self
     }
 

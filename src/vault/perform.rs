@@ -135,6 +135,18 @@ pub(super) fn perform(
     }
 }
 
+/// Whether the public key is all that the operation needs.
+pub(super) fn is_public(operation: CryptoOperation) -> bool {
+    match operation {
+        CryptoOperation::Verify(algorithm) => algorithm.hmac().is_none(),
+        CryptoOperation::Encrypt(algorithm) => algorithm.aes_mode().is_none(),
+        CryptoOperation::WrapKey(algorithm) => is_rsa(algorithm),
+        CryptoOperation::Sign(_) | CryptoOperation::Decrypt(_) | CryptoOperation::UnwrapKey(_) => {
+            false
+        }
+    }
+}
+
 fn encrypt(
     algorithm: EncryptionAlgorithm,
     handle: &dyn KeyHandle,

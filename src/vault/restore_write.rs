@@ -13,6 +13,7 @@ use crate::format::backup_payload::BackupPayload;
 use crate::model::attributes::SoftDelete;
 use crate::model::key::{BackendId, Deletion, KeyObject, KeyTag, VersionBody, VersionRecord};
 use crate::model::name::KeyName;
+use crate::model::rotation_policy::StoredRotationPolicy;
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::{self, Lifecycle};
@@ -27,6 +28,7 @@ struct RestoredKey {
     created: Timestamp,
     updated: Timestamp,
     deletion: Option<Deletion>,
+    rotation_policy: Option<StoredRotationPolicy>,
 }
 
 impl Inner {
@@ -71,6 +73,7 @@ impl Inner {
             created,
             updated,
             deletion,
+            rotation_policy,
             mut versions,
         } = payload;
         let counts = counts_of(&versions);
@@ -109,6 +112,7 @@ impl Inner {
             created,
             updated,
             deletion,
+            rotation_policy,
         };
         let restored = versions
             .into_iter()
@@ -141,6 +145,7 @@ impl Inner {
             created,
             updated,
             deletion,
+            rotation_policy,
         } = key;
         // Its date stays, but no name is blocked for longer than a deletion here could block it.
         let latest = self.now().plus_days(SoftDelete::MAX_DAYS.into());
@@ -165,6 +170,8 @@ impl Inner {
                 version_count: u32::try_from(version_count)
                     .map_err(|_| Error::internal("a backup has too many versions"))?,
                 deletion,
+                rotation_policy,
+                announced: None,
             },
         };
         let mut additions = self.put_restored(&key, &versions)?;
@@ -202,6 +209,7 @@ impl Inner {
             name,
             object_id,
             updated,
+            rotation_policy: _,
             created: _,
             deletion: _,
         } = restored;
@@ -322,8 +330,10 @@ impl Inner {
             ));
         }
         let label = self.label();
-        let request = KeyRequest::new(tag, spec, version.attributes.operations, &label)
-            .with_backup_allowed(backup_allowed);
+        let operations = policy::backend_operations(version.attributes.operations);
+        let request = KeyRequest::new(tag, spec, operations, &label)
+            .with_backup_allowed(backup_allowed)
+            .with_exportable(version.attributes.release_policy.is_some());
         let (blob, restored_public) = self
             .backend(&backend)?
             .restore(&request, &blob)

@@ -107,6 +107,8 @@ impl VaultOptions {
             time_floor_ms,
             // An older copy is refused above; of what happens in a scratch copy the guard must not hear.
             guard: self.guard.filter(|_| self.scratch.is_none()),
+            subscriber: self.subscriber,
+            attestation_authority: self.attestation_authority,
             scratch: Mutex::new(self.scratch),
             open_report,
             gate: Arc::new(Gate::new(full)),

@@ -12,8 +12,9 @@ use crate::model::key::{
 };
 use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::name::KeyName;
-use crate::model::operation::KeyOperations;
+use crate::model::operation::{KeyOperation, KeyOperations};
 use crate::model::options::VersionOptions;
+use crate::model::release_policy::ReleasePolicy;
 use crate::model::results::KeyBundle;
 use crate::model::spec::{KeyFamily, KeySpec};
 use crate::model::tags::Tags;
@@ -33,6 +34,8 @@ struct NewVersion {
     validity: Validity,
     operations: KeyOperations,
     tags: Tags,
+    exportable: bool,
+    release_policy: Option<ReleasePolicy>,
 }
 
 /// Whether a backend can do something. One that cannot be reached does nothing, and says why; one that can be reached
@@ -132,15 +135,22 @@ impl Inner {
         make: impl FnOnce(KeyRequest<'_>) -> BackendResult<NewKey>,
         succession: Succession,
     ) -> Result<Option<KeyBundle>> {
-        let operations = policy::settle_operations(spec, options.operations)?;
+        let mut operations = policy::settle_operations(spec, options.operations)?;
+        if options.exportable && options.operations.is_none() {
+            operations = operations.with(KeyOperation::Export);
+        }
+        self.require_release(backend, spec, &options)?;
         let validity = options.validity()?;
         let tags = options.tags?;
         // What can be refused is refused before the backend works; it is asked again under the lock.
-        self.store
-            .read(|view| self.admit(view, name, spec, succession).map(drop))?;
+        self.store.read(|view| {
+            let admission = self.admit(view, name, spec, succession)?;
+            admission.release_policy(options.exportable, options.release_policy.as_ref())
+        })?;
         let (tag, label) = (KeyTag::random(&*self.entropy)?, self.label());
-        let request = KeyRequest::new(tag, spec, operations, &label)
-            .with_backup_allowed(options.backup_allowed);
+        let request = KeyRequest::new(tag, spec, policy::backend_operations(operations), &label)
+            .with_backup_allowed(options.backup_allowed)
+            .with_exportable(options.exportable);
         let creation = self.begin_creation(backend, vec![tag])?;
         let complete = |new: NewKey| {
             let (blob, public) = new.into_parts();
@@ -166,6 +176,8 @@ impl Inner {
                 validity,
                 operations,
                 tags,
+                exportable: options.exportable,
+                release_policy: options.release_policy,
             };
             self.add_version(act, name, version, succession, &creation)
         };
@@ -174,23 +186,77 @@ impl Inner {
         made
     }
 
+    fn require_release(
+        &self,
+        backend: &dyn KeyBackend,
+        spec: KeySpec,
+        options: &VersionOptions,
+    ) -> Result<()> {
+        if options.exportable && !backend.releases(spec) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the backend {} does not make keys of {spec} that can be released",
+                    backend.id()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn rotate(&self, act: &Act<'_>, name: &KeyName) -> Result<KeyBundle> {
+        self.rotate_for(act, name, Reason::Asked)?
+            .ok_or_else(outrun)
+    }
+
+    /// Rotates a key if its policy says that it is time. `None` if it is not, or not any more.
+    pub(super) fn rotate_if_due(&self, act: &Act<'_>, name: &KeyName) -> Result<Option<KeyBundle>> {
+        self.rotate_for(act, name, Reason::Due)
+    }
+
+    fn rotate_for(
+        &self,
+        act: &Act<'_>,
+        name: &KeyName,
+        reason: Reason,
+    ) -> Result<Option<KeyBundle>> {
         // The new key is made without a lock. Each further turn means that another change of this key came
         // through meanwhile.
         loop {
-            if let Some(bundle) = self.try_rotate(act, name)? {
-                return Ok(bundle);
+            let (key, newest) = self.store.read(|view| {
+                let key = self.load_active(view, name)?;
+                let newest = self.load_newest(view, &key)?;
+                Ok((key, newest))
+            })?;
+            if !self.calls_for(reason, &key.object, &newest) {
+                return Ok(None);
+            }
+            if let Some(bundle) = self.try_rotate(act, name, newest, reason)? {
+                return Ok(Some(bundle));
             }
         }
     }
 
-    fn try_rotate(&self, act: &Act<'_>, name: &KeyName) -> Result<Option<KeyBundle>> {
+    fn calls_for(&self, reason: Reason, object: &KeyObject, newest: &VersionRecord) -> bool {
+        let now = self.now();
+        match reason {
+            Reason::Asked => true,
+            Reason::Due => policy::schedule(object, newest)
+                .rotation
+                .is_some_and(|time| time <= now),
+        }
+    }
+
+    fn try_rotate(
+        &self,
+        act: &Act<'_>,
+        name: &KeyName,
+        newest: VersionRecord,
+        reason: Reason,
+    ) -> Result<Option<KeyBundle>> {
         let VersionRecord {
             attributes, body, ..
-        } = self.store.read(|view| {
-            let key = self.load_active(view, name)?;
-            self.load_newest(view, &key)
-        })?;
+        } = newest;
         if body.hsm && body.origin == Origin::Imported {
             return Err(Error::bad_parameter(
                 "an imported -HSM key is rotated by importing its successor",
@@ -205,6 +271,7 @@ impl Inner {
         }
         let options = VersionOptions {
             operations: Some(attributes.operations),
+            exportable: attributes.release_policy.is_some(),
             backup_allowed: body.backup_allowed,
             ..VersionOptions::default()
         };
@@ -219,7 +286,7 @@ impl Inner {
             options,
             backend.as_ref(),
             make,
-            Succession::Rotation,
+            Succession::Rotation(reason),
         )
     }
 
@@ -238,18 +305,23 @@ impl Inner {
         let admission = self
             .store
             .read(|view| self.admit(view, name, new.body.spec, succession))?;
+        if let (Succession::Rotation(reason), Admission::Follows { key, newest }) =
+            (succession, &admission)
+            && (!new.succeeds(newest) || !self.calls_for(reason, &key.object, newest))
+        {
+            return Ok(None);
+        }
+        new.release_policy =
+            admission.release_policy(new.exportable, new.release_policy.as_ref())?;
         let (mut key, ordinal) = match admission {
-            Admission::Follows { newest, .. }
-                if succession == Succession::Rotation && !new.succeeds(&newest) =>
-            {
-                return Ok(None);
-            }
             Admission::Follows { key, newest } => {
                 let ordinal = newest.ordinal.checked_add(1).ok_or_else(|| {
                     Error::internal("a key has more versions than can be counted")
                 })?;
-                if succession == Succession::Rotation {
+                if let Succession::Rotation(_) = succession {
                     new.tags = newest.attributes.tags;
+                    let life = key.object.rotation_policy().life();
+                    new.validity = Validity::new(None, life.map(|life| life.after(now)))?;
                 }
                 (*key, ordinal)
             }
@@ -270,6 +342,8 @@ impl Inner {
             validity,
             operations,
             tags,
+            exportable: _,
+            release_policy,
         } = new;
         let record = VersionRecord {
             version: id,
@@ -279,6 +353,7 @@ impl Inner {
                 validity,
                 operations,
                 tags,
+                release_policy,
                 created: now,
                 updated: now,
             },
@@ -310,6 +385,8 @@ impl Inner {
                 newest,
                 version_count: 0,
                 deletion: None,
+                rotation_policy: None,
+                announced: None,
             },
         })
     }
@@ -322,7 +399,7 @@ impl Inner {
         succession: Succession,
     ) -> Result<Admission> {
         let type_change_allowed = match succession {
-            Succession::Rotation => {
+            Succession::Rotation(_) => {
                 let key = self.load_active(view, name)?;
                 let newest = self.load_newest(view, &key)?;
                 return Ok(Admission::follows(key, newest));
@@ -371,7 +448,15 @@ enum Succession {
     Any { type_change_allowed: bool },
     /// Only a version like it: the key must exist when the new version is committed, not only when the
     /// rotation began.
-    Rotation,
+    Rotation(Reason),
+}
+
+/// Why a key is rotated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reason {
+    Asked,
+    /// Its policy says so; that must still be so when the new version is committed.
+    Due,
 }
 
 impl VersionOptions {
@@ -402,6 +487,23 @@ impl Admission {
     }
 }
 
+impl Admission {
+    /// The release policy of the new version: the given one, or that of the newest.
+    ///
+    /// Errors: `BadParameter` for an exportable version that has none, and for one that needs none.
+    fn release_policy(
+        &self,
+        exportable: bool,
+        given: Option<&ReleasePolicy>,
+    ) -> Result<Option<ReleasePolicy>> {
+        let inherited = match self {
+            Self::Follows { newest, .. } => newest.attributes.release_policy.as_ref(),
+            Self::First { .. } => None,
+        };
+        policy::settle_release_policy(exportable, given, inherited).map(|policy| policy.cloned())
+    }
+}
+
 impl NewVersion {
     /// Whether this is what a rotation of `newest` makes.
     fn succeeds(&self, newest: &VersionRecord) -> bool {
@@ -409,6 +511,7 @@ impl NewVersion {
         self.body.spec == newest.body.spec
             && self.body.backend == newest.body.backend
             && self.body.backup_allowed == newest.body.backup_allowed
+            && self.exportable == newest.attributes.release_policy.is_some()
             && exponent(&self.body) == exponent(&newest.body)
             && self.operations == newest.attributes.operations
     }

@@ -25,10 +25,12 @@ mod corpus;
 mod crash;
 mod cross_check;
 mod domains;
+mod explain;
 mod golden;
 mod held_keys;
 mod hooked;
 mod image;
+mod key_transfer;
 #[cfg(feature = "keyring")]
 mod keyring_slots;
 mod locked_meanwhile;
@@ -43,12 +45,14 @@ mod permissions;
 mod python_sdk;
 mod recipients;
 mod recovery;
+mod release;
 #[cfg(feature = "rest")]
 mod rest;
 mod rfc_vectors;
 mod rollback;
 mod root_rotation;
 mod rotation;
+mod rotation_policy;
 mod rules;
 mod slots;
 mod smoke;

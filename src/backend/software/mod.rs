@@ -9,7 +9,7 @@ use super::{
 };
 use crate::crypto::engine::CryptoEngine;
 use crate::crypto::public_key::PublicKey;
-use crate::crypto::{CryptoError, CryptoKey, CryptoResult, Engine, validation};
+use crate::crypto::{CryptoError, CryptoKey, CryptoResult, Engine, key_transport, validation};
 use crate::env::{Entropy, OsEntropy};
 use crate::error::Error;
 use crate::format::material;
@@ -17,6 +17,7 @@ use crate::model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
 use crate::model::material::KeyMaterial;
+use crate::model::release_policy::KeyEncryptionAlgorithm;
 use crate::model::spec::{Curve, KeySpec, OctKeyLength, OctKeySize, RsaKeySize};
 use crate::secret::{ProtectedBytes, SecretBytes};
 
@@ -180,6 +181,21 @@ impl KeyBackend for SoftwareBackend {
 
     fn export(&self, key: &KeyReference<'_>) -> BackendResult<KeyBlob> {
         Ok(KeyBlob::new(SecretBytes::copied_from(key.blob.expose())))
+    }
+
+    fn releases(&self, _spec: KeySpec) -> bool {
+        true
+    }
+
+    fn release(
+        &self,
+        key: &KeyReference<'_>,
+        target: &PublicKey,
+        algorithm: KeyEncryptionAlgorithm,
+    ) -> BackendResult<Vec<u8>> {
+        let material = material::decode(key.blob.expose()).map_err(stored)?;
+        key_transport::wrap(target, algorithm, &material, &*self.entropy)
+            .map_err(|error| BackendError::new(BackendErrorKind::Device, error.to_string()))
     }
 
     fn restore(&self, request: &KeyRequest<'_>, blob: &KeyBlob) -> BackendResult<NewKey> {

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{
-    KeyPair, KeyPairComponents, KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm,
-    OaepPrivateDecryptingKey, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey,
-    PrivateDecryptingKey, PublicEncryptingKey, PublicKeyComponents,
+    KeyPair, KeyPairComponents, KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256,
+    OAEP_SHA384_MGF1SHA384, OaepAlgorithm, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
+    Pkcs1PublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey, PublicKeyComponents,
 };
 use aws_lc_rs::signature::{self as aws, ParsedPublicKey, RsaEncoding, RsaParameters};
 
@@ -105,6 +105,7 @@ fn oaep(padding: RsaPadding) -> Option<&'static OaepAlgorithm> {
     match padding {
         RsaPadding::OaepSha1 => Some(&OAEP_SHA1_MGF1SHA1),
         RsaPadding::OaepSha256 => Some(&OAEP_SHA256_MGF1SHA256),
+        RsaPadding::OaepSha384 => Some(&OAEP_SHA384_MGF1SHA384),
         RsaPadding::Pkcs1V15 => None,
     }
 }

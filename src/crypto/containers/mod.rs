@@ -4,11 +4,13 @@
 pub(crate) mod encrypted;
 mod pem;
 mod private;
+mod private_der;
 mod public;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use private_der::pkcs8_der_from_material;
 pub(crate) use public::{
     parts_from_spki_der, parts_from_spki_pem, spki_der_from_parts, spki_pem_from_parts,
 };

@@ -14,6 +14,8 @@ mod symmetric;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::crypto) use self::symmetric::{unwrap_under_aes_256, wrap_under_aes_256};
+
 /// The engine; its own entropy blinds RSA and hedges ECDSA.
 #[derive(Clone, Debug)]
 pub(crate) struct RustCryptoEngine {

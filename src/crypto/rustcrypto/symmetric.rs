@@ -48,6 +48,23 @@ pub(super) fn generate(length: OctKeyLength, entropy: &dyn Entropy) -> CryptoRes
     SecretBytes::random(length.bytes(), entropy).map_err(CryptoError::Random)
 }
 
+/// RFC 5649 under a key that lives only as long as this.
+pub(in crate::crypto) fn wrap_under_aes_256(
+    kek: &SecretBytes,
+    key: &[u8],
+) -> CryptoResult<Vec<u8>> {
+    SymmetricKey::load(OctKeySize::Bits256.into(), kek)?.wrap_key(WrapAlgorithm::A256KwPad, key)
+}
+
+/// Errors: `DecryptFailed`.
+pub(in crate::crypto) fn unwrap_under_aes_256(
+    kek: &SecretBytes,
+    wrapped: &[u8],
+) -> CryptoResult<SecretBytes> {
+    SymmetricKey::load(OctKeySize::Bits256.into(), kek)?
+        .unwrap_key(WrapAlgorithm::A256KwPad, wrapped)
+}
+
 impl SymmetricKey {
     pub(super) fn load(length: OctKeyLength, key: &SecretBytes) -> CryptoResult<Self> {
         if key.len() != length.bytes() {

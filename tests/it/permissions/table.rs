@@ -1,10 +1,11 @@
 //! Every public method of a vault, with what it needs.
 
 use strongroom::{
-    AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, Curve,
-    EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions, KeyName, MaintenanceOptions,
-    PageSize, Permission, Permissions, Principal, RestoreOptions, SignatureAlgorithm, SlotId,
-    Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
+    AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, CryptoOperation,
+    Curve, EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions,
+    ImportTransferredKeyOptions, KeyName, KeyTransferBlob, KeyType, MaintenanceOptions, PageSize,
+    Permission, Permissions, Principal, ReleaseOptions, RestoreOptions, RotationPolicy,
+    SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
 };
 
 use crate::support::{fixed_oct, master_key, memory_vault};
@@ -51,10 +52,43 @@ pub(crate) fn calls() -> Vec<(&'static str, Needs, Call)> {
             call(|v, k| v.import_key(k, ImportKeyOptions::new(fixed_oct(32)))),
         ),
         (
+            "import_transferred_key",
+            OnKey(Permission::Import),
+            call(|v, k| {
+                // Wrapped under a key of the same name.
+                let json = format!(
+                    r#"{{"schema_version":"1.0.0","header":{{"kid":"https://v/keys/{k}/00112233445566778899aabbccddeeff","alg":"dir","enc":"CKM_RSA_AES_KEY_WRAP"}},"ciphertext":"AA"}}"#
+                );
+                let blob = KeyTransferBlob::from_json(json.as_bytes())?;
+                v.import_transferred_key(k, ImportTransferredKeyOptions::new(KeyType::Oct, blob))
+            }),
+        ),
+        (
             "rotate_key",
             OnKey(Permission::Rotate),
             call(|v, k| v.rotate_key(k)),
         ),
+        (
+            "get_key_rotation_policy",
+            OnKey(Permission::GetRotationPolicy),
+            call(|v, k| v.get_key_rotation_policy(k)),
+        ),
+        (
+            "update_key_rotation_policy",
+            OnKey(Permission::SetRotationPolicy),
+            call(|v, k| v.update_key_rotation_policy(k, RotationPolicy::new())),
+        ),
+        (
+            "release",
+            OnKey(Permission::Release),
+            call(|v, k| v.release(k, "no token", ReleaseOptions::new())),
+        ),
+        (
+            "explain",
+            OnKey(Permission::Get),
+            call(|v, k| v.explain(k, CryptoOperation::Sign(ES256))),
+        ),
+        ("next_event", FullHandle, call(|v, _| v.next_event())),
         ("get_key", OnKey(Permission::Get), call(|v, k| v.get_key(k))),
         ("key", OnKey(Permission::Get), call(|v, k| v.key(k))),
         (

@@ -145,6 +145,7 @@ fn decrypt_with(
         |random| match padding {
             RsaPadding::OaepSha1 => Oaep::<Sha1>::new().decrypt(Some(random), key, ciphertext),
             RsaPadding::OaepSha256 => Oaep::<Sha256>::new().decrypt(Some(random), key, ciphertext),
+            RsaPadding::OaepSha384 => Oaep::<Sha384>::new().decrypt(Some(random), key, ciphertext),
             RsaPadding::Pkcs1V15 => Pkcs1v15Encrypt.decrypt(Some(random), key, ciphertext),
         },
         |_| CryptoError::DecryptFailed,

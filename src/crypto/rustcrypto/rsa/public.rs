@@ -92,6 +92,9 @@ impl RsaPublicKey {
                 RsaPadding::OaepSha256 => {
                     Oaep::<Sha256>::new().encrypt(random, &self.key, plaintext)
                 }
+                RsaPadding::OaepSha384 => {
+                    Oaep::<Sha384>::new().encrypt(random, &self.key, plaintext)
+                }
                 RsaPadding::Pkcs1V15 => Pkcs1v15Encrypt.encrypt(random, &self.key, plaintext),
             },
             |error| CryptoError::Internal(format!("the plaintext could not be encrypted: {error}")),
@@ -136,6 +139,8 @@ impl CryptoPublicKey for RsaPublicKey {
 pub(crate) enum RsaPadding {
     OaepSha1,
     OaepSha256,
+    /// In the transport of keys only.
+    OaepSha384,
     Pkcs1V15,
 }
 
@@ -172,6 +177,7 @@ impl RsaPadding {
         match self {
             Self::OaepSha1 => WrapAlgorithm::RsaOaep.as_str(),
             Self::OaepSha256 => WrapAlgorithm::RsaOaep256.as_str(),
+            Self::OaepSha384 => "RSA-OAEP-384",
             Self::Pkcs1V15 => WrapAlgorithm::Rsa1_5.as_str(),
         }
     }
@@ -181,6 +187,7 @@ impl RsaPadding {
         match self {
             Self::OaepSha1 => k - 2 * 20 - 2,
             Self::OaepSha256 => k - 2 * 32 - 2,
+            Self::OaepSha384 => k - 2 * 48 - 2,
             Self::Pkcs1V15 => k - PKCS1_V15_OVERHEAD,
         }
     }
