@@ -70,13 +70,14 @@ pub use secret::{
     SecretBytes, WipingAllocator, harden_process,
 };
 pub use vault::{
-    AttestationAuthority, AuditCheckpoint, AuditEntries, AuditReport, BackendFinding,
+    AttestationAuthority, AttestedKey, AuditCheckpoint, AuditEntries, AuditReport, BackendFinding,
     BackendFindingKind, BackupContents, BackupOptions, BackupSummary, BoundKey, CheckFinding,
     CheckReport, CompactionReport, DeletedKeyIterator, DomainEpoch, DomainFile, FileRollbackGuard,
-    KekRotation, KeyBackup, KeyEvent, KeyEventKind, KeyEventSubscriber, KeyIterator, KeyOutcome,
-    KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics, NameState, OpenFinding,
-    OpenReport, OperationMetrics, Progress, Refusal, ReleaseOptions, ReleaseResult, RestoreOptions,
-    RestorePlan, RestoreResult, SalvageReport, ScheduledEvent, ScheduledEventKind, SecurityDomain,
-    Shredding, UnlockKind, UnlockSlot, Vault, VaultBackupReport, VaultOptions, VaultRestoreReport,
-    VaultStatus, hazmat, verify_audit_checkpoint,
+    KekRotation, KeyAttestation, KeyBackup, KeyEvent, KeyEventKind, KeyEventSubscriber,
+    KeyIterator, KeyOutcome, KeyVersionIterator, MaintenanceOptions, MaintenanceReport, Metrics,
+    NameState, OpenFinding, OpenReport, OperationMetrics, Progress, Refusal, ReleaseOptions,
+    ReleaseResult, RestoreOptions, RestorePlan, RestoreResult, SalvageReport, ScheduledEvent,
+    ScheduledEventKind, SecurityDomain, Shredding, UnlockKind, UnlockSlot, Vault,
+    VaultBackupReport, VaultOptions, VaultRestoreReport, VaultStatus, hazmat,
+    verify_audit_checkpoint,
 };

@@ -5,6 +5,7 @@
 //! write a backend: see [`KeyBackend`].
 
 mod capabilities;
+mod custody;
 mod error;
 #[cfg(feature = "keyring")]
 pub mod keyring;
@@ -20,6 +21,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use self::capabilities::{Capabilities, Support};
+pub use self::custody::KeyCustody;
 pub use self::error::{BackendError, BackendErrorKind};
 pub use self::request::{Abandoned, Encrypted, HeldKey, KeyReference, KeyRequest, NewKey};
 pub use self::rollback::RollbackGuard;
@@ -180,6 +182,16 @@ pub trait KeyBackend: Debug + Send + Sync {
     fn restore(&self, request: &KeyRequest<'_>, blob: &KeyBlob) -> BackendResult<NewKey> {
         let _ = (request, blob);
         Err(BackendErrorKind::Unsupported.into())
+    }
+
+    /// How the key is kept, as far as the backend can honestly say; by default nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from finding out.
+    fn custody(&self, key: &KeyReference<'_>) -> BackendResult<KeyCustody> {
+        let _ = key;
+        Ok(KeyCustody::UNKNOWN)
     }
 
     /// Whether keys of this kind can be made so that [`KeyBackend::release`] works.

@@ -44,7 +44,7 @@ impl AuditEntry {
     }
 
     /// What was done, as Azure's resource logs name it (`KeyCreate`, `KeySign`, ...); names that begin with `Vault`
-    /// or `Audit`, `KeyRewrap`, `KeyExplain` and `RandomBytesGet` are this library's own.
+    /// or `Audit`, `KeyRewrap`, `KeyExplain`, `KeyAttestationGet` and `RandomBytesGet` are this library's own.
     #[must_use]
     pub fn operation(&self) -> &str {
         &self.operation

@@ -48,7 +48,8 @@ macro_rules! need {
     };
 }
 
-// The audit names of the first part are Azure's but for `KeyRewrap`, `KeyExplain` and `RandomBytesGet`; `Vault...` is our own.
+// The audit names of the first part are Azure's but for `KeyRewrap`, `KeyExplain`,
+// `KeyAttestationGet` and `RandomBytesGet`; `Vault...` is our own.
 operations! {
     CreateKey: "create_key", "KeyCreate", need!(Create), ALWAYS;
     ImportKey: "import_key", "KeyImport", need!(Import), ALWAYS;
@@ -63,6 +64,7 @@ operations! {
     UpdateKeyRotationPolicy: "update_key_rotation_policy", "KeyRotationPolicySet",
         need!(SetRotationPolicy), ALWAYS;
     GetKey: "get_key", "KeyGet", need!(Get), BY_CHOICE;
+    GetKeyAttestation: "get_key_attestation", "KeyAttestationGet", need!(Get), BY_CHOICE;
     Explain: "explain", "KeyExplain", need!(Get), BY_CHOICE;
     BindKey: "key", "KeyGet", need!(Get), BY_CHOICE;
     UpdateKeyProperties: "update_key_properties", "KeyUpdate", need!(Update), ALWAYS;

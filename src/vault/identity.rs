@@ -28,7 +28,7 @@ struct Identity {
 }
 
 impl Vault {
-    /// The public part of the vault's identity key, with which it signs audit checkpoints and released keys: ECDSA over P-256. It
+    /// The public part of the vault's identity key, with which it signs audit checkpoints, released keys and attestations: ECDSA over P-256. It
     /// is made at its first need, and stays the same from then on; then one write to disk.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Vault {
     /// [`RandomUnavailable`](crate::ErrorKind::RandomUnavailable); and the errors of storage.
     pub fn identity_public_key(&self) -> Result<PublicKey> {
         self.act(Operation::IdentityPublicKey, Subject::Vault, |act| {
-            PublicKey::from_parts(&act.inner().identity(act)?.public)
+            act.inner().identity_key(act)
         })
     }
 }
@@ -51,6 +51,10 @@ impl Inner {
             KeyReference::new(KeyTag::from_bytes([0; 16]), SPEC, &blob).with_public(Some(&public));
         let handle = self.place(&Placement::Software)?.open(&reference)?;
         Ok(handle.sign(SignatureAlgorithm::Es256, &digest)?)
+    }
+
+    pub(super) fn identity_key(&self, act: &Act<'_>) -> Result<PublicKey> {
+        PublicKey::from_parts(&self.identity(act)?.public)
     }
 
     /// A JWS in compact form (RFC 7515), signed with the identity key: ES256, `kid` is the key's thumbprint (RFC 7638).

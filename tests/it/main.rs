@@ -30,6 +30,7 @@ mod golden;
 mod held_keys;
 mod hooked;
 mod image;
+mod key_attestation;
 mod key_transfer;
 #[cfg(feature = "keyring")]
 mod keyring_slots;

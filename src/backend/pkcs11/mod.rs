@@ -40,6 +40,7 @@ mod attributes;
 mod buffers;
 mod ceremony;
 mod connection;
+mod custody;
 mod domain;
 mod error;
 mod export;
@@ -101,8 +102,8 @@ pub use self::transport::TransportKey;
 pub use self::unlock::TokenUnlock;
 use super::{
     Abandoned, BackendError, BackendErrorKind, BackendId, BackendInstance, BackendResult,
-    Capabilities, HeldKey, KeyBackend, KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag,
-    NewKey, VaultLabel,
+    Capabilities, HeldKey, KeyBackend, KeyBlob, KeyCustody, KeyHandle, KeyReference, KeyRequest,
+    KeyTag, NewKey, VaultLabel,
 };
 use crate::format::token_key::{Keeping, TokenKey};
 use crate::model::material::KeyMaterial;
@@ -335,6 +336,10 @@ impl KeyBackend for Pkcs11Backend {
                 ),
             )),
         }
+    }
+
+    fn custody(&self, key: &KeyReference<'_>) -> BackendResult<KeyCustody> {
+        custody::custody(self.connection.token(), key, &Self::blob(key.blob)?)
     }
 
     fn export(&self, key: &KeyReference<'_>) -> BackendResult<KeyBlob> {

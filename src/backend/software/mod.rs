@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     BackendError, BackendErrorKind, BackendId, BackendResult, Capabilities, Encrypted, KeyBackend,
-    KeyBlob, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, Support,
+    KeyBlob, KeyCustody, KeyHandle, KeyReference, KeyRequest, KeyTag, NewKey, Support,
 };
 use crate::crypto::engine::CryptoEngine;
 use crate::crypto::public_key::PublicKey;
@@ -181,6 +181,10 @@ impl KeyBackend for SoftwareBackend {
 
     fn export(&self, key: &KeyReference<'_>) -> BackendResult<KeyBlob> {
         Ok(KeyBlob::new(SecretBytes::copied_from(key.blob.expose())))
+    }
+
+    fn custody(&self, _key: &KeyReference<'_>) -> BackendResult<KeyCustody> {
+        Ok(KeyCustody::IN_PROCESS)
     }
 
     fn releases(&self, _spec: KeySpec) -> bool {

@@ -84,6 +84,11 @@ pub(crate) fn calls() -> Vec<(&'static str, Needs, Call)> {
             call(|v, k| v.release(k, "no token", ReleaseOptions::new())),
         ),
         (
+            "get_key_attestation",
+            OnKey(Permission::Get),
+            call(|v, k| v.get_key_attestation(k)),
+        ),
+        (
             "explain",
             OnKey(Permission::Get),
             call(|v, k| v.explain(k, CryptoOperation::Sign(ES256))),
