@@ -34,6 +34,8 @@ mod memory;
 mod model;
 mod overtaken;
 mod permissions;
+#[path = "../../src/store/tests/programme.rs"]
+mod programme;
 mod recipients;
 mod recovery;
 mod rfc_vectors;

@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod marker;
 mod power_cuts;
+pub(crate) mod programme;
 mod spare;
 mod tampering;
 mod use_cases;
