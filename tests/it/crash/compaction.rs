@@ -50,7 +50,7 @@ fn a_power_cut_leaves_the_whole_vault() {
         return work(&Layout::new(base.as_ref()));
     }
     let figures = Figures::begin("power cuts, compaction");
-    figures.spread(cases(1, 25), |number| {
+    figures.spread(cases(1, 6), |number| {
         cut_one_run(number as u64 + 1, &figures)
     });
     figures.finish();

@@ -54,7 +54,7 @@ fn no_power_cut_loses_or_halves_a_change_of_a_vault() {
     let seed = seed();
     let figures = Figures::begin("power cuts, a vault at work");
     let tally = Tally::default();
-    let runs = cases(3_000, 60_000).div_ceil(IMAGES);
+    let runs = cases(3_000, 75_000).div_ceil(IMAGES);
     figures.spread(runs, |run| {
         cut_one_run(seed.wrapping_add((run as u64) << 32), &figures, &tally);
     });

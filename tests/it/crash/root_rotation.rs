@@ -55,7 +55,7 @@ fn a_power_cut_leaves_the_old_vault_and_none_or_a_whole_new_one() {
         return work(&Layout::new(base.as_ref()));
     }
     let figures = Figures::begin("power cuts, a new root");
-    figures.spread(cases(1, 25), |number| {
+    figures.spread(cases(1, 8), |number| {
         cut_one_run(number as u64 + 1, &figures)
     });
     figures.finish();

@@ -66,7 +66,7 @@ fn a_power_cut_leaves_the_wreck_and_none_or_all_of_what_is_saved() {
         return work(&Layout::new(base.as_ref()));
     }
     let figures = Figures::begin("power cuts, salvage");
-    figures.spread(cases(1, 25), |number| {
+    figures.spread(cases(1, 8), |number| {
         cut_one_run(number as u64 + 1, &figures)
     });
     figures.finish();
