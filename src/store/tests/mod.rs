@@ -15,6 +15,7 @@ mod compact;
 pub(crate) mod disk;
 mod faults;
 mod files;
+pub(crate) mod fire;
 mod marker;
 mod power_cuts;
 pub(crate) mod programme;

@@ -15,6 +15,7 @@ use crate::support::master_key;
 mod compaction;
 #[path = "../../../src/store/tests/disk/mod.rs"]
 mod disk;
+mod engine_faults;
 mod faults;
 mod header_changes;
 mod kill;
