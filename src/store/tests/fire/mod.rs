@@ -64,7 +64,8 @@ fn trouble_at(number: usize, trouble: Trouble) -> Hook {
         match trouble {
             Trouble::ErrorOnce | Trouble::ErrorFromThenOn => failed(ErrorKind::Io),
             Trouble::FullOnce | Trouble::FullFromThenOn => failed(ErrorKind::StorageFull),
-            Trouble::Panic => panic!("trouble at {point}"),
+            // Without a backtrace for each of them.
+            Trouble::Panic => std::panic::resume_unwind(Box::new(format!("trouble at {point}"))),
             Trouble::Kill => {
                 let own = rustix::process::getpid();
                 rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
