@@ -44,6 +44,8 @@ mod restore_options;
 mod rollback;
 mod root_rotation;
 mod salvage;
+#[cfg(test)]
+mod schedules_tests;
 mod scratch_copy;
 mod settings;
 #[cfg(test)]
@@ -52,6 +54,7 @@ mod shred_tests;
 mod slots;
 mod starting;
 mod status;
+mod sync;
 mod tombstones;
 #[cfg(feature = "tracing")]
 mod trace;
