@@ -27,6 +27,8 @@ mod make;
 #[path = "../../../tests/it/model/mod.rs"]
 mod model;
 mod neighbours;
+#[path = "../../../src/store/tests/programme.rs"]
+mod programme;
 mod proxy;
 mod readme;
 #[path = "../../../tests/it/rfc_vectors/mod.rs"]

@@ -13,6 +13,7 @@ use strongroom::{
 
 use super::DIGEST;
 use crate::make;
+use crate::programme::{Figures, cases};
 use crate::support::{Place, name};
 
 const THREADS: usize = 32;
@@ -400,21 +401,27 @@ fn the_search_tells_histories_apart() {
 
 #[test]
 fn calls_on_overlapping_names_take_effect_one_after_the_other() {
-    for seed in 1..=6 {
+    let figures = Figures::begin("histories of 32 threads");
+    for seed in 1..=cases(6, 2_000) as u64 {
+        figures.count(1);
         let vault = make::vault_options().create_in_memory().unwrap();
         check(&vault, 20, seed, true);
     }
+    figures.finish();
 }
 
 #[test]
 fn the_same_holds_without_soft_delete() {
-    for seed in 11..=16 {
+    let figures = Figures::begin("histories of 32 threads, no soft delete");
+    for seed in 11..11 + cases(6, 2_000) as u64 {
+        figures.count(1);
         let vault = make::vault_options()
             .soft_delete(SoftDelete::OFF)
             .create_in_memory()
             .unwrap();
         check(&vault, 20, seed, false);
     }
+    figures.finish();
 }
 
 #[test]
