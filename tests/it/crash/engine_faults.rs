@@ -28,7 +28,7 @@ const TEST: &str = "crash::engine_faults::a_call_of_the_engine_that_fails_loses_
 const CHANGES: u64 = 8;
 const LANES: usize = 2;
 
-/// As the shim numbers them, with what it is to do at most so often in a short run.
+/// As the shim numbers them.
 const CALLS: [&str; 8] = [
     "open",
     "read",
@@ -193,13 +193,13 @@ fn lane(base: &Path, lane: usize) {
                         continue;
                     }
                     // In a short run, one kind of fault at each of the calls; the first of them meet all.
-                    let chosen = (when + turn + usize::from(persists)).is_multiple_of(6);
+                    let chosen = (when + turn + usize::from(persists)).is_multiple_of(12);
                     if factor().is_none() && when > 2 && !chosen {
-                        hit |= when < 400 && reached[kind] + 6 > when;
+                        hit |= when < 400 && reached[kind] + 12 > when;
                         continue;
                     }
                     if when % LANES != lane {
-                        hit |= reached[kind] + 2 * LANES + 6 > when;
+                        hit |= reached[kind] + 2 * LANES + 12 > when;
                         continue;
                     }
                     let story = format!("{call} {when}, {fault:?}, persists: {persists}");
