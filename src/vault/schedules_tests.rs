@@ -18,7 +18,11 @@ use crate::model::tags::Tags;
 use crate::model::time::Timestamp;
 use crate::store::tests::programme::{Figures, cases};
 
-#[allow(dead_code, reason = "the model uses a part of it")]
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
 #[path = "cache.rs"]
 mod cache;
 mod sync {

@@ -86,7 +86,8 @@ fn the_first_reason_is_what_the_operation_answers() {
         .unwrap();
     vault.set_algorithm_rules(rules).unwrap();
 
-    let states: [(&str, fn() -> UpdateKeyOptions); 6] = [
+    type State = (&'static str, fn() -> UpdateKeyOptions);
+    let states: [State; 6] = [
         ("as it is", UpdateKeyOptions::new),
         ("expired", || {
             UpdateKeyOptions::new().expires_on(start_plus(5))

@@ -428,7 +428,8 @@ fn every_allowed_signature_is_verified_and_no_other() {
 fn claims_must_name_the_issuer_hold_the_policy_and_bring_a_key() {
     let setting = Setting::new();
     setting.release_with(|_| ()).unwrap();
-    let refusals: [(&str, fn(&mut Value)); 11] = [
+    type Refusal = (&'static str, fn(&mut Value));
+    let refusals: [Refusal; 11] = [
         ("another issuer", |claims| {
             claims["iss"] = "https://evil.example".into()
         }),

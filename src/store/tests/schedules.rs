@@ -10,7 +10,11 @@ use super::programme::{Figures, cases};
 use super::{key_object, record};
 use crate::format::record::{IndexKey, SealedRecord};
 
-#[allow(dead_code, reason = "the model uses a part of it")]
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
 #[path = "../overlay.rs"]
 mod overlay;
 

@@ -77,7 +77,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
 fn kill_on_one_vault(seed: u64, round: usize, figures: &Figures, tally: &Tally) {
     let mut random = Random::new(seed);
     // A quarter on a disk rather than in memory: the syncs take their time, and kills meet them.
-    let place = if round % 4 == 0 {
+    let place = if round.is_multiple_of(4) {
         tempfile::tempdir().unwrap()
     } else {
         scratch()
@@ -109,7 +109,7 @@ fn kill_once(
     tally: &Tally,
 ) -> Result<(), Wrong> {
     let errors = layout.base.join("errors");
-    if cycle % 5 == 0 {
+    if cycle.is_multiple_of(5) {
         plant_torn_snapshots(layout, random);
         tally.planted.fetch_add(1, Ordering::Relaxed);
     }

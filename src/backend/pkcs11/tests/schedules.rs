@@ -8,7 +8,11 @@ use shuttle::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::store::tests::programme::{Figures, cases};
 
-#[allow(dead_code, reason = "the model uses a part of it")]
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
 #[path = "../gate.rs"]
 mod gate;
 
