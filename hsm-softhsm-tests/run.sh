@@ -2,10 +2,25 @@
 # Runs every test of the repository, after installing what they need from outside Rust.
 #
 #     sh hsm-softhsm-tests/run.sh
+#     sh hsm-softhsm-tests/run.sh --long [factor]
 #
 # Nothing is skipped: what cannot be installed or run makes this fail.
+#
+# With `--long`, only the tests run that repeat something many times: kills, power cuts, faults, damage, races. They do
+# it as often as their long figures say, times the factor (1 unless given, such as 0.1). Both ways end with a table of
+# what was counted, cases and defects.
 
 set -eu
+
+long=
+case "${1:-}" in
+    '') ;;
+    --long) long=${2:-1} ;;
+    *)
+        printf 'usage: %s [--long [factor]]\n' "$0" >&2
+        exit 2
+        ;;
+esac
 
 cd "$(dirname "$0")/.."
 
@@ -77,6 +92,8 @@ look() {
     # Linux only: the system calls that the durability tests look at.
     if [ "$(uname -s)" = Linux ]; then
         has strace || missing="$missing strace"
+        # Builds what lets calls of the C library fail.
+        has gcc || missing="$missing gcc"
     fi
 }
 
@@ -116,6 +133,65 @@ if ! cmp -s "$requirements" "$sdk/installed"; then
     cp "$requirements" "$sdk/installed"
 fi
 
-say "$(cargo --version), $(openssl version), all tests"
-cargo test --workspace --all-features --locked
-say "all tests passed"
+# What the tests count, one line of JSON for each, or for each part of one.
+STRONGROOM_FIGURES=${STRONGROOM_FIGURES:-$PWD/target/figures.jsonl}
+export STRONGROOM_FIGURES
+mkdir -p "$(dirname "$STRONGROOM_FIGURES")"
+: >"$STRONGROOM_FIGURES"
+
+# Adds up the lines of each test.
+table() {
+    awk '
+        function value(name) {
+            if (!match($0, "\"" name "\":[0-9]+")) return 0
+            return substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3) + 0
+        }
+        BEGIN {
+            count = split("cases losses halves false_alarms failed_opens panics hangs others seconds", names, " ")
+        }
+        match($0, /"test":"[^"]*"/) {
+            test = substr($0, RSTART + 8, RLENGTH - 9)
+            if (!(test in known)) { known[test] = 1; order[++tests] = test }
+            for (i = 1; i <= count; i++) sum[test, i] += value(names[i])
+        }
+        END {
+            printf "| test"
+            for (i = 1; i <= count; i++) { name = names[i]; gsub("_", " ", name); printf " | %s", name }
+            printf " |\n| ---"
+            for (i = 1; i <= count; i++) printf " | ---:"
+            printf " |\n"
+            for (t = 1; t <= tests; t++) {
+                printf "| %s", order[t]
+                for (i = 1; i <= count; i++) { printf " | %d", sum[order[t], i]; all[i] += sum[order[t], i] }
+                printf " |\n"
+            }
+            printf "| all"
+            for (i = 1; i <= count; i++) printf " | %d", all[i]
+            printf " |\n"
+        }
+    ' "$STRONGROOM_FIGURES"
+}
+
+if [ -z "$long" ]; then
+    say "$(cargo --version), $(openssl version), all tests"
+    outcome=0
+    cargo test --workspace --all-features --locked || outcome=$?
+    table
+    [ "$outcome" -eq 0 ] || exit "$outcome"
+    say "all tests passed"
+    exit 0
+fi
+
+say "$(cargo --version), long runs, $long times their figures"
+STRONGROOM_LONG=$long
+export STRONGROOM_LONG
+outcome=0
+# One after the other: each keeps all processors busy.
+cargo test --profile long --all-features --locked --lib -- --test-threads=1 \
+    store::tests::fire store::tests::power_cuts || outcome=$?
+cargo test --profile long --all-features --locked --test it -- --test-threads=1 \
+    crash:: tamper:: model:: rules::concurrency || outcome=$?
+cargo test --profile long -p hsm-softhsm-tests --locked --test it -- --test-threads=1 faults::kill || outcome=$?
+table
+[ "$outcome" -eq 0 ] || fail "not all was as it has to be"
+say "all long runs passed"

@@ -57,9 +57,9 @@ pub(crate) struct BackupPayload {
     pub(crate) object_id: [u8; 16],
     pub(crate) created: Timestamp,
     pub(crate) updated: Timestamp,
-    pub(crate) rotation_policy: Option<StoredRotationPolicy>,
     /// Not part of the payload: a whole vault's stream has it beside.
     pub(crate) deletion: Option<Deletion>,
+    pub(crate) rotation_policy: Option<StoredRotationPolicy>,
     /// With the number of GCM encryptions; in the order of their ordinals.
     pub(crate) versions: Vec<(VersionRecord, u64)>,
 }
@@ -70,8 +70,8 @@ pub(crate) fn encode(payload: &BackupPayload) -> Result<Zeroizing<Vec<u8>>> {
         object_id,
         created,
         updated,
-        rotation_policy,
         deletion: _,
+        rotation_policy,
         versions,
     } = payload;
     let first = Backup1 {
@@ -126,7 +126,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
             if release_policies.0.len() != first.versions.0.len() {
                 return Err(invalid());
             }
-            (first, rotation_policy, Some(release_policies.0))
+            (first, rotation_policy, Some(release_policies))
         }
         _ => return Err(layout::newer("the backup was made by a newer version")),
     };
@@ -142,7 +142,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
         .map_err(|_| invalid())?;
     for ((record, _), policy) in versions
         .iter_mut()
-        .zip(release_policies.into_iter().flatten())
+        .zip(release_policies.into_iter().flat_map(|policies| policies.0))
     {
         record.attributes.release_policy = policy
             .map(ReleasePolicy1::into_policy)
@@ -163,11 +163,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BackupPayload> {
         object_id: backup.object_id,
         created: Timestamp::from_unix_seconds(backup.created),
         updated: Timestamp::from_unix_seconds(backup.updated),
+        deletion: None,
         rotation_policy: rotation_policy
             .map(RotationPolicy1::into_stored)
             .transpose()
             .map_err(|_| invalid())?,
-        deletion: None,
         versions,
     })
 }

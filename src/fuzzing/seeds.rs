@@ -278,6 +278,33 @@ pub(super) fn pkcs11() -> Seeds {
     ]
 }
 
+pub(super) fn policies() -> Seeds {
+    let release = br#"{"version":"1.0.0","anyOf":[{"authority":"https://a.example","allOf":[{"claim":"t.level","equals":3},{"anyOf":[{"claim":"t.debug","equals":false},{"claim":"x","equals":"y"}]}]}]}"#;
+    let rotation = br#"{"lifetimeActions":[{"trigger":{"timeBeforeExpiry":"P30D"},"action":{"type":"Notify"}},{"trigger":{"timeAfterCreate":"P90D"},"action":{"type":"Rotate"}}],"attributes":{"expiryTime":"P1Y"}}"#;
+    let part = |bytes: &[u8]| base64url::encode(bytes);
+    let token = [
+        part(br#"{"alg":"ES256","kid":"k"}"#),
+        part(br#"{"iss":"https://a.example","exp":1,"t":{"level":3,"debug":false}}"#),
+        part(&[1; 64]),
+    ]
+    .join(".");
+    vec![
+        (
+            "token",
+            [&[0], token.as_bytes(), &[0], &release[..]].concat(),
+        ),
+        ("release", behind(1, release)),
+        ("rotation", behind(2, rotation)),
+        (
+            "transfer",
+            behind(
+                3,
+                br#"{"schema_version":"1.0.0","header":{"kid":"https://v/keys/k/00112233445566778899aabbccddeeff","alg":"dir","enc":"CKM_RSA_AES_KEY_WRAP"},"ciphertext":"AA"}"#,
+            ),
+        ),
+    ]
+}
+
 pub(super) fn record() -> Seeds {
     let intent = |action| {
         let intent = Intent {
@@ -479,24 +506,5 @@ pub(super) fn stream() -> Seeds {
         ("settings", behind(0, &*usual)),
         ("prefix", behind(0, prefix.encode())),
         ("domain", behind(3, &*domain)),
-    ]
-}
-
-pub(super) fn policies() -> Seeds {
-    let policy = br#"{"version":"1.0.0","anyOf":[{"authority":"https://a","allOf":[{"claim":"a.b","equals":1},{"anyOf":[{"claim":"c","equals":"x"}]}]}]}"#;
-    let parts = [
-        &br#"{"alg":"ES256","kid":"k"}"#[..],
-        br#"{"iss":"https://a","exp":1,"a":{"b":1},"c":"x","x-ms-runtime":{"keys":[]}}"#,
-        b"signature",
-    ];
-    let token = parts.map(base64url::encode).join(".");
-    let token = [token.as_bytes(), &[0], policy].concat();
-    let rotation = br#"{"lifetimeActions":[{"trigger":{"timeAfterCreate":"P90D"},"action":{"type":"Rotate"}}],"attributes":{"expiryTime":"P1Y10DT6H"}}"#;
-    let transfer = br#"{"schema_version":"1.0.0","header":{"kid":"https://v/keys/k/00112233445566778899aabbccddeeff","alg":"dir","enc":"CKM_RSA_AES_KEY_WRAP"},"ciphertext":"AA"}"#;
-    vec![
-        ("token", behind(0, token)),
-        ("release-policy", behind(1, policy)),
-        ("rotation-policy", behind(2, rotation)),
-        ("transfer", behind(3, transfer)),
     ]
 }

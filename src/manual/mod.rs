@@ -9,6 +9,7 @@
 //! - [`threat_model`]: against whom the files are protected, and against whom not.
 //! - [`backends`]: how to write a backend.
 //! - [`mod@format`]: the bytes on disk and in backups.
+//! - [`testing`]: kills, power cuts, faults, damage and races: what was tried, and what came of it.
 //! - [`benchmarks`]: what the vault costs on top of the bare primitive.
 
 #[doc = include_str!("howto.md")]
@@ -37,6 +38,9 @@ pub mod backends {}
 
 #[doc = include_str!("format.md")]
 pub mod format {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
 
 #[doc = include_str!("benchmarks.md")]
 pub mod benchmarks {}

@@ -44,6 +44,7 @@ mod sled_scan;
 mod spare_segments;
 mod state_facts;
 mod switch;
+mod sync;
 pub(crate) mod vault_dir;
 mod view;
 
@@ -54,7 +55,7 @@ mod view;
     clippy::unwrap_in_result,
     reason = "a test fails by panicking"
 )]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use audit::{AuditVerdict, CutPlan};
 pub(crate) use change::{AuditCut, Change, CommitOptions};

@@ -1,10 +1,10 @@
 //! What readers see of the records that the group in flight changes: their state before it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::PoisonError;
 
 use super::engine::Bound;
+use super::sync::{AtomicU64, Ordering, RwLock};
 use crate::format::record::{IndexKey, SealedRecord};
 
 /// Pre-images of the touched records; `None` for one that did not exist.

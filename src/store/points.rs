@@ -2,11 +2,38 @@
 
 use crate::error::Result;
 
+#[cfg(test)]
+pub(crate) type Hook = std::sync::Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>;
+
 /// Nothing outside tests.
-#[derive(Clone, Default)]
+#[derive(Clone)]
+#[cfg_attr(not(test), derive(Default))]
 pub(crate) struct Points {
     #[cfg(test)]
-    hook: Option<std::sync::Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>>,
+    hook: Option<Hook>,
+}
+
+#[cfg(test)]
+thread_local! {
+    static INSTALLED: std::cell::RefCell<Option<Hook>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Whatever this thread opens from now on, a vault too, calls `hook`; nothing does after `None`.
+#[cfg(test)]
+pub(crate) fn install(hook: Option<Hook>) {
+    INSTALLED.set(hook);
+}
+
+#[cfg(test)]
+pub(crate) fn installed() -> Option<Hook> {
+    INSTALLED.with_borrow(Clone::clone)
+}
+
+#[cfg(test)]
+impl Default for Points {
+    fn default() -> Self {
+        Self { hook: installed() }
+    }
 }
 
 impl Points {

@@ -243,7 +243,10 @@ fn open_directory(path: &Path) -> Result<Arc<dyn Files>> {
             "is writable for its group or for everyone",
         ));
     }
-    Ok(Arc::new(DirectoryFiles::new(directory)))
+    let files: Arc<dyn Files> = Arc::new(DirectoryFiles::new(directory));
+    #[cfg(test)]
+    let files = super::tests::fire::watched(files);
+    Ok(files)
 }
 
 /// Whoever may write a parent can exchange the vault below it.

@@ -390,17 +390,17 @@ impl Inner {
             updated,
             deletion,
             rotation_policy,
+            announced: _,
             newest: _,
             version_count: _,
-            announced: _,
         } = key.object;
         Ok(BackupPayload {
             name,
             object_id,
             created,
             updated,
-            rotation_policy,
             deletion,
+            rotation_policy,
             versions,
         })
     }

@@ -1,11 +1,12 @@
 //! Opened key versions, kept so that an operation costs no more than the primitive.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 
 use super::gcm_counter::GcmCounter;
+use super::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::backend::KeyHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::CryptoOperation;
@@ -219,12 +220,12 @@ impl Shard {
 }
 
 /// Nothing is left half done in a shard when a thread panics, so poison is no reason to stop.
-fn read(lock: &RwLock<Shard>) -> std::sync::RwLockReadGuard<'_, Shard> {
+fn read(lock: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
     lock.read()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn write(lock: &RwLock<Shard>) -> std::sync::RwLockWriteGuard<'_, Shard> {
+fn write(lock: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
     lock.write()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

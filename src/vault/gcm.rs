@@ -59,6 +59,16 @@ fn exhausted() -> Error {
 }
 
 impl Inner {
+    /// Forgets what is reserved for a key, because its counts change otherwise: from before the commit, so that nobody
+    /// goes on with the old reservation after it. The caller holds the lock of the key, which a new reservation waits
+    /// for.
+    pub(super) fn forget_gcm_counter(&self, name: &KeyName) -> KeyChange<'_> {
+        // The versions in the cache know their counters.
+        let change = self.cache.change(name);
+        self.gcm.forget(name);
+        change
+    }
+
     /// Why a version of which `stored` encryptions are used or reserved encrypts no more.
     pub(super) fn gcm_refusal(
         &self,
@@ -71,20 +81,11 @@ impl Inner {
         };
         let left = || {
             let counters = lock(&self.gcm.counters);
-            counters.get(id).map_or(0, |counter| counter.left())
+            let counter = counters.get(id);
+            counter.map_or(0, |counter| counter.left())
         };
         (algorithm.aes_mode() == Some(AesMode::Gcm) && stored >= MAX_GCM_ENCRYPTIONS && left() == 0)
             .then(exhausted)
-    }
-
-    /// Forgets what is reserved for a key, because its counts change otherwise: from before the commit, so that nobody
-    /// goes on with the old reservation after it. The caller holds the lock of the key, which a new reservation waits
-    /// for.
-    pub(super) fn forget_gcm_counter(&self, name: &KeyName) -> KeyChange<'_> {
-        // The versions in the cache know their counters.
-        let change = self.cache.change(name);
-        self.gcm.forget(name);
-        change
     }
 
     /// Counts one encryption with this version.

@@ -59,11 +59,6 @@ impl GcmCounter {
         Ok(())
     }
 
-    /// How many are left without moving the count on disk.
-    pub(super) fn left(&self) -> u64 {
-        self.left.load(Ordering::Relaxed)
-    }
-
     fn take_one(&self) -> bool {
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -85,7 +80,6 @@ impl GcmCounter {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn left(&self) -> u64 {
         self.left.load(Ordering::Relaxed)
     }

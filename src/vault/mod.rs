@@ -59,6 +59,8 @@ mod rollback;
 mod root_rotation;
 mod rotation_policy;
 mod salvage;
+#[cfg(test)]
+mod schedules_tests;
 mod scratch_copy;
 mod settings;
 #[cfg(test)]
@@ -68,6 +70,7 @@ mod slots;
 mod starting;
 mod status;
 mod stream_parts;
+mod sync;
 mod tombstones;
 #[cfg(feature = "tracing")]
 mod trace;

@@ -27,8 +27,8 @@ struct RestoredKey {
     object_id: [u8; 16],
     created: Timestamp,
     updated: Timestamp,
-    rotation_policy: Option<StoredRotationPolicy>,
     deletion: Option<Deletion>,
+    rotation_policy: Option<StoredRotationPolicy>,
 }
 
 impl Inner {
@@ -72,8 +72,8 @@ impl Inner {
             object_id,
             created,
             updated,
-            rotation_policy,
             deletion,
+            rotation_policy,
             mut versions,
         } = payload;
         let counts = counts_of(&versions);
@@ -111,8 +111,8 @@ impl Inner {
             object_id,
             created,
             updated,
-            rotation_policy,
             deletion,
+            rotation_policy,
         };
         let restored = versions
             .into_iter()
@@ -144,8 +144,8 @@ impl Inner {
             object_id,
             created,
             updated,
-            rotation_policy,
             deletion,
+            rotation_policy,
         } = key;
         // Its date stays, but no name is blocked for longer than a deletion here could block it.
         let latest = self.now().plus_days(SoftDelete::MAX_DAYS.into());
@@ -209,8 +209,8 @@ impl Inner {
             name,
             object_id,
             updated,
-            created: _,
             rotation_policy: _,
+            created: _,
             deletion: _,
         } = restored;
         let _guard = self.locks.lock(&name);

@@ -16,6 +16,8 @@ mod cross_check;
 mod engines;
 #[allow(dead_code, reason = "the tests of tokens have one with more to say")]
 mod make;
+#[path = "../../src/store/tests/programme.rs"]
+mod programme;
 #[path = "../it/rfc_vectors/mod.rs"]
 mod rfc_vectors;
 #[path = "../it/rules/mod.rs"]

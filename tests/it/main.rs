@@ -42,6 +42,8 @@ mod memory;
 mod model;
 mod overtaken;
 mod permissions;
+#[path = "../../src/store/tests/programme.rs"]
+mod programme;
 #[cfg(feature = "serve")]
 mod python_sdk;
 mod recipients;

@@ -82,9 +82,9 @@ fn the_time_of_an_rsa1_5_decryption_does_not_tell_whether_the_padding_was_right(
     // What a second attempt would take, or making bytes only when they are needed.
     let start = Instant::now();
     decrypt(&kinds[0]).unwrap();
-    let planted = (start.elapsed() / 8).max(Duration::from_micros(50));
+    let planted = (start.elapsed() / 3).max(Duration::from_micros(50));
     question.assert_leaks(
-        "a rejection that takes an eighth longer",
+        "a rejection that takes a third longer",
         |kind| &kinds[kind],
         |kind, bytes| {
             let start = Instant::now();

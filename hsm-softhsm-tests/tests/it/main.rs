@@ -23,10 +23,13 @@ mod foreign;
 mod hardware_keys;
 #[path = "../../../tests/it/hooked.rs"]
 mod hooked;
+mod key_transfer;
 mod make;
 #[path = "../../../tests/it/model/mod.rs"]
 mod model;
 mod neighbours;
+#[path = "../../../src/store/tests/programme.rs"]
+mod programme;
 mod proxy;
 mod readme;
 #[path = "../../../tests/it/rfc_vectors/mod.rs"]

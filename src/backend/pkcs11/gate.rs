@@ -1,10 +1,10 @@
 //! Who is inside a module: many at once, or the one that ends and restarts it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::error::{ErrorClass, TokenError, TokenResult};
+use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 
 /// Set while somebody ends or restarts the module, or waits to do so. The other bits count those inside.
 const CLOSED: usize = 1 << (usize::BITS - 1);

@@ -72,6 +72,7 @@ mod rollback_guard;
 mod routes;
 mod selection;
 mod self_test;
+mod sync;
 mod template;
 mod token;
 mod token_info;

@@ -14,9 +14,9 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::Command;
-use std::time::Instant;
 
 use super::disk::{Cut, Random, Recording, scratch};
+use super::programme::{Defect, Figures, Wrong, cases};
 use super::*;
 use crate::format::record::MAX_RECORD_PLAINTEXT;
 
@@ -229,9 +229,9 @@ fn verify(
     path: &Path,
     expected: &mut Expected,
     acknowledged: &[usize],
-) -> std::result::Result<OpenReport, String> {
+) -> std::result::Result<OpenReport, Wrong> {
     let open = || Store::open(VaultDir::open(path)?, config());
-    let (store, report) = open().map_err(|error| format!("it does not open: {error:?}"))?;
+    let (store, report) = open().map_err(|error| Wrong::open(error.kind(), error))?;
     for thread in 0..THREADS {
         let mut found = Vec::new();
         for index in slots(thread) {
@@ -240,9 +240,12 @@ fn verify(
         }
         let done = acknowledged[thread as usize];
         if !expected.fits(thread, done, &found) && !expected.fits(thread, done + 1, &found) {
-            return Err(format!(
+            let earlier = (0..done).any(|done| expected.fits(thread, done, &found));
+            let defect = if earlier { Defect::Loss } else { Defect::Half };
+            let story = format!(
                 "thread {thread}: after {done} acknowledged changes neither they alone nor one more are there"
-            ));
+            );
+            return Err(Wrong::new(defect, story));
         }
     }
     let findings = store
@@ -250,16 +253,18 @@ fn verify(
         .map_err(|error| format!("check: {error:?}"))?
         .findings;
     if let Some(finding) = findings.iter().find(|finding| !finding.harmless) {
-        return Err(format!("check found {finding:?}"));
+        return Err(format!("check found {finding:?}").into());
     }
     store
         .commit(vec![put(key_object(999), 300)])
         .map_err(|error| format!("a new change: {error:?}"))?;
     let blobs = std::fs::read_dir(path.join("blobs")).map_or(0, Iterator::count);
     if blobs != 0 {
-        return Err(format!("{blobs} files in `blobs`"));
+        return Err(format!("{blobs} files in `blobs`").into());
     }
-    store.close().map_err(|error| format!("close: {error:?}"))?;
+    store
+        .close()
+        .map_err(|error| Wrong::new(Defect::Other, format!("close: {error:?}")))?;
     Ok(report)
 }
 
@@ -309,7 +314,6 @@ fn seed() -> u64 {
 
 #[derive(Debug, Default)]
 struct Tally {
-    images: AtomicUsize,
     during_recovery: AtomicUsize,
     unsynced: AtomicUsize,
     redone: AtomicUsize,
@@ -320,7 +324,6 @@ struct Tally {
 impl Tally {
     fn note(&self, report: OpenReport, unsynced: bool, again: bool) {
         let add = |count: &AtomicUsize, yes: bool| count.fetch_add(yes.into(), Ordering::Relaxed);
-        add(&self.images, true);
         add(&self.during_recovery, again);
         add(&self.unsynced, unsynced);
         add(&self.redone, report.redone);
@@ -328,48 +331,38 @@ impl Tally {
     }
 }
 
-const RUNS: u64 = 4;
 const MOMENTS: usize = 66;
 /// In each run, so many images are recovered under record, and the power goes again.
 const RECOVERIES: usize = 3;
 const MOMENTS_OF_RECOVERY: usize = 8;
+/// Images of one recorded run.
+const IMAGES: usize = (MOMENTS + RECOVERIES * MOMENTS_OF_RECOVERY) * Cut::ALL.len();
 
 #[test]
-fn t4_no_power_cut_loses_or_halves_a_change() {
+fn no_power_cut_loses_or_halves_a_change() {
     if is_child() {
         return;
     }
-    let begun = Instant::now();
     let seed = seed();
+    let figures = Figures::begin("power cuts, the store");
     let tally = Tally::default();
-    let next = AtomicU64::new(0);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let run = next.fetch_add(1, Ordering::SeqCst);
-                    if run >= RUNS {
-                        break;
-                    }
-                    cut_one_run(seed.wrapping_add(run << 32), &tally);
-                }
-            });
-        }
+    let runs = cases(4_950, 110_000).div_ceil(IMAGES);
+    figures.spread(runs, |run| {
+        cut_one_run(seed.wrapping_add((run as u64) << 32), &figures, &tally);
     });
-    let operations = RUNS * THREADS * OPERATIONS;
-    eprintln!("{operations} changes, {tally:?} in {:?}", begun.elapsed());
-    let images = tally.images.load(Ordering::Relaxed);
-    let again = RECOVERIES * MOMENTS_OF_RECOVERY;
-    assert_eq!(images, RUNS as usize * (MOMENTS + again) * Cut::ALL.len());
+    eprintln!("{tally:?}");
+    let images = figures.cases();
+    figures.finish();
+    assert_eq!(images, runs * IMAGES);
     // The replay is worth something only if cuts fell where it hurts.
     assert!(tally.unsynced.load(Ordering::Relaxed) > images / 2);
     assert!(tally.redone.load(Ordering::Relaxed) > images / 50);
     assert!(tally.anchors.load(Ordering::Relaxed) > images / 50);
 }
 
-const TEST: &str = "store::tests::power_cuts::t4_no_power_cut_loses_or_halves_a_change";
+const TEST: &str = "store::tests::power_cuts::no_power_cut_loses_or_halves_a_change";
 
-fn cut_one_run(seed: u64, tally: &Tally) {
+fn cut_one_run(seed: u64, figures: &Figures, tally: &Tally) {
     let scratch = scratch();
     let place = scratch.path();
     prepare(place);
@@ -386,9 +379,10 @@ fn cut_one_run(seed: u64, tally: &Tally) {
         for cut in Cut::ALL {
             let image = disk.after(cut, &mut random);
             let story = format!("run {seed}, {cut:?} at {moment} of {}", recording.len());
-            try_image(&image, place, &mut expected, &done, &story)
-                .map(|report| tally.note(report, disk.is_unsynced("vault/db"), false))
-                .unwrap();
+            let tried = figures.case(&story, || try_image(&image, place, &mut expected, &done));
+            if let Some(report) = tried {
+                tally.note(report, disk.is_unsynced("vault/db"), false);
+            }
             let last = moments.len() - moments.iter().filter(|other| **other > moment).count();
             if recovered < RECOVERIES
                 && last * RECOVERIES > recovered * moments.len()
@@ -401,7 +395,7 @@ fn cut_one_run(seed: u64, tally: &Tally) {
                     &mut expected,
                     &done,
                     &mut random,
-                    tally,
+                    (figures, tally),
                     &story,
                 );
             }
@@ -425,7 +419,7 @@ fn cut_recovery(
     expected: &mut Expected,
     done: &[usize],
     random: &mut Random,
-    tally: &Tally,
+    (figures, tally): (&Figures, &Tally),
     story: &str,
 ) {
     let second = place.join("second");
@@ -438,9 +432,10 @@ fn cut_recovery(
         for cut in Cut::ALL {
             let image = disk.after(cut, random);
             let story = format!("{story}, then {cut:?} at {moment} of {}", recording.len());
-            try_image(&image, place, expected, done, &story)
-                .map(|report| tally.note(report, disk.is_unsynced("vault/db"), true))
-                .unwrap();
+            let tried = figures.case(&story, || try_image(&image, place, expected, done));
+            if let Some(report) = tried {
+                tally.note(report, disk.is_unsynced("vault/db"), true);
+            }
         }
     });
     std::fs::remove_dir_all(&second).unwrap();
@@ -451,12 +446,13 @@ fn try_image(
     place: &Path,
     expected: &mut Expected,
     done: &[usize],
-    story: &str,
-) -> std::result::Result<OpenReport, String> {
+) -> std::result::Result<OpenReport, Wrong> {
     let target = place.join("image");
     image.write(&target);
-    let report = verify(&target.join("vault"), expected, done)
-        .map_err(|what| format!("{story}, after {done:?}: {what} ({})", image.summary()))?;
+    let outcome = verify(&target.join("vault"), expected, done).map_err(|mut wrong| {
+        wrong.story = format!("after {done:?}: {} ({})", wrong.story, image.summary());
+        wrong
+    });
     std::fs::remove_dir_all(&target).unwrap();
-    Ok(report)
+    outcome
 }

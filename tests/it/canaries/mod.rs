@@ -437,7 +437,7 @@ fn backups(watch: &Watch, vault: &Vault, place: &Place) {
     let mut stream = Vec::new();
     watch.given(vault.backup_to(&mut stream, &sealed_for, |progress| watch.value(&progress)));
     let restored = other.restore_all_from(&stream[..], &options, |progress| watch.value(&progress));
-    watch.given(restored);
+    watch.value(watch.given(restored).settings().unwrap());
     let cut = &stream[..stream.len() - 1];
     watch.refused(other.restore_all_from(cut, &options, |_| ()));
 
@@ -510,6 +510,13 @@ fn unlocking(watch: &Watch, place: &Place) {
         .options()
         .salvage(&place.path, Unlock::raw_key(&master), &elsewhere.path);
     let (vault, report) = salvaged.unwrap();
+    watch.value(&report);
+    watch.given(vault.close());
+    watch.refused(place.options().compact(&place.path, Unlock::raw_key(&new)));
+    let (vault, report) = place
+        .options()
+        .compact(&place.path, Unlock::raw_key(&master))
+        .unwrap();
     watch.value(&report);
     watch.given(vault.close());
     let rotated = Place::new();

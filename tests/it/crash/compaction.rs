@@ -12,6 +12,7 @@ use strongroom::{
 
 use super::disk::{Cut, Image, Random, Recording, scratch};
 use super::{Layout, child, create, job, kind_named, mark, open, open_marks, require_sound};
+use crate::programme::{Defect, Figures, Wrong, cases};
 use crate::support::{master_key, name};
 
 const TEST: &str = "crash::compaction::a_power_cut_leaves_the_whole_vault";
@@ -48,6 +49,14 @@ fn a_power_cut_leaves_the_whole_vault() {
     if let Some(base) = job() {
         return work(&Layout::new(base.as_ref()));
     }
+    let figures = Figures::begin("power cuts, compaction");
+    figures.spread(cases(1, 6), |number| {
+        cut_one_run(number as u64 + 1, &figures)
+    });
+    figures.finish();
+}
+
+fn cut_one_run(seed: u64, figures: &Figures) {
     let scratch = scratch();
     let layout = Layout::new(scratch.path());
     layout.prepare();
@@ -57,7 +66,7 @@ fn a_power_cut_leaves_the_whole_vault() {
     vault.close().unwrap();
     let mut process = child(TEST, &scratch.path().display().to_string());
     let recording = Recording::of(&mut process, &layout.disk(), &layout.marks());
-    let mut random = Random::new(1);
+    let mut random = Random::new(seed);
     // A part of the copying, and all of the switch and what comes after it.
     let all: Vec<usize> = (0..recording.len()).collect();
     let mut switch = None;
@@ -75,31 +84,32 @@ fn a_power_cut_leaves_the_whole_vault() {
     moments.dedup();
     let (mut images, mut discarded, mut completed, mut newer) = (0, 0, 0, 0);
     recording.visit(&moments, |moment, disk, marks| {
-        for cut in [
-            Cut::ALL[moment % Cut::ALL.len()],
-            Cut::ALL[(moment + 2) % Cut::ALL.len()],
-        ] {
+        for cut in Cut::ALL {
             let image = disk.after(cut, &mut random);
             let target = Layout::new(&scratch.path().join("image"));
             fs::create_dir(&target.base).unwrap();
             image.write(&target.disk());
             images += 1;
-            match verify(&target) {
-                Ok((reached, findings)) => {
-                    let done = marks.contains("compacted");
-                    assert!(
-                        reached > generation || !done && reached == generation,
-                        "{cut:?} at {moment}: generation {reached}"
-                    );
-                    newer += usize::from(reached > generation);
-                    completed += usize::from(findings.contains(&OpenFinding::CompactionCompleted));
-                    discarded += usize::from(findings.contains(&OpenFinding::CompactionDiscarded));
-                }
-                Err(what) => panic!(
-                    "{cut:?} at {moment} of {}: {what} ({})",
+            let story = || {
+                format!(
+                    "seed {seed}, {cut:?} at {moment} of {} ({})",
                     recording.len(),
                     Image::summary(&image)
-                ),
+                )
+            };
+            let found = figures.case(story(), || {
+                let (reached, findings) = verify(&target)?;
+                let done = marks.contains("compacted");
+                if reached > generation || !done && reached == generation {
+                    Ok((reached, findings))
+                } else {
+                    Err(Wrong::new(Defect::Loss, format!("generation {reached}")))
+                }
+            });
+            if let Some((reached, findings)) = found {
+                newer += usize::from(reached > generation);
+                completed += usize::from(findings.contains(&OpenFinding::CompactionCompleted));
+                discarded += usize::from(findings.contains(&OpenFinding::CompactionDiscarded));
             }
             fs::remove_dir_all(&target.base).unwrap();
         }

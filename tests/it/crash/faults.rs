@@ -175,7 +175,7 @@ fn a_call_that_fails_loses_nothing_and_ends_the_handle() {
             let vault = open(&layout.vault())
                 .unwrap_or_else(|error| panic!("{story}: it does not open again: {error:?}"));
             compare(&vault, SEED, &acknowledged(&marks, 1))
-                .unwrap_or_else(|what| panic!("{story}: {what}"));
+                .unwrap_or_else(|what| panic!("{story}: {what:?}"));
             require_sound(&vault, &layout.vault()).unwrap_or_else(|what| panic!("{story}: {what}"));
             vault.close().unwrap();
             fs::remove_dir_all(&layout.base).unwrap();

@@ -15,6 +15,7 @@ use crate::support::master_key;
 mod compaction;
 #[path = "../../../src/store/tests/disk/mod.rs"]
 mod disk;
+mod engine_faults;
 mod faults;
 mod header_changes;
 mod kill;
@@ -24,6 +25,8 @@ mod restores;
 mod root_rotation;
 mod salvage;
 mod workload;
+
+pub(crate) use disk::Random;
 
 /// What a child process is to do.
 const CHILD: &str = "STRONGROOM_CRASH_CHILD";
@@ -42,7 +45,7 @@ fn job() -> Option<String> {
 }
 
 /// The same choices in every run; `STRONGROOM_SEED` makes others. How threads meet is left to the system.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = std::env::var("STRONGROOM_SEED").map_or(1, |text| text.parse().unwrap());
     eprintln!("STRONGROOM_SEED={seed}");
     seed

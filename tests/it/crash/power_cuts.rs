@@ -4,19 +4,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use strongroom::{MaintenanceOptions, Vault};
 
 use super::disk::{Cut, Image, Random, Recording, scratch};
 use super::workload::{Acknowledged, Bulk, acknowledged, compare, run};
 use super::{Layout, child, create, job, mark, open, open_marks, require_sound, seed};
+use crate::programme::{Defect, Figures, Wrong, cases};
 
 const TEST: &str = "crash::power_cuts::no_power_cut_loses_or_halves_a_change_of_a_vault";
 const THREADS: u64 = 2;
-const RUNS: u64 = 2;
+/// Images of one recorded run.
+const IMAGES: usize = MOMENTS * Cut::ALL.len();
 const MOMENTS: usize = 40;
 const CHANGES: u64 = 18;
 const SESSIONS: u64 = 2;
@@ -50,37 +51,23 @@ fn no_power_cut_loses_or_halves_a_change_of_a_vault() {
         let (seed, base) = job.split_once(' ').unwrap();
         return work(&Layout::new(base.as_ref()), seed.parse().unwrap());
     }
-    let begun = Instant::now();
     let seed = seed();
+    let figures = Figures::begin("power cuts, a vault at work");
     let tally = Tally::default();
-    let next = AtomicU64::new(0);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let run = next.fetch_add(1, Ordering::SeqCst);
-                    if run >= RUNS {
-                        break;
-                    }
-                    cut_one_run(seed.wrapping_add(run << 32), &tally);
-                }
-            });
-        }
+    let runs = cases(3_000, 75_000).div_ceil(IMAGES);
+    figures.spread(runs, |run| {
+        cut_one_run(seed.wrapping_add((run as u64) << 32), &figures, &tally);
     });
-    eprintln!(
-        "{} changes, {tally:?}, {:?}",
-        RUNS * THREADS * CHANGES * SESSIONS,
-        begun.elapsed()
-    );
-    let images = tally.images.into_inner();
-    assert_eq!(images, RUNS as usize * MOMENTS * Cut::ALL.len());
+    eprintln!("{tally:?}");
+    let images = figures.cases();
+    figures.finish();
+    assert_eq!(images, runs * IMAGES);
     assert!(tally.absent.into_inner() < images / 2);
     assert!(tally.unsynced.into_inner() > images / 2);
 }
 
 #[derive(Debug, Default)]
 struct Tally {
-    images: AtomicUsize,
     /// Cuts before there was a vault.
     absent: AtomicUsize,
     /// Cuts with records that were not synced.
@@ -88,7 +75,7 @@ struct Tally {
     bytes_recorded: AtomicUsize,
 }
 
-fn cut_one_run(seed: u64, tally: &Tally) {
+fn cut_one_run(seed: u64, figures: &Figures, tally: &Tally) {
     let scratch = scratch();
     let layout = Layout::new(scratch.path());
     fs::create_dir(layout.disk()).unwrap();
@@ -106,20 +93,21 @@ fn cut_one_run(seed: u64, tally: &Tally) {
         for cut in Cut::ALL {
             let image = disk.after(cut, &mut random);
             let story = format!("run {seed}, {cut:?} at {moment} of {}", recording.len());
-            tally.images.fetch_add(1, Ordering::Relaxed);
             let unsynced = disk.is_unsynced("vault/db");
             tally.unsynced.fetch_add(unsynced.into(), Ordering::Relaxed);
             if !created && !image.contains("vault") {
                 tally.absent.fetch_add(1, Ordering::Relaxed);
+                figures.count(1);
                 continue;
             }
             let target = Layout::new(&scratch.path().join("image"));
             fs::create_dir(&target.base).unwrap();
             image.write(&target.disk());
-            if let Err(what) = verify(&target, seed, &done) {
+            let outcome = figures.case(&story, || verify(&target, seed, &done));
+            if outcome.is_none() {
                 let kept = keep(&image, &format!("{seed}-{moment}-{cut:?}"));
-                panic!(
-                    "{story}: {what} ({}); kept in {}",
+                eprintln!(
+                    "{story}: {}, kept in {}",
                     Image::summary(&image),
                     kept.display()
                 );
@@ -154,16 +142,19 @@ fn finish_purges(vault: &Vault) -> Result<(), String> {
     Ok(())
 }
 
-fn verify(layout: &Layout, seed: u64, done: &Acknowledged) -> Result<(), String> {
+fn verify(layout: &Layout, seed: u64, done: &Acknowledged) -> Result<(), Wrong> {
     let path = layout.vault();
-    let vault = open(&path).map_err(|error| format!("it does not open: {error:?}"))?;
+    let vault = open(&path).map_err(|error| Wrong::open(error.kind(), error))?;
     let reached = compare(&vault, seed, done)?;
     if vault.status().unwrap().kek_rotation_pending() || vault.status().unwrap().shred_pending() {
         finish_purges(&vault)?;
         if compare(&vault, seed, done)? != reached {
-            return Err("finishing a purge changed something else".to_owned());
+            let story = "finishing a purge changed something else";
+            return Err(Wrong::new(Defect::Half, story));
         }
     }
     require_sound(&vault, &path)?;
-    vault.close().map_err(|error| format!("close: {error:?}"))
+    vault
+        .close()
+        .map_err(|error| Wrong::new(Defect::Other, format!("close: {error:?}")))
 }

@@ -10,6 +10,7 @@ use strongroom::{
 
 use super::disk::{Cut, Image, Random, Recording, scratch};
 use super::{Layout, child, create, job, mark, open_marks, require_sound};
+use crate::programme::{Figures, cases};
 use crate::support::{master_key, name};
 
 const TEST: &str =
@@ -53,13 +54,21 @@ fn a_power_cut_leaves_the_old_vault_and_none_or_a_whole_new_one() {
     if let Some(base) = job() {
         return work(&Layout::new(base.as_ref()));
     }
+    let figures = Figures::begin("power cuts, a new root");
+    figures.spread(cases(1, 8), |number| {
+        cut_one_run(number as u64 + 1, &figures)
+    });
+    figures.finish();
+}
+
+fn cut_one_run(seed: u64, figures: &Figures) {
     let scratch = scratch();
     let layout = Layout::new(scratch.path());
     fs::create_dir(layout.disk()).unwrap();
     fs::write(layout.marks(), b"").unwrap();
     let mut process = child(TEST, &scratch.path().display().to_string());
     let recording = Recording::of(&mut process, &layout.disk(), &layout.marks());
-    let mut random = Random::new(1);
+    let mut random = Random::new(seed);
     // Of the moments after the old vault was filled, two hundred and the last ones.
     let mut first = 0;
     recording.visit(
@@ -83,15 +92,15 @@ fn a_power_cut_leaves_the_old_vault_and_none_or_a_whole_new_one() {
         fs::create_dir(&target.base).unwrap();
         image.write(&target.disk());
         images += 1;
-        let outcome = verify(&target, marks.contains("rotated"));
-        match outcome {
-            Ok(there) => new += usize::from(there),
-            Err(what) => panic!(
-                "{cut:?} at {moment} of {}: {what} ({})",
+        let story = || {
+            format!(
+                "seed {seed}, {cut:?} at {moment} of {} ({})",
                 recording.len(),
                 Image::summary(&image)
-            ),
-        }
+            )
+        };
+        let there = figures.case(story(), || Ok(verify(&target, marks.contains("rotated"))?));
+        new += usize::from(there == Some(true));
         fs::remove_dir_all(&target.base).unwrap();
     });
     eprintln!("{images} images, {new} with the new vault");

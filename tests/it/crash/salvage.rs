@@ -11,6 +11,7 @@ use strongroom::{CreateKeyOptions, Curve, ErrorKind, SignatureAlgorithm, Unlock,
 use super::disk::{Cut, Image, Random, Recording, scratch};
 use super::{Layout, child, job, mark, open, open_marks, require_sound};
 use crate::image::read_image;
+use crate::programme::{Figures, cases};
 use crate::support::{master_key, name};
 
 const TEST: &str = "crash::salvage::a_power_cut_leaves_the_wreck_and_none_or_all_of_what_is_saved";
@@ -64,6 +65,14 @@ fn a_power_cut_leaves_the_wreck_and_none_or_all_of_what_is_saved() {
     if let Some(base) = job() {
         return work(&Layout::new(base.as_ref()));
     }
+    let figures = Figures::begin("power cuts, salvage");
+    figures.spread(cases(1, 8), |number| {
+        cut_one_run(number as u64 + 1, &figures)
+    });
+    figures.finish();
+}
+
+fn cut_one_run(seed: u64, figures: &Figures) {
     let scratch = scratch();
     let layout = Layout::new(scratch.path());
     layout.prepare();
@@ -89,7 +98,7 @@ fn a_power_cut_leaves_the_wreck_and_none_or_all_of_what_is_saved() {
     let mut process = child(TEST, &scratch.path().display().to_string());
     let recording = Recording::of(&mut process, &layout.disk(), &layout.marks());
     assert_eq!(read_image(&layout.vault()), wreck);
-    let mut random = Random::new(1);
+    let mut random = Random::new(seed);
     let step = recording.len().div_ceil(200);
     let mut moments: Vec<usize> = (0..recording.len()).step_by(step).collect();
     let mut named = None;
@@ -112,18 +121,20 @@ fn a_power_cut_leaves_the_wreck_and_none_or_all_of_what_is_saved() {
         fs::create_dir(&target.base).unwrap();
         image.write(&target.disk());
         images += 1;
-        assert!(
-            read_image(&target.vault()) == wreck,
-            "{cut:?} at {moment}: the damaged vault was changed"
-        );
-        match verify(&target, marks.contains("salvaged")) {
-            Ok(saved) => there += usize::from(saved),
-            Err(what) => panic!(
-                "{cut:?} at {moment} of {}: {what} ({})",
+        let story = || {
+            format!(
+                "seed {seed}, {cut:?} at {moment} of {} ({})",
                 recording.len(),
                 Image::summary(&image)
-            ),
-        }
+            )
+        };
+        let saved = figures.case(story(), || {
+            if read_image(&target.vault()) != wreck {
+                return Err("the damaged vault was changed".to_owned().into());
+            }
+            Ok(verify(&target, marks.contains("salvaged"))?)
+        });
+        there += usize::from(saved == Some(true));
         fs::remove_dir_all(&target.base).unwrap();
     });
     eprintln!("{images} images, {there} with the new vault");

@@ -14,6 +14,7 @@ use strongroom::{
 
 use super::disk::Random;
 use super::{Layout, mark, open_marks};
+use crate::programme::{Defect, Wrong};
 use crate::support::name;
 
 const NAMES: usize = 3;
@@ -280,7 +281,7 @@ pub(crate) fn compare(
     vault: &Vault,
     seed: u64,
     acknowledged: &Acknowledged,
-) -> Result<Vec<u64>, String> {
+) -> Result<Vec<u64>, Wrong> {
     let mut reached = Vec::new();
     for (thread, versions) in (0..).zip(&acknowledged.versions) {
         let done = acknowledged.done[thread as usize];
@@ -294,8 +295,16 @@ pub(crate) fn compare(
         model.step();
         let with = compare_thread(vault, &model, versions);
         if with.is_err() {
-            return Err(format!(
-                "thread {thread} after {done} changes: {without:?}; with {next:?} in flight: {with:?}"
+            // What fits a state before the last acknowledged change has lost that.
+            let earlier = (done.saturating_sub(8)..done).any(|done| {
+                compare_thread(vault, &Model::after(seed, thread, done), versions).is_ok()
+            });
+            let defect = if earlier { Defect::Loss } else { Defect::Half };
+            return Err(Wrong::new(
+                defect,
+                format!(
+                    "thread {thread} after {done} changes: {without:?}; with {next:?} in flight: {with:?}"
+                ),
             ));
         }
         reached.push(done + 1);

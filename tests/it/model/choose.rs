@@ -86,6 +86,9 @@ impl World {
             Transition::Protect => (Action::Protect, None),
             Transition::Rules(refused) => (Action::Rules(*refused), None),
             Transition::Reopen => (Action::Reopen, None),
+            Transition::Crash => (Action::Crash, None),
+            Transition::RotateKek => (Action::RotateKek, None),
+            Transition::Lack(permission) => (Action::Lack(*permission), None),
         }
     }
 

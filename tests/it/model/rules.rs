@@ -17,6 +17,9 @@ type Refusal = Result<Outcome, ErrorKind>;
 
 impl World {
     pub(super) fn perform(&mut self, action: &Action) -> Refusal {
+        if self.lacking.is_some() && action.needs() == self.lacking {
+            return Err(ErrorKind::Forbidden);
+        }
         match action {
             Action::Nothing => Ok(Outcome::Shown(None)),
             Action::SetClock(ms) => {
@@ -109,6 +112,19 @@ impl World {
             Action::Rules(refused) => {
                 self.refused = *refused;
                 self.committed();
+                Ok(Outcome::Shown(None))
+            }
+            Action::Crash => {
+                // Their counts go with the process; what was reserved is on the disk.
+                self.counting.clear();
+                Ok(Outcome::Shown(None))
+            }
+            Action::RotateKek => {
+                self.committed();
+                Ok(Outcome::Shown(None))
+            }
+            Action::Lack(permission) => {
+                self.lacking = *permission;
                 Ok(Outcome::Shown(None))
             }
             Action::Reopen => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use strongroom::{ErrorKind, KeyOperations};
+use strongroom::{ErrorKind, KeyOperations, Permission};
 
 use super::tables::Kind;
 
@@ -87,6 +87,43 @@ pub(super) enum Action {
     /// Refuse one algorithm, or none.
     Rules(Option<&'static str>),
     Reopen,
+    Crash,
+    RotateKek,
+    /// A permission that the handle lacks from now on.
+    Lack(Option<Permission>),
+}
+
+impl Action {
+    /// The permission that it needs; none for what only a full handle does.
+    pub(super) fn needs(&self) -> Option<Permission> {
+        Some(match self {
+            Self::Create(..) => Permission::Create,
+            Self::Import(..) => Permission::Import,
+            Self::Rotate(_) => Permission::Rotate,
+            Self::Update(..) => Permission::Update,
+            Self::Get(_) | Self::GetDeleted(_) => Permission::Get,
+            Self::Delete(_) => Permission::Delete,
+            Self::Recover(_) => Permission::Recover,
+            Self::Purge(_) => Permission::Purge,
+            Self::Backup(_) => Permission::Backup,
+            Self::Restore { .. } => Permission::Restore,
+            Self::Sign(..) => Permission::Sign,
+            Self::Encrypt(..) => Permission::Encrypt,
+            Self::Wrap(..) => Permission::WrapKey,
+            Self::Verify(..) => Permission::Verify,
+            Self::Decrypt(..) => Permission::Decrypt,
+            Self::Unwrap(..) => Permission::UnwrapKey,
+            Self::Nothing
+            | Self::SetClock(_)
+            | Self::Maintain { .. }
+            | Self::Protect
+            | Self::Rules(_)
+            | Self::Reopen
+            | Self::Crash
+            | Self::RotateKek
+            | Self::Lack(_) => return None,
+        })
+    }
 }
 
 /// The product of an earlier step that is to be read.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest_state_machine::StateMachineTest;
 use strongroom::{
     AlgorithmRules, Ciphertext, EncryptOptions, EncryptResult, Error, KeyBackup, KeyBundle,
-    KeyName, KeySelector, KeyVersion, MaintenanceOptions, SignatureAlgorithm, SoftDelete, Unlock,
-    Vault, WrapAlgorithm,
+    KeyName, KeySelector, KeyVersion, MaintenanceOptions, Permission, SignatureAlgorithm,
+    SoftDelete, Unlock, Vault, WrapAlgorithm,
 };
 
 use super::TALLY;
@@ -14,6 +14,7 @@ use super::convert::{create_options, import_options, update_options};
 use super::steps::{Action, Outcome, Reading, Selected, Serial, Which};
 use super::transitions::Transition;
 use super::world::World;
+use crate::hooked::copy_directory;
 use crate::make::Home;
 use crate::support::{Place, master_key, name};
 
@@ -30,6 +31,7 @@ enum Product {
 pub(super) struct System {
     place: Place,
     leeway: u64,
+    lacking: Option<Permission>,
     /// `None` only while the vault is reopened.
     vault: Option<Vault>,
     pub(super) versions: BTreeMap<Serial, KeyVersion>,
@@ -59,6 +61,7 @@ impl StateMachineTest for System {
         Self {
             place,
             leeway: world.leeway,
+            lacking: None,
             vault: Some(vault),
             versions: BTreeMap::new(),
             backups: Vec::new(),
@@ -122,6 +125,9 @@ fn tally(action: &Action, outcome: &Outcome) {
         Action::Protect => "protect",
         Action::Rules(_) => "rules",
         Action::Reopen => "reopen",
+        Action::Crash => "crash",
+        Action::RotateKek => "rotate_kek",
+        Action::Lack(_) => "lack",
     };
     let result = match outcome {
         Outcome::Refused(kind) => format!("{verb} {kind:?}"),
@@ -153,6 +159,23 @@ impl System {
 
     fn reopen(&mut self) -> Result<(), Error> {
         self.vault.take().unwrap().close()?;
+        let vault = self
+            .place
+            .options()
+            .leeway_seconds(self.leeway)
+            .open(&self.place.path, Unlock::raw_key(&master_key()))?;
+        self.vault = Some(vault);
+        Ok(())
+    }
+
+    /// The files as they are at this moment, as the end of the process leaves them, take the vault's place.
+    fn crash(&mut self) -> Result<(), Error> {
+        let left = self.place.path.with_extension("left");
+        copy_directory(&self.place.path, &left);
+        // Whatever dropping it writes goes with its directory.
+        drop(self.vault.take());
+        std::fs::remove_dir_all(&self.place.path).unwrap();
+        std::fs::rename(&left, &self.place.path).unwrap();
         let vault = self
             .place
             .options()
@@ -206,7 +229,13 @@ impl System {
 
     fn perform(&mut self, action: &Action, expected: &Outcome) -> Result<Outcome, Error> {
         let nothing = Outcome::Shown(None);
-        let vault = self.vault().clone();
+        let mut vault = self.vault().clone();
+        if let Some(lacking) = self.lacking
+            && action.needs().is_some()
+        {
+            let others = Permission::ALL.into_iter().filter(|one| *one != lacking);
+            vault = vault.restricted(others.collect());
+        }
         Ok(match action {
             Action::Nothing => nothing,
             Action::SetClock(ms) => {
@@ -288,7 +317,7 @@ impl System {
             Action::Verify(selected, reading)
             | Action::Decrypt(selected, reading)
             | Action::Unwrap(selected, reading) => {
-                self.read(selected, reading)?;
+                self.read(&vault, selected, reading)?;
                 nothing
             }
             Action::Maintain { confirm } => {
@@ -312,6 +341,19 @@ impl System {
                 vault.set_algorithm_rules(rules)?;
                 nothing
             }
+            Action::Crash => {
+                drop(vault);
+                self.crash()?;
+                nothing
+            }
+            Action::RotateKek => {
+                vault.rotate_kek()?;
+                nothing
+            }
+            Action::Lack(permission) => {
+                self.lacking = *permission;
+                nothing
+            }
             Action::Reopen => {
                 drop(vault);
                 self.reopen()?;
@@ -320,8 +362,7 @@ impl System {
         })
     }
 
-    fn read(&self, selected: &Selected, reading: &Reading) -> Result<(), Error> {
-        let vault = self.vault();
+    fn read(&self, vault: &Vault, selected: &Selected, reading: &Reading) -> Result<(), Error> {
         match &self.products[reading.slot] {
             Product::Signature(algorithm, signature) => {
                 let (algorithm, signature) =

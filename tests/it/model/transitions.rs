@@ -1,7 +1,7 @@
 //! What can happen in a run, before the model has made it concrete.
 
 use proptest::prelude::*;
-use strongroom::{KeyOperation, KeyOperations};
+use strongroom::{KeyOperation, KeyOperations, Permission};
 
 use super::tables::Kind;
 
@@ -86,7 +86,32 @@ pub(super) enum Transition {
     Protect,
     Rules(Option<&'static str>),
     Reopen,
+    /// The process dies; what it had acknowledged is in the files.
+    Crash,
+    RotateKek,
+    /// From now on, what is done with keys is done with a handle that lacks a permission, or by one that lacks none.
+    Lack(Option<Permission>),
 }
+
+/// The permissions that single operations on keys need.
+const PERMISSIONS: [Permission; 16] = [
+    Permission::Create,
+    Permission::Import,
+    Permission::Rotate,
+    Permission::Update,
+    Permission::Get,
+    Permission::Delete,
+    Permission::Recover,
+    Permission::Purge,
+    Permission::Backup,
+    Permission::Restore,
+    Permission::Sign,
+    Permission::Verify,
+    Permission::Encrypt,
+    Permission::Decrypt,
+    Permission::WrapKey,
+    Permission::UnwrapKey,
+];
 
 fn name() -> impl Strategy<Value = Name> {
     (0..4_u8, any::<bool>(), proptest::bool::weighted(0.8)).prop_map(|(number, upper, lucky)| {
@@ -248,6 +273,10 @@ pub(super) fn transition() -> BoxedStrategy<Transition> {
         2 => proptest::option::of(proptest::sample::select(vec!["ES256", "A256GCM", "A256KW", "HS256"]))
             .prop_map(Transition::Rules),
         4 => Just(Transition::Reopen),
+        3 => Just(Transition::Crash),
+        2 => Just(Transition::RotateKek),
+        1 => proptest::sample::select(PERMISSIONS.to_vec()).prop_map(|one| Transition::Lack(Some(one))),
+        3 => Just(Transition::Lack(None)),
     ]
     .boxed()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
-use strongroom::{ErrorKind, KeyOperation, KeyOperations};
+use strongroom::{ErrorKind, KeyOperation, KeyOperations, Permission};
 
 use super::steps::{Action, Outcome, Selected, Serial, Step, Which};
 use super::tables::Kind;
@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) purge_protection: bool,
     pub(super) leeway: u64,
     pub(super) refused: Option<&'static str>,
+    /// What the handle may not do.
+    pub(super) lacking: Option<Permission>,
     pub(super) clock: u64,
     pub(super) floor: u64,
     pub(super) backups: Vec<(String, Key)>,
@@ -95,6 +97,7 @@ impl ReferenceStateMachine for World {
                 purge_protection: protection && retention_days != 0,
                 leeway,
                 refused: None,
+                lacking: None,
                 clock: START_MS / 1_000,
                 floor: START_MS / 1_000,
                 backups: Vec::new(),

@@ -4,5 +4,6 @@
 //! data, a panic, or a call that does not return.
 
 mod files;
+mod random;
 mod records;
 mod subject;

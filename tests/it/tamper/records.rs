@@ -17,7 +17,7 @@ use super::subject::*;
 const CLASS_AT: usize = 17;
 const KEY_LENGTH: usize = 35;
 
-type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn with_tree<T>(path: &Path, work: impl FnOnce(&sled::Tree) -> T) -> T {
     let database = loop {
@@ -39,7 +39,7 @@ fn with_tree<T>(path: &Path, work: impl FnOnce(&sled::Tree) -> T) -> T {
     outcome
 }
 
-fn records(image: &Image) -> Records {
+pub(super) fn records(image: &Image) -> Records {
     let directory = scratch();
     let path = directory.path().join("vault");
     write_image(&path, image);
@@ -58,9 +58,9 @@ fn class(key: &[u8]) -> char {
 }
 
 /// What is done to the stored records: a new value, or none.
-type Change = (Vec<u8>, Option<Vec<u8>>);
+pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
-fn alter(path: &Path, image: &Image, changes: &[Change]) {
+pub(super) fn alter(path: &Path, image: &Image, changes: &[Change]) {
     write_image(path, image);
     with_tree(path, |tree| {
         for (key, value) in changes {

@@ -13,6 +13,7 @@ use strongroom::{
 };
 
 pub(super) use crate::image::{Image, read_image, scratch, write_image};
+use crate::programme::Figures;
 use crate::support::{FakeClock, master_key, name, variable};
 
 /// What something is asked and must answer, if it answers at all.
@@ -415,6 +416,8 @@ pub(super) fn in_parallel<C: Send + Sync + Clone + std::fmt::Debug + 'static>(
     cases: Vec<C>,
     judge: impl Fn(&Path, &C) + Send + Sync + Clone + 'static,
 ) {
+    let figures = Figures::begin("damage, by the tables");
+    figures.count(cases.len());
     let middle = cases.len().div_ceil(2);
     let halves: Vec<Vec<C>> = cases.chunks(middle.max(1)).map(<[C]>::to_vec).collect();
     let workers: Vec<_> = halves
@@ -446,6 +449,7 @@ pub(super) fn in_parallel<C: Send + Sync + Clone + std::fmt::Debug + 'static>(
             std::panic::resume_unwind(panic);
         }
     }
+    figures.finish();
 }
 
 pub(super) fn exhaustive() -> bool {

@@ -22,29 +22,35 @@ use strongroom::{
 
 use super::{labels, markers, master_key, name, place_of, signer, within};
 use crate::backends::own_options;
+use crate::programme::{Figures, cases};
 
 #[test]
 fn after_a_kill_at_any_moment_token_and_records_agree() {
     let test = "faults::kill::after_a_kill_at_any_moment_token_and_records_agree";
-    kill_at_work(test, KeyKeeping::Resident, 100);
+    kill_at_work(test, KeyKeeping::Resident, cases(100, 2_000));
 }
 
 #[test]
 fn after_a_kill_while_keys_are_wrapped_token_and_records_agree() {
     let test = "faults::kill::after_a_kill_while_keys_are_wrapped_token_and_records_agree";
-    kill_at_work(test, KeyKeeping::Wrapped, 30);
+    kill_at_work(test, KeyKeeping::Wrapped, cases(30, 600));
 }
 
-fn kill_at_work(test: &str, keeping: KeyKeeping, rounds: u64) {
+fn kill_at_work(test: &'static str, keeping: KeyKeeping, rounds: usize) {
     if child::job().is_some() {
         work(keeping);
     }
-    within(Duration::from_secs(600), || {
+    let patience = Duration::from_secs(600).max(Duration::from_secs(3) * rounds as u32);
+    within(patience, move || {
         let start = Instant::now();
+        let figures = Figures::begin(match keeping {
+            KeyKeeping::Wrapped => "kill -9, keys wrapped by a token",
+            _ => "kill -9, keys in a token",
+        });
         let token = Token::alone();
         let backend = Arc::new(backend(&token, keeping));
         let mut seen = Seen::default();
-        for round in 0..rounds {
+        for round in 0..rounds as u64 {
             let mut working = Working::start(test, &token);
             while !working.told().contains("start\n") {
                 working.goes_on();
@@ -54,7 +60,9 @@ fn kill_at_work(test: &str, keeping: KeyKeeping, rounds: u64) {
             thread::sleep(Duration::from_micros(round * 37_747 % 60_000));
             working.kill();
             look(&token, &backend, keeping, &working.told(), &mut seen);
+            figures.count(1);
         }
+        figures.finish();
         println!(
             "{rounds} kills in {:.0} s: {} keys acknowledged, {} purged, {} cut short, {} objects without a name",
             start.elapsed().as_secs_f32(),
@@ -63,7 +71,7 @@ fn kill_at_work(test: &str, keeping: KeyKeeping, rounds: u64) {
             seen.cut,
             seen.nameless
         );
-        assert!(seen.made > rounds as usize && seen.purged > 0 && seen.cut > 0);
+        assert!(seen.made > rounds && seen.purged > 0 && seen.cut > 0);
     });
 }
 

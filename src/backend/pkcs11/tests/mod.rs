@@ -3,6 +3,7 @@
 mod finding;
 mod losing;
 mod mechanisms;
+mod schedules;
 mod sharing;
 mod softhsm;
 mod unit;

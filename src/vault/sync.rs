@@ -1,0 +1,4 @@
+//! What the cache is made of. A test compiles the cache once more with other ones, which try the orders in which threads
+//! can meet.
+
+pub(super) use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
