@@ -295,14 +295,14 @@ impl VaultOptions {
     }
 
     /// Who hears of versions that expire soon and of rotations by policy, both of which
-    /// [`Vault::maintain`] finds out.
+    /// [`Vault::maintain`](crate::Vault::maintain) finds out.
     #[must_use]
     pub fn subscriber(mut self, subscriber: Arc<dyn KeyEventSubscriber>) -> Self {
         self.subscriber = Some(subscriber);
         self
     }
 
-    /// Whose attestation tokens [`Vault::release`] believes.
+    /// Whose attestation tokens [`Vault::release`](crate::Vault::release) believes.
     #[must_use]
     pub fn attestation_authority(mut self, authority: Arc<dyn AttestationAuthority>) -> Self {
         self.attestation_authority = Some(authority);
