@@ -190,6 +190,7 @@ targets! {
     operations
     #[cfg(feature = "pkcs11")]
     pkcs11
+    policies
     record
     #[cfg(feature = "rest")]
     rest
