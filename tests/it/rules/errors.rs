@@ -129,8 +129,8 @@ fn what_the_caller_asked_for() {
     if make::in_software("with a hardware backend there is no error of missing it") {
         expect_of(
             vault.create_key(&name("hsm"), make::ec(Curve::P256).hsm()),
-            ErrorKind::BackendUnavailable,
-            Some((503, "ServiceUnavailable", None)),
+            ErrorKind::Unsupported,
+            BAD,
             "create_key",
             Some("hsm"),
         );

@@ -71,7 +71,8 @@ fn kill_at_work(test: &'static str, keeping: KeyKeeping, rounds: usize) {
             seen.cut,
             seen.nameless
         );
-        assert!(seen.made > rounds && seen.purged > 0 && seen.cut > 0);
+        // On a busy machine a process does not get far before it is killed.
+        assert!(seen.made * 4 > rounds && seen.purged > 0 && seen.cut > 0);
     });
 }
 
