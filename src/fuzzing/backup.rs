@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, Mutex};
 
 use super::fixture::{DOMAIN_ID, FixedEntropy, SUITE, Target, edited, sdk_ring};
-use super::stream::sealed;
+use super::sealing::{is_slow, options, recipient, sealed};
 use crate::error::ErrorKind;
 use crate::format::backup::{
     BACKUP_MAC_LENGTH, Container, MAX_STANZAS, Modes, Stanza, encode_header,
@@ -15,9 +15,8 @@ use crate::seal::backup::{
     BackupKey, BackupOrigin, Domain, Opening, SealedContainer, SealedFor, inspect, open_backup,
     seal_backup, seal_behind,
 };
-use crate::seal::hpke::RecipientKey;
 use crate::secret::Passphrase;
-use crate::vault::{KeyBackup, RestoreOptions, Vault};
+use crate::vault::{KeyBackup, Vault};
 
 const PAYLOAD: &[u8] = b"what is sealed";
 
@@ -52,10 +51,6 @@ static BASE: LazyLock<Base> = LazyLock::new(|| {
         passphrase: Passphrase::new("an open secret").expect("it is short"),
     }
 });
-
-pub(super) fn recipient() -> RecipientKey {
-    RecipientKey::from_bytes(&[0x42; 32]).expect("these are 32 bytes")
-}
 
 static VAULT: Mutex<Target> = Target::new();
 
@@ -205,12 +200,6 @@ fn restored(bytes: &[u8]) -> bool {
     result.is_ok()
 }
 
-pub(super) fn options(key: &RecipientKey) -> RestoreOptions<'_> {
-    RestoreOptions::new()
-        .recipient_key(key)
-        .accept_unauthenticated(true)
-}
-
 fn all_versions(vault: &Vault, name: &KeyName) -> usize {
     let versions = vault.list_key_properties_versions(name);
     versions
@@ -219,15 +208,4 @@ fn all_versions(vault: &Vault, name: &KeyName) -> usize {
             vault.get_key(version.id()).expect("it can be read");
         })
         .count()
-}
-
-/// The tests of RSA primes take too long for a useful number of runs, and so do hundreds of versions.
-pub(super) fn is_slow(payload: &[u8]) -> bool {
-    backup_payload::decode(payload).is_ok_and(|payload| {
-        payload.versions.len() > 16
-            || payload
-                .versions
-                .iter()
-                .any(|(version, _)| version.body.blob.expose().len() > 512)
-    })
 }

@@ -21,6 +21,7 @@ mod policies;
 mod record;
 #[cfg(feature = "rest")]
 mod rest;
+mod sealing;
 mod seeds;
 mod slots;
 mod state;
@@ -77,19 +78,19 @@ targets! {
 /// Who can open what [`sealed_backup`] and [`sealed_domain_file`] give.
 #[must_use]
 pub fn recipient_key() -> RecipientKey {
-    backup::recipient()
+    sealing::recipient()
 }
 
 /// A backup of a key around any payload: what anybody can make who knows a public key.
 #[must_use]
 pub fn sealed_backup(payload: &[u8]) -> Vec<u8> {
-    stream::sealed(Modes::KEY, payload).bytes
+    sealing::sealed(Modes::KEY, payload).bytes
 }
 
 /// The same around the payload of a security domain.
 #[must_use]
 pub fn sealed_domain_file(payload: &[u8]) -> Vec<u8> {
-    stream::sealed(Modes::DOMAIN_FILE, payload).bytes
+    sealing::sealed(Modes::DOMAIN_FILE, payload).bytes
 }
 
 /// The target with this name.

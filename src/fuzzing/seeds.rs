@@ -1,8 +1,8 @@
 //! Inputs to begin with, made by the encoders. `fuzz/seeds` has others, from vectors and from fuzzing.
 
-use super::backup::recipient;
 use super::fixture::{DOMAIN_ID, NOW, VAULT_ID, sdk_ring, settings, vault};
 use super::header::BASE;
+use super::sealing::recipient;
 use crate::format::anchor::Anchor;
 use crate::format::audit::{Event, EventFields, EventSubject, encode_record};
 use crate::format::backup::Modes;

@@ -2,17 +2,15 @@
 
 use std::sync::Mutex;
 
-use super::backup::{is_slow, options, recipient};
 use super::fixture::{self, FixedEntropy, Input, SUITE, Target, settings};
+use super::sealing::{is_slow, options, recipient, sealed};
 use crate::format::backup::Modes;
 use crate::format::domain_file;
 use crate::format::vault_stream::{
     DeletionPrefix, Edition, FrameKind, STREAM_MAGIC, StreamEnd, StreamHead, decode_settings,
     encode_settings,
 };
-use crate::seal::backup::{
-    BackupKey, Domain, SealedContainer, SealedFor, domain_fingerprint, seal_backup,
-};
+use crate::seal::backup::{BackupKey, Domain, domain_fingerprint};
 use crate::seal::vault_stream::Stream;
 use crate::vault::SecurityDomain;
 
@@ -210,15 +208,6 @@ fn domain(bytes: &[u8]) -> bool {
     let opened = open(&fingerprint).expect("it is the expected one");
     assert_eq!((*opened.id(), opened.epoch()), (id, ring.current_epoch));
     true
-}
-
-pub(super) fn sealed(contents: Modes, payload: &[u8]) -> SealedContainer {
-    let sealed_for = SealedFor {
-        recipients: &[recipient().recipient()],
-        ..SealedFor::default()
-    };
-    let entropy = FixedEntropy::default();
-    seal_backup(sealed_for, contents, 1, payload, SUITE, &entropy).expect("it is short")
 }
 
 fn put_part(bytes: &mut Vec<u8>, part: &[u8]) {
