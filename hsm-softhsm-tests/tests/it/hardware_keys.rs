@@ -1,6 +1,6 @@
 //! What is different about keys in a token, and what is the same as for the very same key in software.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use strongroom::backend::pkcs11::KeyKeeping;
 use strongroom::{
@@ -18,15 +18,16 @@ fn the_rules_hold_for_wrapped_keys() {
     if make::keeping() == KeyKeeping::Wrapped {
         return;
     }
-    let status = Command::new(std::env::current_exe().unwrap())
+    let run = Command::new(std::env::current_exe().unwrap())
         .args(["rules::", "smoke::", "model::", "hardware_keys::"])
         .env(KEEPING, "wrapped")
-        .stdout(Stdio::null())
-        .status()
+        .output()
         .unwrap();
     assert!(
-        status.success(),
-        "run the tests with {KEEPING}=wrapped to see which fail"
+        run.status.success(),
+        "with {KEEPING}=wrapped: {}\n{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
     );
 }
 
