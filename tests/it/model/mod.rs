@@ -91,6 +91,7 @@ const EXPECTED: &[&str] = &[
     "unwrap DecryptFailed",
     "maintain ok",
     "maintain purges",
+    "maintain announces",
     "maintain ClockJump",
     "protect ok",
     "protect BadParameter",

@@ -157,6 +157,7 @@ impl World {
             object,
             versions: Vec::new(),
             deletion: None,
+            announced: None,
         });
         key.versions.push(Version {
             serial,
@@ -239,7 +240,9 @@ impl World {
         if damaged {
             return Err(ErrorKind::InvalidBackup);
         }
-        let (name, key) = self.backups[slot].clone();
+        let (name, mut key) = self.backups[slot].clone();
+        // A backup does not tell.
+        key.announced = None;
         self.free_name(&name, ErrorKind::KeyExists)?;
         let now = self.now();
         let previously_purged = self
@@ -358,7 +361,25 @@ impl World {
         for name in &due {
             self.remove(name);
         }
-        Ok(Outcome::Purged(due))
+        let now = self.now();
+        let announced: BTreeSet<String> = self
+            .keys
+            .iter()
+            .filter(|(_, key)| key.is_to_be_announced(now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if !announced.is_empty() && !self.is_plausible() {
+            return Err(ErrorKind::ClockJump);
+        }
+        for name in &announced {
+            let key = self.keys.get_mut(name).expect("it was just there");
+            key.announced = Some(key.newest().serial);
+            self.committed();
+        }
+        Ok(Outcome::Maintained {
+            purged: due,
+            announced,
+        })
     }
 }
 

@@ -149,8 +149,11 @@ pub(super) enum Outcome {
         versions: usize,
         previously_purged: bool,
     },
-    /// Names in lower case.
-    Purged(BTreeSet<String>),
+    /// Names in lower case: of keys that are gone, and of those whose newest version is announced to expire.
+    Maintained {
+        purged: BTreeSet<String>,
+        announced: BTreeSet<String>,
+    },
 }
 
 /// The last step: what was to be done, and what the model expects of it.

@@ -135,7 +135,10 @@ fn tally(action: &Action, outcome: &Outcome) {
             previously_purged: true,
             ..
         } => format!("{verb} previously purged"),
-        Outcome::Purged(names) if !names.is_empty() => format!("{verb} purges"),
+        Outcome::Maintained { purged, .. } if !purged.is_empty() => format!("{verb} purges"),
+        Outcome::Maintained { announced, .. } if !announced.is_empty() => {
+            format!("{verb} announces")
+        }
         _ => format!("{verb} ok"),
     };
     *TALLY.lock().unwrap().entry(result).or_insert(0) += 1;
@@ -327,7 +330,11 @@ impl System {
                 }
                 let report = vault.maintain(options)?;
                 let lowered = |name: &KeyName| name.as_str().to_lowercase();
-                Outcome::Purged(report.purged().iter().map(lowered).collect())
+                let announced = report.near_expiry().iter();
+                Outcome::Maintained {
+                    purged: report.purged().iter().map(lowered).collect(),
+                    announced: announced.map(|id| lowered(id.name())).collect(),
+                }
             }
             Action::Protect => {
                 vault.enable_purge_protection()?;

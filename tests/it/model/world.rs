@@ -38,11 +38,24 @@ pub(super) struct Key {
     pub(super) versions: Vec<Version>,
     /// When it was deleted, and when it is gone.
     pub(super) deletion: Option<(u64, u64)>,
+    /// The version whose near expiry was announced last.
+    pub(super) announced: Option<Serial>,
 }
 
 impl Key {
     pub(super) fn newest(&self) -> &Version {
         self.versions.last().expect("a key has a version")
+    }
+
+    /// Whether the expiry of the newest version is near and was not announced: 30 days before, as there is no policy
+    /// that says otherwise.
+    pub(super) fn is_to_be_announced(&self, now: u64) -> bool {
+        let newest = self.newest();
+        self.deletion.is_none()
+            && self.announced != Some(newest.serial)
+            && newest
+                .expires_on
+                .is_some_and(|expiry| now >= expiry.saturating_sub(30 * DAY))
     }
 }
 
