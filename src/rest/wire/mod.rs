@@ -9,12 +9,12 @@ use serde_json::error::Category;
 
 pub(super) use self::parameters::{
     KeyAttributes, KeyCreateParameters, KeyImportParameters, KeyOperationParameters,
-    KeyRestoreParameters, KeySignParameters, KeyUpdateParameters, KeyVerifyParameters,
-    RandomBytesRequest, key_operations, refuse_release_policy, tags,
+    KeyReleaseParameters, KeyRestoreParameters, KeySignParameters, KeyUpdateParameters,
+    KeyVerifyParameters, RandomBytesRequest, key_operations, tags,
 };
 pub(super) use self::results::{
-    BackupResult, DeletedKeyBody, DeletedKeyItem, KeyBody, KeyItem, KeyOperationResult, List,
-    RandomBytes, VerifyResult,
+    BackupResult, DeletedKeyBody, DeletedKeyItem, KeyBody, KeyItem, KeyOperationResult,
+    KeyReleaseResult, List, RandomBytes, VerifyResult,
 };
 pub(super) use self::text::Text;
 use super::problem::Problem;
