@@ -11,6 +11,7 @@ pub(crate) mod identifier;
 #[cfg(feature = "rest")]
 pub(crate) mod imported_jwk;
 mod json;
+pub(crate) mod json_object;
 pub(crate) mod jwk;
 pub(crate) mod jwt;
 pub(crate) mod key;

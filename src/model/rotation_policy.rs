@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::duration::CalendarDuration;
+use super::json_object::Object;
 use super::time::Timestamp;
 use crate::error::{Error, Result};
 
@@ -219,15 +220,15 @@ pub(crate) struct RotationPolicyBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(rename = "lifetimeActions", default)]
-    lifetime_actions: Option<Vec<WireAction>>,
+    lifetime_actions: Option<Vec<Object<WireAction>>>,
     #[serde(default)]
-    attributes: Option<WireAttributes>,
+    attributes: Option<Object<WireAttributes>>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WireAction {
-    trigger: WireTrigger,
-    action: WireActionType,
+    trigger: Object<WireTrigger>,
+    action: Object<WireActionType>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -271,20 +272,20 @@ const NOTIFY: &str = "Notify";
 
 impl From<RotationPolicy> for RotationPolicyBody {
     fn from(policy: RotationPolicy) -> Self {
-        let action = |name: &str, trigger| WireAction {
-            trigger: match trigger {
-                RotationTrigger::TimeAfterCreate(after) => WireTrigger {
-                    after_create: Some(after.to_string()),
-                    before_expiry: None,
-                },
-                RotationTrigger::TimeBeforeExpiry(before) => WireTrigger {
-                    after_create: None,
-                    before_expiry: Some(before.to_string()),
-                },
-            },
-            action: WireActionType {
-                name: name.to_owned(),
-            },
+        let action = |name: &str, trigger| {
+            let (after_create, before_expiry) = match trigger {
+                RotationTrigger::TimeAfterCreate(after) => (Some(after.to_string()), None),
+                RotationTrigger::TimeBeforeExpiry(before) => (None, Some(before.to_string())),
+            };
+            Object(WireAction {
+                trigger: Object(WireTrigger {
+                    after_create,
+                    before_expiry,
+                }),
+                action: Object(WireActionType {
+                    name: name.to_owned(),
+                }),
+            })
         };
         let notice = RotationTrigger::TimeBeforeExpiry(policy.notify_before_expiry);
         Self {
@@ -297,10 +298,10 @@ impl From<RotationPolicy> for RotationPolicyBody {
                     .chain([action(NOTIFY, notice)])
                     .collect(),
             ),
-            attributes: Some(WireAttributes {
+            attributes: Some(Object(WireAttributes {
                 expiry_time: policy.expiry_time.map(|life| life.to_string()),
                 ..WireAttributes::default()
-            }),
+            })),
         }
     }
 }
@@ -309,7 +310,7 @@ impl From<KeyRotationPolicy> for RotationPolicyBody {
     fn from(policy: KeyRotationPolicy) -> Self {
         let mut wire = Self::from(policy.policy);
         wire.id = Some(policy.id);
-        if let (Some(attributes), Some(dates)) = (&mut wire.attributes, policy.dates) {
+        if let (Some(Object(attributes)), Some(dates)) = (&mut wire.attributes, policy.dates) {
             attributes.created = Some(dates.created);
             attributes.updated = Some(dates.updated);
         }
@@ -324,7 +325,11 @@ impl TryFrom<RotationPolicyBody> for RotationPolicy {
         let actions = wire.lifetime_actions.unwrap_or_default();
         let twice = |name| Error::bad_parameter(format!("lifetimeActions has at most one {name}"));
         let (mut rotate, mut notify) = (None, None);
-        for WireAction { trigger, action } in actions {
+        for Object(action) in actions {
+            let WireAction {
+                trigger: Object(trigger),
+                action: Object(action),
+            } = action;
             let trigger = match (trigger.after_create, trigger.before_expiry) {
                 (Some(after), None) => RotationTrigger::TimeAfterCreate(after.parse()?),
                 (None, Some(before)) => RotationTrigger::TimeBeforeExpiry(before.parse()?),
@@ -356,7 +361,7 @@ impl TryFrom<RotationPolicyBody> for RotationPolicy {
             notify_before_expiry: notify.unwrap_or(DEFAULT_NOTICE),
             expiry_time: wire
                 .attributes
-                .and_then(|attributes| attributes.expiry_time)
+                .and_then(|Object(attributes)| attributes.expiry_time)
                 .map(|life| life.parse())
                 .transpose()?,
         };

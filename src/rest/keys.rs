@@ -9,6 +9,7 @@ use super::wire::{
     tags,
 };
 use crate::model::imported_jwk::ImportedJwk;
+use crate::model::json_object::Object;
 use crate::model::options::{
     CreateKeyOptions, ImportKeyOptions, ImportTransferredKeyOptions, UpdateKeyOptions,
 };
@@ -20,7 +21,7 @@ use crate::vault::ReleaseOptions;
 macro_rules! with_common {
     ($options:expr, $parameters:expr) => {{
         let mut options = $options;
-        let attributes = $parameters.attributes.unwrap_or_default();
+        let Object(attributes) = $parameters.attributes.unwrap_or_default();
         attributes.check()?;
         if let Some(enabled) = attributes.enabled {
             options = options.enabled(enabled);
@@ -37,7 +38,7 @@ macro_rules! with_common {
         if attributes.exportable == Some(true) {
             options = options.exportable();
         }
-        if let Some(policy) = $parameters.release_policy {
+        if let Some(Object(policy)) = $parameters.release_policy {
             options = options.release_policy(policy.check()?);
         }
         options
@@ -163,7 +164,7 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
         exportable,
         ..
     } = {
-        let attributes = parameters.attributes.unwrap_or_default();
+        let Object(attributes) = parameters.attributes.unwrap_or_default();
         attributes.check()?;
         attributes
     };
@@ -186,7 +187,7 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
     if let Some(exportable) = exportable {
         options = options.exportable(exportable);
     }
-    if let Some(policy) = parameters.release_policy {
+    if let Some(Object(policy)) = parameters.release_policy {
         options = options.release_policy(policy.check()?);
     }
     let bundle = call.vault().update_key_properties(call.key()?, options)?;

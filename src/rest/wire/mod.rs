@@ -18,13 +18,15 @@ pub(super) use self::results::{
 };
 pub(super) use self::text::Text;
 use super::problem::Problem;
+use crate::model::json_object::Object;
 
 /// Errors: 400 that tells where the fault is and never what is there, because it may be key material.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Err(Problem::bad_parameter("The request body is missing."));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let read = serde_json::from_slice(body).map(|Object(value)| value);
+    read.map_err(|error| {
         let what = match error.classify() {
             Category::Data => {
                 "has a member with a value of a wrong type or range, or the same member twice"

@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Text, required};
+use crate::model::json_object::Object;
 use crate::model::operation::{KeyOperation, KeyOperations};
 use crate::model::release_policy::ReleasePolicy;
 use crate::model::tags::Tags;
@@ -23,11 +24,11 @@ pub(in crate::rest) struct KeyCreateParameters<'a> {
     pub(in crate::rest) key_size: Option<u32>,
     pub(in crate::rest) public_exponent: Option<u64>,
     pub(in crate::rest) key_ops: Option<Vec<String>>,
-    pub(in crate::rest) attributes: Option<KeyAttributes>,
+    pub(in crate::rest) attributes: Option<Object<KeyAttributes>>,
     pub(in crate::rest) tags: Option<BTreeMap<String, String>>,
     pub(in crate::rest) crv: Option<String>,
     #[serde(borrow)]
-    pub(in crate::rest) release_policy: Option<KeyReleasePolicy<'a>>,
+    pub(in crate::rest) release_policy: Option<Object<KeyReleasePolicy<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -37,19 +38,19 @@ pub(in crate::rest) struct KeyImportParameters<'a> {
     /// Read where private JSON Web Keys are read; here it stays as it stands in the body.
     #[serde(borrow)]
     pub(in crate::rest) key: Option<&'a RawValue>,
-    pub(in crate::rest) attributes: Option<KeyAttributes>,
+    pub(in crate::rest) attributes: Option<Object<KeyAttributes>>,
     pub(in crate::rest) tags: Option<BTreeMap<String, String>>,
     #[serde(borrow)]
-    pub(in crate::rest) release_policy: Option<KeyReleasePolicy<'a>>,
+    pub(in crate::rest) release_policy: Option<Object<KeyReleasePolicy<'a>>>,
 }
 
 #[derive(Deserialize)]
 pub(in crate::rest) struct KeyUpdateParameters<'a> {
     pub(in crate::rest) key_ops: Option<Vec<String>>,
-    pub(in crate::rest) attributes: Option<KeyAttributes>,
+    pub(in crate::rest) attributes: Option<Object<KeyAttributes>>,
     pub(in crate::rest) tags: Option<BTreeMap<String, String>>,
     #[serde(borrow)]
-    pub(in crate::rest) release_policy: Option<KeyReleasePolicy<'a>>,
+    pub(in crate::rest) release_policy: Option<Object<KeyReleasePolicy<'a>>>,
 }
 
 /// The members that a caller may set; the others are the vault's, and clients send them back.

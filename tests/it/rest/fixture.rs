@@ -10,19 +10,25 @@
 //!
 //! The vault's clock stands, so that times are known. What is not known stands as `{{name:kind}}` inside a string, with
 //! the kinds `version` (32 hexadecimal characters), `bytes` and `bytes(N)` (base64url) and `text`; later `{{name}}` means
-//! what stood there.
+//! what stood there. `{"base64url of": value}` stands for the JSON of that value in base64url, and in an answer
+//! `{"JWS of": value}` for a signed one.
+//!
+//! The vault trusts the attestation service of `attested`, and `{{attestation}}` is a token of it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 use strongroom::rest::{AuthenticationFailure, RestService, bearer_token};
-use strongroom::{Clock, Permissions, SoftDelete, Vault, VaultOptions};
+use strongroom::{
+    AttestationAuthority, Clock, Permissions, SignatureAlgorithm, SoftDelete, Vault, VaultOptions,
+};
 
+use crate::attested::{Service, base64url, claims, parsed, verified};
 use crate::support::FakeClock;
 
 #[derive(Deserialize)]
@@ -61,6 +67,8 @@ fn all() -> Option<String> {
     Some("all".to_owned())
 }
 
+static ATTESTATION: LazyLock<Arc<Service>> = LazyLock::new(|| Arc::new(Service::new()));
+
 /// Every fixture of a folder, by its path.
 pub(super) fn fixtures(folder: &str) -> Vec<(PathBuf, Fixture)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -84,7 +92,11 @@ pub(super) fn fixtures(folder: &str) -> Vec<(PathBuf, Fixture)> {
 impl Fixture {
     pub(super) fn run(&self, path: &Path) {
         let clock = FakeClock::new();
-        let mut options = VaultOptions::new().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let attestation = Arc::clone(&ATTESTATION);
+        let token = attestation.token(SignatureAlgorithm::Rs256, &claims());
+        let mut options = VaultOptions::new()
+            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+            .attestation_authority(attestation as Arc<dyn AttestationAuthority>);
         options = match self.soft_delete_days {
             None => options,
             Some(0) => options.soft_delete(SoftDelete::OFF),
@@ -94,8 +106,11 @@ impl Fixture {
         if self.purge_protection {
             vault.enable_purge_protection().unwrap();
         }
-        let service = RestService::new(vault, by_permissions);
-        let mut known = BTreeMap::new();
+        let service = RestService::new(vault.clone(), by_permissions);
+        let mut known = Known {
+            texts: BTreeMap::from([("attestation".to_owned(), token)]),
+            vault,
+        };
         for (number, exchange) in self.exchanges.iter().enumerate() {
             let at = format!("{}, exchange {}", path.display(), number + 1);
             clock.advance_seconds(exchange.advance_seconds);
@@ -125,7 +140,19 @@ fn by_permissions(
     }
 }
 
-type Known = BTreeMap<String, String>;
+/// What the exchanges so far have told.
+struct Known {
+    texts: BTreeMap<String, String>,
+    vault: Vault,
+}
+
+/// The value in `{name: value}`.
+fn only<'v>(members: &'v serde_json::Map<String, Value>, name: &str) -> Option<&'v Value> {
+    members.get(name).filter(|_| members.len() == 1)
+}
+
+const BASE64URL: &str = "base64url of";
+const JWS: &str = "JWS of";
 
 impl Exchange {
     fn run(&self, service: &RestService, known: &mut Known, at: &str) {
@@ -174,18 +201,24 @@ fn filled_value(value: &Value, known: &Known) -> Value {
     match value {
         Value::String(text) => Value::String(filled(text, known)),
         Value::Array(items) => items.iter().map(|item| filled_value(item, known)).collect(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| (name.clone(), filled_value(value, known)))
-            .collect(),
+        Value::Object(members) => match only(members, BASE64URL) {
+            Some(value) => base64url(filled_value(value, known).to_string().as_bytes()).into(),
+            None => members
+                .iter()
+                .map(|(name, value)| (name.clone(), filled_value(value, known)))
+                .collect(),
+        },
         other => other.clone(),
     }
 }
 
 fn filled(text: &str, known: &Known) -> String {
-    known.iter().fold(text.to_owned(), |text, (name, value)| {
-        text.replace(&format!("{{{{{name}}}}}"), value)
-    })
+    known
+        .texts
+        .iter()
+        .fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{{{{name}}}}}"), value)
+        })
 }
 
 /// Exactly the same members, and the same values but for the placeholders.
@@ -206,6 +239,15 @@ fn compare(expected: &Value, given: &Value, known: &mut Known, at: &str) {
             assert_eq!(expected.len(), items.len(), "{at}: {given}");
             for (number, (expected, item)) in expected.iter().zip(items).enumerate() {
                 compare(expected, item, known, &format!("{at}[{number}]"));
+            }
+        }
+        (Value::Object(members), Value::String(given)) => {
+            if let Some(value) = only(members, BASE64URL) {
+                compare(value, &parsed(given), known, at);
+            } else if let Some(value) = only(members, JWS) {
+                compare(value, &verified(&known.vault, given), known, at);
+            } else {
+                panic!("{at}: {given}");
             }
         }
         (Value::String(expected), Value::String(given)) => matches(expected, given, known, at),
@@ -252,5 +294,5 @@ fn matches(expected: &str, given: &str, known: &mut Known, at: &str) {
             }
         }
     }
-    known.insert(name.to_owned(), value.to_owned());
+    known.texts.insert(name.to_owned(), value.to_owned());
 }
