@@ -3,9 +3,9 @@
 //! A file holds exchanges, which are carried out in their order on a vault of its own:
 //!
 //! ```json
-//! { "shows": ["KeyBundle"], "soft_delete_days": 7, "purge_protection": true,
+//! { "shows": ["KeyBundle"], "soft_delete_days": 7, "purge_protection": true, "device": true,
 //!   "exchanges": [ { "send": "GET /keys?api-version=7.4", "token": "list", "headers": {}, "body": {},
-//!                    "advance_seconds": 60, "status": 200, "answer": {}, "answer_headers": {} } ] }
+//!                    "advance_seconds": 60, "device_away": false, "status": 200, "answer": {}, "answer_headers": {} } ] }
 //! ```
 //!
 //! The vault's clock stands, so that times are known. What is not known stands as `{{name:kind}}` inside a string, with
@@ -13,7 +13,7 @@
 //! what stood there. `{"base64url of": value}` stands for the JSON of that value in base64url, and in an answer
 //! `{"JWS of": value}` for a signed one.
 //!
-//! The vault trusts the attestation service of `attested`, and `{{attestation}}` is a token of it.
+//! With `device`, the vault has a hardware backend, which can be away. The vault trusts the attestation service of `attested`, and `{{attestation}}` is a token of it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
+use strongroom::backend::testing::MemoryDevice;
 use strongroom::rest::{AuthenticationFailure, RestService, bearer_token};
 use strongroom::{
     AttestationAuthority, Clock, Permissions, SignatureAlgorithm, SoftDelete, Vault, VaultOptions,
@@ -39,6 +40,8 @@ pub(super) struct Fixture {
     soft_delete_days: Option<u8>,
     #[serde(default)]
     purge_protection: bool,
+    #[serde(default)]
+    device: bool,
     exchanges: Vec<Exchange>,
 }
 
@@ -55,6 +58,8 @@ struct Exchange {
     body: Option<Value>,
     #[serde(default)]
     advance_seconds: u64,
+    #[serde(default)]
+    device_away: bool,
     status: u16,
     #[serde(default)]
     answer: Option<Value>,
@@ -102,6 +107,10 @@ impl Fixture {
             Some(0) => options.soft_delete(SoftDelete::OFF),
             Some(days) => options.soft_delete(SoftDelete::days(days).unwrap()),
         };
+        let device = MemoryDevice::new("device".parse().unwrap());
+        if self.device {
+            options = options.backend(Arc::new(device.clone()));
+        }
         let vault = options.create_in_memory().unwrap();
         if self.purge_protection {
             vault.enable_purge_protection().unwrap();
@@ -114,6 +123,7 @@ impl Fixture {
         for (number, exchange) in self.exchanges.iter().enumerate() {
             let at = format!("{}, exchange {}", path.display(), number + 1);
             clock.advance_seconds(exchange.advance_seconds);
+            device.set_away(exchange.device_away);
             exchange.run(&service, &mut known, &at);
         }
     }

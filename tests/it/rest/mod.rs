@@ -42,7 +42,7 @@ const SHAPES: [&str; 29] = [
 ];
 
 /// The errors of the service that a vault in a process can have, as `status code[/inner code] situation`.
-const ERRORS: [&str; 27] = [
+const ERRORS: [&str; 28] = [
     "400 BadParameter algorithm",
     "400 BadParameter api-version",
     "400 BadParameter backup",
@@ -70,6 +70,7 @@ const ERRORS: [&str; 27] = [
     "405 method",
     "409 Conflict",
     "409 Conflict/ObjectIsDeletedButRecoverable",
+    "503 ServiceUnavailable",
 ];
 
 #[test]
