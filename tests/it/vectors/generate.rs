@@ -13,11 +13,11 @@ use strongroom::{
 };
 
 use super::independent::{expand, mac, open, seal, sha512, sub_key};
-use super::{golden, options, streams};
+use super::{golden, options, policies, streams};
 use crate::image::{scratch, write_image};
 use crate::support::{fixed_oct, master_key, name};
 
-const PASSPHRASE: &str = "correct horse battery staple";
+pub(super) const PASSPHRASE: &str = "correct horse battery staple";
 pub(super) const RECIPIENT: [u8; 32] = [0x42; 32];
 pub(super) const SALT: [u8; 24] = [0x5a; 24];
 const HEADER: usize = 20_480;
@@ -25,6 +25,7 @@ const HEADER: usize = 20_480;
 pub(super) fn write(file: &str, path: &Path) {
     let vectors = match file {
         "backups.json" => backups(),
+        "backups-2.json" => policies::second_edition(),
         "headers.json" => headers(),
         "streams.json" => panic!("streams of the first edition are not made any more"),
         "streams-2.json" => streams::second_edition(),
@@ -511,7 +512,7 @@ impl Blob {
         blob.build()
     }
 
-    fn with_payload(&self, at: usize, new: &[u8]) -> Vec<u8> {
+    pub(super) fn with_payload(&self, at: usize, new: &[u8]) -> Vec<u8> {
         let mut blob = self.clone();
         blob.payload[at..at + new.len()].copy_from_slice(new);
         blob.build()
@@ -530,7 +531,7 @@ impl Blob {
     }
 }
 
-fn blob(
+pub(super) fn blob(
     vault: &Vault,
     known: &Known,
     options: &BackupOptions<'_>,
@@ -993,7 +994,6 @@ fn backups() -> Value {
     let at_version = 2 + 8 + 1 + 16 + 8 + 8 + 8;
     let payload: &[(&str, usize, &[u8], &str)] = &[
         ("layout 0", 0, &[0, 0], "NewerFormat"),
-        ("layout 2", 0, &[0, 2], "NewerFormat"),
         (
             "a name longer than the payload",
             2,

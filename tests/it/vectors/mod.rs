@@ -3,6 +3,7 @@
 
 mod generate;
 mod independent;
+mod policies;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -99,6 +100,15 @@ fn restore(vault: &Vault, vector: &Value, key: &RecipientKey, secret: &Passphras
     let before = vault.status().unwrap().record_count();
     let restored = vault.restore_key_with(&blob, &options);
     if restored.is_ok() {
+        let rotation = vault.get_key_rotation_policy(&name("v")).unwrap();
+        let rotation = serde_json::to_value(rotation.policy()).unwrap();
+        let release = vault.get_key(&name("v")).unwrap();
+        let release = serde_json::to_value(release.properties().release_policy()).unwrap();
+        for (member, restored) in [("rotation_policy", rotation), ("release_policy", release)] {
+            if let Some(expected) = vector.get(member) {
+                assert_eq!(&restored, expected, "{}", vector["name"]);
+            }
+        }
         vault.delete_key(&name("v")).unwrap();
         vault.purge_deleted_key(&name("v")).unwrap();
     } else {
@@ -111,7 +121,21 @@ fn restore(vault: &Vault, vector: &Value, key: &RecipientKey, secret: &Passphras
 
 #[test]
 fn backups() {
-    let vectors = read("backups.json");
+    let counts = backups_of("backups.json");
+    assert!(counts.values().sum::<usize>() >= 100, "{counts:?}");
+    assert!(counts["ok"] >= 6 && counts.len() >= 8, "{counts:?}");
+}
+
+#[test]
+fn backups_of_the_second_edition() {
+    let counts = backups_of("backups-2.json");
+    assert!(counts.values().sum::<usize>() >= 40, "{counts:?}");
+    assert!(counts["ok"] >= 6 && counts.len() == 3, "{counts:?}");
+}
+
+/// How many there were of each outcome.
+fn backups_of(file: &str) -> BTreeMap<String, usize> {
+    let vectors = read(file);
     let directory = scratch();
     let path = directory.path().join("vault");
     write_image(&path, &golden());
@@ -128,9 +152,8 @@ fn backups() {
     let key = RecipientKey::from_bytes(&hex(vectors["recipient"].as_str().unwrap())).unwrap();
     let secret = Passphrase::new(vectors["passphrase"].as_str().unwrap()).unwrap();
     let counts = judge(&vectors, |vector| restore(&target, vector, &key, &secret));
-    assert!(counts.values().sum::<usize>() >= 100, "{counts:?}");
-    assert!(counts["ok"] >= 6 && counts.len() >= 8, "{counts:?}");
     assert!(target.check().unwrap().is_clean());
+    counts
 }
 
 #[test]
