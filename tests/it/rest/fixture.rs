@@ -3,7 +3,7 @@
 //! A file holds exchanges, which are carried out in their order on a vault of its own:
 //!
 //! ```json
-//! { "shows": ["KeyBundle"], "soft_delete_days": 7, "purge_protection": true, "device": true,
+//! { "shows": ["KeyBundle"], "soft_delete_days": 7, "purge_protection": true, "device": true, "busy": false,
 //!   "exchanges": [ { "send": "GET /keys?api-version=7.4", "token": "list", "headers": {}, "body": {},
 //!                    "advance_seconds": 60, "device_away": false, "status": 200, "answer": {}, "answer_headers": {} } ] }
 //! ```
@@ -13,7 +13,8 @@
 //! what stood there. `{"base64url of": value}` stands for the JSON of that value in base64url, and in an answer
 //! `{"JWS of": value}` for a signed one.
 //!
-//! With `device`, the vault has a hardware backend, which can be away. The vault trusts the attestation service of `attested`, and `{{attestation}}` is a token of it.
+//! With `device`, the vault has a hardware backend, which can be away, and with `busy` one that asks to slow down. The
+//! vault trusts the attestation service of `attested`, and `{{attestation}}` is a token of it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use strongroom::{
     AttestationAuthority, Clock, Permissions, SignatureAlgorithm, SoftDelete, Vault, VaultOptions,
 };
 
+use super::busy::Busy;
 use crate::attested::{Service, base64url, claims, parsed, verified};
 use crate::support::FakeClock;
 
@@ -42,6 +44,8 @@ pub(super) struct Fixture {
     purge_protection: bool,
     #[serde(default)]
     device: bool,
+    #[serde(default)]
+    busy: bool,
     exchanges: Vec<Exchange>,
 }
 
@@ -110,6 +114,9 @@ impl Fixture {
         let device = MemoryDevice::new("device".parse().unwrap());
         if self.device {
             options = options.backend(Arc::new(device.clone()));
+        }
+        if self.busy {
+            options = options.backend(Arc::new(Busy::new()));
         }
         let vault = options.create_in_memory().unwrap();
         if self.purge_protection {

@@ -2,6 +2,7 @@
 //! does is what its answers say.
 
 mod bad_requests;
+mod busy;
 mod fixture;
 
 use std::collections::BTreeSet;
@@ -42,7 +43,7 @@ const SHAPES: [&str; 29] = [
 ];
 
 /// The errors of the service that a vault in a process can have, as `status code[/inner code] situation`.
-const ERRORS: [&str; 28] = [
+const ERRORS: [&str; 29] = [
     "400 BadParameter algorithm",
     "400 BadParameter api-version",
     "400 BadParameter backup",
@@ -70,6 +71,7 @@ const ERRORS: [&str; 28] = [
     "405 method",
     "409 Conflict",
     "409 Conflict/ObjectIsDeletedButRecoverable",
+    "429 Throttled",
     "503 ServiceUnavailable",
 ];
 
