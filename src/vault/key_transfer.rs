@@ -80,7 +80,7 @@ impl Inner {
             .open_version(selector, now_ms)
             .map_err(|error| error.with_key(&blob.key_id))?;
         let authorized =
-            policy::authorize_import(open.tag, open.spec, &open.attributes, &self.lock_rules())
+            policy::authorize_import(open.tag, open.spec, &open.attributes, self.rules.get())
                 .map_err(|error| error.with_key(&blob.key_id))?;
         let KeySpec::Rsa(size) = open.spec else {
             return Err(Error::internal("only RSA keys are for imports"));
