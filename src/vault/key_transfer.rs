@@ -29,8 +29,8 @@ impl Vault {
     /// [`DecryptFailed`](ErrorKind::DecryptFailed) for what was not wrapped under that key;
     /// [`OperationNotPermitted`](ErrorKind::OperationNotPermitted) when it is not for imports alone,
     /// [`AlgorithmMismatch`](ErrorKind::AlgorithmMismatch) when it is not RSA, [`KeyDisabled`](ErrorKind::KeyDisabled),
-    /// [`KeyNotFound`](ErrorKind::KeyNotFound); [`InvalidKeyMaterial`](ErrorKind::InvalidKeyMaterial) for a key of another type than
-    /// was announced; and those of [`Vault::import_key`].
+    /// [`KeyNotFound`](ErrorKind::KeyNotFound); [`InvalidKeyMaterial`](ErrorKind::InvalidKeyMaterial) for a key of another type or
+    /// curve than was announced; and those of [`Vault::import_key`].
     pub fn import_transferred_key(
         &self,
         name: &KeyName,
@@ -38,6 +38,7 @@ impl Vault {
     ) -> Result<KeyBundle> {
         let ImportTransferredKeyOptions {
             key_type,
+            curve,
             blob,
             common,
         } = options;
@@ -56,6 +57,14 @@ impl Vault {
                 return Err(Error::new(
                     ErrorKind::InvalidKeyMaterial,
                     format!("the wrapped key is {}, not {key_type}", material.spec()),
+                ));
+            }
+            if let Some(curve) = curve
+                && material.spec() != KeySpec::Ec(curve)
+            {
+                return Err(Error::new(
+                    ErrorKind::InvalidKeyMaterial,
+                    format!("the wrapped key is {}, not of {curve}", material.spec()),
                 ));
             }
             inner.import(act, name, &material, common)
