@@ -32,6 +32,7 @@ mod overlay;
 pub(crate) mod parts;
 pub(crate) mod points;
 mod poison;
+mod queue;
 mod recovery_reads;
 mod redo;
 mod salvage;
@@ -210,7 +211,7 @@ impl Store {
             return Ok(());
         }
         let (answer, answered) = mpsc::sync_channel(1);
-        self.shared.queue.push(committer::Request {
+        self.shared.queue.push(queue::Request {
             changes,
             options,
             answer,
