@@ -75,19 +75,26 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Lets the `when`-th call fail, counted by thread, and tells what the process marked.
-fn inject(layout: &Layout, call: &str, error: &str, when: usize) -> String {
+/// The files that strongroom itself reads and writes; "." is the directory.
+const OWN_FILES: [&str; 5] = [
+    "vault.anchor",
+    "vault.lock",
+    "vault.hdr",
+    "vault.spare",
+    ".",
+];
+
+/// Lets calls on these files fail, `when` as `strace` counts them in each thread, and tells what the process marked.
+fn inject(layout: &Layout, names: &[&str], call: &str, error: &str, when: &str) -> String {
     let vault = layout.vault();
     let mut strace = Command::new("strace");
     strace
         .args(["-f", "-qq", "-o"])
         .arg(layout.base.join("trace"));
-    let names = ["db", "vault.anchor", "vault.lock", "vault.hdr", "."];
     for own in names {
-        strace.arg("-P").arg(if own == "." {
-            vault.clone()
-        } else {
-            vault.join(own)
+        strace.arg("-P").arg(match *own {
+            "." => vault.clone(),
+            own => vault.join(own),
         });
     }
     let process = child(TEST, &layout.base.display().to_string());
@@ -150,7 +157,8 @@ fn a_call_that_fails_loses_nothing_and_ends_the_handle() {
             copy(&original.disk(), &layout.disk());
             fs::write(layout.marks(), b"").unwrap();
             let story = format!("{call} {error} {when}");
-            let marks = inject(&layout, call, error, when);
+            let files = [&["db"][..], &OWN_FILES].concat();
+            let marks = inject(&layout, &files, call, error, &when.to_string());
             runs += 1;
             for line in marks.lines() {
                 let Some((what, kind)) = line.split_once(' ') else {
@@ -193,6 +201,34 @@ fn a_call_that_fails_loses_nothing_and_ends_the_handle() {
             outcomes.contains_key(wanted),
             "{wanted} never happened: {outcomes:?}"
         );
+    }
+}
+
+#[test]
+fn an_interrupted_call_is_made_again() {
+    let place = scratch();
+    let original = Layout::new(&place.path().join("original"));
+    fs::create_dir(&original.base).unwrap();
+    original.prepare();
+    // sled opens the directory, too, and takes an interruption for an error: opening is looked at below sled's calls.
+    for call in ["pread64", "pwrite64", "flock"] {
+        let layout = Layout::new(&place.path().join(call));
+        fs::create_dir(&layout.base).unwrap();
+        copy(&original.disk(), &layout.disk());
+        fs::write(layout.marks(), b"").unwrap();
+        let marks = inject(&layout, &OWN_FILES, call, "EINTR", "1+2");
+        let trace = fs::read_to_string(layout.base.join("trace")).unwrap();
+        let interrupted = trace.matches("(INJECTED)").count();
+        eprintln!("{call}: {interrupted} times");
+        assert!(interrupted >= 2, "{call}: {trace}");
+        let ended = marks.lines().any(|line| line == "end");
+        let trouble = ["open ", "failed ", "close "];
+        let troubled = |line: &str| trouble.iter().any(|start| line.starts_with(start));
+        assert!(ended && !marks.lines().any(troubled), "{call}: {marks}");
+        let vault = open(&layout.vault()).unwrap();
+        compare(&vault, SEED, &acknowledged(&marks, 1)).unwrap();
+        require_sound(&vault, &layout.vault()).unwrap();
+        vault.close().unwrap();
     }
 }
 
