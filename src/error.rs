@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,6 +31,7 @@ struct Inner {
     message: Cow<'static, str>,
     key: Option<Box<str>>,
     operation: Option<&'static str>,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync + 'static>>,
 }
 
@@ -41,6 +43,7 @@ impl Error {
                 message: message.into(),
                 key: None,
                 operation: None,
+                retry_after: None,
                 source: None,
             }),
         }
@@ -109,6 +112,17 @@ impl Error {
         self.inner.kind.azure()
     }
 
+    /// How long a backend asks to be left alone, with [`Throttled`](ErrorKind::Throttled), if it says.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.inner.retry_after
+    }
+
+    pub(crate) fn with_retry_after(mut self, duration: Option<Duration>) -> Self {
+        self.inner.retry_after = duration;
+        self
+    }
+
     /// Whether the same call can succeed later without anything being repaired.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -141,6 +155,7 @@ impl fmt::Debug for Error {
             message,
             key,
             operation,
+            retry_after: _,
             source,
         } = &*self.inner;
         f.debug_struct("Error")

@@ -131,7 +131,11 @@ impl From<BackendError> for Error {
             BackendErrorKind::NotExportable => ErrorKind::NotExportable,
             BackendErrorKind::Throttled { .. } => ErrorKind::Throttled,
         };
-        let converted = Self::new(kind, error.text);
+        let retry_after = match error.kind {
+            BackendErrorKind::Throttled { retry_after } => retry_after,
+            _ => None,
+        };
+        let converted = Self::new(kind, error.text).with_retry_after(retry_after);
         match error.source {
             Some(source) => converted.with_source(source),
             None => converted,

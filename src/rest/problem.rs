@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
-use http::header::{ALLOW, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::response::{self, Response};
@@ -155,7 +155,11 @@ impl From<Error> for Problem {
             code: azure.code(),
             inner_code: azure.inner_code(),
             message: message(&error),
-            header: None,
+            // Whole seconds, and never too early.
+            header: error.retry_after().map(|duration| {
+                let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+                (RETRY_AFTER, seconds.to_string())
+            }),
         }
     }
 }

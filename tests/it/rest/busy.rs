@@ -1,6 +1,7 @@
 //! A hardware backend that asks everyone to slow down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use strongroom::KeyMaterial;
 use strongroom::backend::software::SoftwareBackend;
@@ -26,7 +27,8 @@ impl Busy {
 }
 
 fn slow_down<T>() -> BackendResult<T> {
-    Err(BackendErrorKind::Throttled { retry_after: None }.into())
+    let retry_after = Some(Duration::from_millis(1_500));
+    Err(BackendErrorKind::Throttled { retry_after }.into())
 }
 
 impl KeyBackend for Busy {
