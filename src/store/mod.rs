@@ -23,6 +23,7 @@ mod committer;
 mod compact;
 mod copy;
 mod engine;
+mod engine_process;
 pub(crate) mod files;
 pub(crate) mod header_file;
 mod ledger;

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,9 @@ use super::poison::Poison;
 use super::recovery_reads::read_before_sled;
 use super::sled_failure::{Failure, engine_error, panicked};
 use super::sled_log::{DB_FILE, SEGMENT_SIZE};
-use super::{sled_scan, spare_segments};
+use super::{engine_process, sled_scan, spare_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
-use crate::secret::Process;
 
 pub(super) const BLOBS: &str = "blobs";
 /// How sled was set up.
@@ -344,26 +343,8 @@ fn cost(writes: &[Write]) -> usize {
         .sum()
 }
 
-/// sled has threads that all databases of a process share, and a forked child does not have them: whatever sled did
-/// there would wait for ever.
-///
-/// Errors: `ForkedProcess`.
-pub(super) fn check_process() -> Result<()> {
-    match USED_IN.get() {
-        Some(process) if !process.is_here() => Err(Error::new(
-            ErrorKind::ForkedProcess,
-            "the process was forked after it had opened a vault, and cannot open any; open vaults after the fork only, \
-             or execute a program first",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// The process that first opened a database.
-static USED_IN: OnceLock<Process> = OnceLock::new();
-
 fn open_sled(options: &SledOptions) -> Result<Open> {
-    USED_IN.get_or_init(Process::here);
+    engine_process::use_here();
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         let opened = catch_unwind(AssertUnwindSafe(|| {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::engine_process;
 use super::files::{Access, DirectoryFiles, Files, VaultFile, failure, retry};
-use super::sled_engine::check_process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Process;
 
@@ -35,7 +35,7 @@ impl VaultDir {
     ///
     /// Errors: `ForkedProcess`, `VaultNotFound`, `UnsafePermissions`, `VaultInUse`, `ReadOnly`, `Io`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        check_process()?;
+        engine_process::check()?;
         let path = resolve(path)?;
         let files = open_directory(&path)?;
         let names = files.list(None)?.unwrap_or_default();
@@ -65,7 +65,7 @@ impl VaultDir {
     ///
     /// Errors: `VaultExists`, and those of [`VaultDir::open`].
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        check_process()?;
+        engine_process::check()?;
         let path = resolve(path)?;
         match fs::mkdirat(CWD, &path, Mode::RWXU) {
             Ok(()) => {}
