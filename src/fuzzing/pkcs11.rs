@@ -82,7 +82,7 @@ fn texts(mut input: Input<'_>) -> bool {
     };
     if let Some(tag) = answers::tag(&vault, label) {
         let digits = label.rsplit('/').next().unwrap_or_default();
-        assert_eq!(digits.to_lowercase(), tag.to_string());
+        assert_eq!(digits, tag.to_string());
         assert_eq!(answers::tag(&vault, &vault.of_key(tag)), Some(tag));
     }
     if let Some(pin) = answers::pin(label.as_bytes()) {

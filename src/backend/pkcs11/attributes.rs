@@ -18,6 +18,7 @@ use super::routes::{Route, Usage};
 use super::template::Template;
 use crate::crypto::public_key::PublicKey;
 use crate::model::algorithm::CryptoOperation;
+use crate::model::hex;
 use crate::model::key::{KeyTag, VaultLabel};
 use crate::model::material::{KeyMaterial, MaterialParts, PublicParts};
 use crate::model::operation::KeyOperations;
@@ -69,15 +70,10 @@ pub(super) fn tag_in_label(vault: &VaultLabel, label: &str) -> Option<KeyTag> {
     tag_from_digits(label.strip_prefix(&vault.to_string())?.strip_prefix('/')?)
 }
 
+/// As it is written, and in no other way: what looks different is not ours.
 fn tag_from_digits(digits: &str) -> Option<KeyTag> {
-    if digits.len() != 32 || !digits.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 16];
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).ok()?;
-    }
-    Some(KeyTag::from_bytes(bytes))
+    let tag = KeyTag::from_bytes(hex::parse(digits)?);
+    (tag.to_string() == digits).then_some(tag)
 }
 
 /// What a private or secret key may do in the token: exactly what the routes of its operations need.
@@ -462,6 +458,25 @@ mod tests {
             tag_in_label(&vault, &format!("{vault}/{}", "é".repeat(16))),
             None
         );
+    }
+
+    /// A fuzzer found it: `u8::from_str_radix` takes `+9` for 9, so that another label stood for the tag of a key.
+    #[test]
+    fn a_tag_is_written_in_one_way_only() {
+        let vault = VaultLabel::from_bytes([0xab; 8]);
+        let tag = KeyTag::from_bytes([0x0a; 16]);
+        for digits in [
+            "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a+a",
+            "+a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+            "0A0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+            "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a a",
+            "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+        ] {
+            assert_eq!(tag_in_label(&vault, &format!("{vault}/{digits}")), None);
+            assert_eq!(tag_of_marker(&format!("{MARKER}{digits}")), None);
+        }
+        let label = format!("{vault}/{}", "0a".repeat(16));
+        assert_eq!(tag_in_label(&vault, &label), Some(tag));
     }
 
     #[test]
