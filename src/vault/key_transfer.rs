@@ -58,7 +58,7 @@ impl Vault {
                     format!("the wrapped key is {}, not {key_type}", material.spec()),
                 ));
             }
-            inner.import(act, name, &material, common)
+            inner.import(act, name, material, common)
         })
     }
 }
