@@ -184,3 +184,25 @@ fn collision() -> Error {
          of them was made",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::VaultOptions;
+
+    #[test]
+    fn the_order_of_the_index_is_that_of_the_records_in_the_store() {
+        let vault = VaultOptions::new().create_in_memory().unwrap();
+        let names: Vec<KeyName> = (0..200)
+            .map(|number| format!("key-{number}").parse().unwrap())
+            .collect();
+        let as_given = vault.in_order(&names, Order::AsGiven);
+        assert_eq!(as_given, (0..200).collect::<Vec<_>>());
+        let mut sorted = vault.in_order(&names, Order::OfTheIndex);
+        let index = |at: &usize| IndexKey::key_object(vault.inner.hierarchy.name_prf(&names[*at]));
+        assert!(sorted.is_sorted_by_key(|at| *index(at).as_bytes()));
+        assert_ne!(sorted, as_given);
+        sorted.sort_unstable();
+        assert_eq!(sorted, as_given);
+    }
+}
