@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom::{CreateKeyOptions, Curve, MasterKey, Unlock, Vault, VaultOptions};
+use strongroom::{
+    CreateKeyOptions, Curve, KeyName, MasterKey, OctKeySize, Unlock, Vault, VaultOptions,
+};
 
 use crate::operations::name;
 use crate::pairs::Pair;
@@ -32,6 +34,12 @@ pub(crate) fn lines(size: &Size, directory: &Path, master: &MasterKey, lines: &m
         lines.push(one_thread(size, what, &vault, directory).without_bound());
     }
     lines.push(many_threads(size, &vault));
+    lines.push(batches(size, &vault, "EC", || {
+        CreateKeyOptions::ec(Curve::P256)
+    }));
+    lines.push(batches(size, &vault, "oct", || {
+        CreateKeyOptions::oct(OctKeySize::Bits256)
+    }));
     vault.close().expect("closed");
 }
 
@@ -104,4 +112,47 @@ fn many_threads(size: &Size, vault: &Vault) -> Line {
         },
         4.0,
     )
+}
+
+/// Keys made in one call against as many made in single calls, on one thread.
+fn batches(size: &Size, vault: &Vault, kind: &str, options: impl Fn() -> CreateKeyOptions) -> Line {
+    let what = format!("create_many, {kind}, 1 thread");
+    progress(&what);
+    let mut number = 0;
+    let each = size.keys.min(500);
+    let mut names = || -> Vec<KeyName> {
+        (0..each)
+            .map(|_| {
+                number += 1;
+                name(&format!("{kind}-of-a-batch-{number}"))
+            })
+            .collect()
+    };
+    let (mut single, mut together) = (Vec::new(), Vec::new());
+    for _ in 0..size.samples(5) {
+        let keys = names();
+        let start = Instant::now();
+        for key in &keys {
+            vault.create_key(key, options()).expect("the key is made");
+        }
+        single.push(each as f64 / start.elapsed().as_secs_f64());
+        let items = names().into_iter().map(|key| (key, options())).collect();
+        let start = Instant::now();
+        for made in vault.create_many(items).expect("a batch") {
+            made.expect("the key is made");
+        }
+        together.push(each as f64 / start.elapsed().as_secs_f64());
+    }
+    let (single, together) = (quartiles(single), quartiles(together));
+    Line::gain(
+        what,
+        format!("{:.0}/s", together.median),
+        format!("{:.0}/s, single calls", single.median),
+        Twice {
+            median: together.median / single.median,
+            fast: together.upper / single.upper,
+        },
+        1.0,
+    )
+    .without_bound()
 }
