@@ -11,6 +11,7 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     missing_docs,
     reason = "a benchmark"
@@ -97,7 +98,8 @@ pub(crate) fn progress(what: &str) {
 
 /// The same in the child.
 pub(crate) fn master_key() -> MasterKey {
-    MasterKey::from_bytes(&[0x3c; 32]).expect("a key")
+    let bytes: [u8; 32] = std::array::from_fn(|at| at as u8);
+    MasterKey::from_bytes(&bytes).expect("a key")
 }
 
 /// How busy the machine is, as the system says.
