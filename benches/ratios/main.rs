@@ -2,7 +2,8 @@
 //!
 //!     cargo bench --bench ratios --features aws-lc
 //!     cargo bench --bench ratios -- --million          # opens a vault of 1,000,000 keys too
-//!     cargo bench --bench ratios -- --keys 10000       # for trying out: the bounds are for 100,000
+//!     cargo bench --bench ratios -- --keys 10000      # for trying out: the bounds are for 100,000
+//!     cargo bench --bench ratios -- --only changes    # or cached, readers, scale
 //!
 //! It takes some minutes and ends with an error when a bound is not held. What is compared is measured in alternation,
 //! so that other load meets both; each value stands there twice, from the medians and from the fast quartiles, and counts
@@ -44,21 +45,29 @@ pub(crate) struct Size {
     keys: usize,
     million: bool,
     quick: bool,
+    /// One part of the table.
+    only: Option<String>,
 }
 
 impl Size {
     fn of(arguments: &[String]) -> Self {
         let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
         let quick = !has("--bench") || has("--test") || has("--list");
-        let place = arguments.iter().position(|argument| argument == "--keys");
-        let keys = place
-            .and_then(|at| arguments.get(at + 1))
-            .and_then(|text| text.parse().ok());
+        let after = |wanted: &str| {
+            let place = arguments.iter().position(|argument| argument == wanted)?;
+            arguments.get(place + 1)
+        };
+        let keys = after("--keys").and_then(|text| text.parse().ok());
         Self {
+            only: after("--only").cloned(),
             keys: keys.unwrap_or(if quick { 64 } else { 100_000 }),
             million: has("--million") && !quick,
             quick,
         }
+    }
+
+    fn includes(&self, part: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == part)
     }
 
     pub(crate) fn samples(&self, samples: usize) -> usize {
@@ -123,10 +132,18 @@ fn main() -> ExitCode {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let master = master_key();
     let mut lines = Vec::new();
-    cached::lines(&size, &mut lines);
-    changes::lines(&size, scratch.path(), &master, &mut lines);
-    lines.push(readers::line(&size, scratch.path(), &master));
-    scale::lines(&size, scratch.path(), &master, &mut lines);
+    if size.includes("cached") {
+        cached::lines(&size, &mut lines);
+    }
+    if size.includes("changes") {
+        changes::lines(&size, scratch.path(), &master, &mut lines);
+    }
+    if size.includes("readers") {
+        lines.push(readers::line(&size, scratch.path(), &master));
+    }
+    if size.includes("scale") {
+        scale::lines(&size, scratch.path(), &master, &mut lines);
+    }
 
     let held = table::print(&lines);
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
