@@ -596,7 +596,7 @@ fn batches_at_the_same_time_get_in_nobodys_way() {
             let (vault, names) = (&vault, &names);
             scope.spawn(move || {
                 for round in 0..3 {
-                    let mut order: Vec<_> = names.iter().cloned().collect();
+                    let mut order = names.to_vec();
                     order.rotate_left(worker * 13 + round * 7);
                     if worker % 2 == 1 {
                         order.reverse();
