@@ -6,8 +6,8 @@
 //!     cargo bench --bench ratios -- --only changes    # or cached, readers, scale
 //!
 //! It takes some minutes and ends with an error when a bound is not held. What is compared is measured in alternation,
-//! so that other load meets both; each value stands there twice, from the medians and from the fast quartiles, and counts
-//! as held when one of the two holds. The line for keys in tokens is in `hsm-softhsm-tests/benches/pkcs11.rs`. Without `--bench`,
+//! so that other load meets both; each value stands there twice, from the medians and from the fast quartiles, and a bound
+//! counts as held when both hold: what syncs wants a quiet disk. The line for keys in tokens is in `hsm-softhsm-tests/benches/pkcs11.rs`. Without `--bench`,
 //! as `cargo test --benches` runs it, it only shows that it works.
 
 #![allow(
