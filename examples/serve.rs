@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! cargo run --example serve --features serve -- [--dir DIRECTORY] [--listen 127.0.0.1:8443]
+//!     [--attestation-authority ISSUER=PEM_FILE]
 //! ```
 //!
 //! When it is ready, it prints one line of JSON: `{"url":"https://127.0.0.1:8443","ca":"/…/ca.pem"}`. Clients are to trust
 //! the certificate in the file `ca`, and to be told not to verify the challenge's resource, which the SDKs can only do
 //! for host names. The directory holds the vault, its master key and that file; without `--dir` it is a temporary one.
+//! With `--attestation-authority`, exportable keys are released to whom this issuer vouches for with tokens that the
+//! public key in the file (PEM, `PUBLIC KEY`) verifies.
 //!
 //! **Whoever can connect can do everything**: any token is taken, because this is for development and tests. A real
 //! server has an `Authenticator` that knows its clients, and keeps the master key elsewhere.
@@ -33,7 +36,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use strongroom::rest::{AnyToken, RestService};
-use strongroom::{MasterKey, Unlock, Vault, VaultOptions};
+use strongroom::{AttestationAuthority, MasterKey, PublicKey, Unlock, Vault, VaultOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -61,12 +64,13 @@ fn main() -> Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(directory, options.listen))
+        .block_on(serve(directory, &options))
 }
 
 struct Options {
     directory: Option<PathBuf>,
     listen: SocketAddr,
+    authority: Option<Arc<Authority>>,
 }
 
 impl Options {
@@ -74,6 +78,7 @@ impl Options {
         let mut options = Self {
             directory: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            authority: None,
         };
         while let Some(name) = arguments.next() {
             let mut value = || {
@@ -84,10 +89,12 @@ impl Options {
             match name.as_str() {
                 "--dir" => options.directory = Some(value()?.into()),
                 "--listen" => options.listen = value()?.parse()?,
+                "--attestation-authority" => {
+                    options.authority = Some(Arc::new(Authority::read(&value()?)?));
+                }
                 _ => {
-                    return Err(
-                        format!("unknown option {name}; there are --dir and --listen").into(),
-                    );
+                    let known = "--dir, --listen and --attestation-authority";
+                    return Err(format!("unknown option {name}; there are {known}").into());
                 }
             }
         }
@@ -95,10 +102,43 @@ impl Options {
     }
 }
 
-async fn serve(directory: &Path, listen: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(listen).await?;
+/// The one attestation service that is trusted. A real one publishes its keys, and changes them.
+#[derive(Debug)]
+struct Authority {
+    issuer: String,
+    key: PublicKey,
+}
+
+impl Authority {
+    /// `ISSUER=FILE`.
+    fn read(text: &str) -> Result<Self> {
+        let (issuer, file) = text
+            .rsplit_once('=')
+            .ok_or("--attestation-authority is ISSUER=PEM_FILE")?;
+        let key = PublicKey::from_spki_pem(&fs::read_to_string(file)?)?;
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            key,
+        })
+    }
+}
+
+impl AttestationAuthority for Authority {
+    fn keys(&self, issuer: &str, _: Option<&str>) -> Result<Vec<PublicKey>> {
+        let known = issuer == self.issuer;
+        Ok(known.then(|| self.key.clone()).into_iter().collect())
+    }
+}
+
+async fn serve(directory: &Path, options: &Options) -> Result<()> {
+    let listener = TcpListener::bind(options.listen).await?;
     let url = format!("https://{}", listener.local_addr()?);
-    let vault = open(directory, &url)?;
+    let mut vault_options = VaultOptions::new().url(url.parse()?);
+    if let Some(authority) = &options.authority {
+        let authority = Arc::clone(authority) as Arc<dyn AttestationAuthority>;
+        vault_options = vault_options.attestation_authority(authority);
+    }
+    let vault = open(directory, vault_options)?;
     let service = RestService::new(vault.clone(), AnyToken::new());
     let ca = directory.join("ca.pem");
     let acceptor = TlsAcceptor::from(Arc::new(tls(listener.local_addr()?, &ca)?));
@@ -132,8 +172,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, service: RestServi
 }
 
 /// The vault in the directory, made at the first start.
-fn open(directory: &Path, url: &str) -> Result<Vault> {
-    let options = VaultOptions::new().url(url.parse()?);
+fn open(directory: &Path, options: VaultOptions) -> Result<Vault> {
     let key_file = directory.join("master.key");
     let path = directory.join("vault");
     if key_file.exists() {

@@ -44,7 +44,7 @@ pub(crate) struct Question<'a> {
     pub(crate) spec: KeySpec,
     pub(crate) attributes: &'a VersionAttributes,
     pub(crate) operation: CryptoOperation,
-    pub(crate) rules: &'a AlgorithmRules,
+    pub(crate) rules: AlgorithmRules,
     pub(crate) now: Now,
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn authorize_import(
     tag: KeyTag,
     spec: KeySpec,
     attributes: &VersionAttributes,
-    rules: &AlgorithmRules,
+    rules: AlgorithmRules,
 ) -> Result<Authorized> {
     let operation = CryptoOperation::UnwrapKey(WrapAlgorithm::RsaOaep);
     let question = Question {

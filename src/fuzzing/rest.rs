@@ -6,6 +6,7 @@ use super::fixture;
 use crate::model::name::KeyName;
 use crate::model::options::CreateKeyOptions;
 use crate::model::permission::{Permission, Permissions};
+use crate::model::release_policy::ReleasePolicy;
 use crate::model::spec::{Curve, OctKeySize};
 use crate::rest::{AnyToken, RestService};
 
@@ -18,6 +19,14 @@ static SERVICE: LazyLock<RestService> = LazyLock::new(|| {
         let name = KeyName::from_static(name);
         vault.create_key(&name, options).expect("it is legal");
     }
+    let policy = br#"{"version":"1.0.0","anyOf":[{"authority":"https://a","allOf":[{"claim":"b","equals":1}]}]}"#;
+    let policy = ReleasePolicy::from_json(policy).expect("it is legal");
+    let options = CreateKeyOptions::ec(Curve::P256)
+        .exportable()
+        .release_policy(policy);
+    vault
+        .create_key(&KeyName::from_static("secret"), options)
+        .expect("it is legal");
     // What would make more and more keys is refused after it was read.
     let permissions = Permissions::from([
         Permission::Get,
@@ -31,6 +40,9 @@ static SERVICE: LazyLock<RestService> = LazyLock::new(|| {
         Permission::WrapKey,
         Permission::UnwrapKey,
         Permission::Rng,
+        Permission::Release,
+        Permission::GetRotationPolicy,
+        Permission::SetRotationPolicy,
     ]);
     RestService::new(vault.restricted(permissions), AnyToken::new())
 });

@@ -360,7 +360,7 @@ pub(super) fn record() -> Seeds {
 
 #[cfg(feature = "rest")]
 pub(super) fn rest() -> Seeds {
-    let requests: [(&str, &[u8]); 9] = [
+    let requests: [(&str, &[u8]); 15] = [
         ("get", b"GET\n/keys/ec?api-version=7.4\n"),
         ("list", b"GET\n/keys?api-version=7.4&maxresults=1\n"),
         ("versions", b"GET\n/keys/oct/versions?api-version=7.4\n"),
@@ -382,6 +382,30 @@ pub(super) fn rest() -> Seeds {
         ),
         ("restore", b"POST\n/keys/restore?api-version=7.4\n{\"value\":\"AAAA\"}"),
         ("rng", b"POST\n/rng?api-version=7.4\n{\"count\":16}"),
+        (
+            "policy",
+            b"GET\n/keys/ec/rotationpolicy?api-version=7.4\n",
+        ),
+        (
+            "set-policy",
+            b"PUT\n/keys/ec/rotationpolicy?api-version=7.4\n{\"lifetimeActions\":[{\"trigger\":{\"timeAfterCreate\":\"P90D\"},\"action\":{\"type\":\"Rotate\"}}],\"attributes\":{\"expiryTime\":\"P1Y\"}}",
+        ),
+        (
+            "release",
+            b"POST\n/keys/secret/release?api-version=7.4\n{\"target\":\"eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2EiLCJiIjoxLCJleHAiOjIwMDAwMDAwMDAsIm5vbmNlIjoibiJ9.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"nonce\":\"n\",\"enc\":\"RSA_AES_KEY_WRAP_256\"}",
+        ),
+        (
+            "patch-policy",
+            b"PATCH\n/keys/secret?api-version=7.4\n{\"attributes\":{\"exportable\":true},\"release_policy\":{\"contentType\":\"application/json\",\"data\":\"eyJ2ZXJzaW9uIjoiMS4wLjAiLCJhbnlPZiI6W3siYXV0aG9yaXR5IjoiaHR0cHM6Ly9hIiwiYWxsT2YiOlt7ImNsYWltIjoiYiIsImVxdWFscyI6MX1dfV19\",\"immutable\":false}}",
+        ),
+        (
+            "attestation",
+            b"GET\n/keys/ec/attestation?api-version=7.6\n",
+        ),
+        (
+            "import-wrapped",
+            b"PUT\n/keys/new?api-version=7.6\n{\"key\":{\"kty\":\"EC\",\"crv\":\"P-256\",\"key_hsm\":\"eyJzY2hlbWFfdmVyc2lvbiI6IjEuMC4wIiwiaGVhZGVyIjp7ImtpZCI6Imh0dHBzOi8vdmF1bHQuaW52YWxpZC9rZXlzL2VjLzAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Nzg5YWJjZGVmIiwiYWxnIjoiZGlyIiwiZW5jIjoiQ0tNX1JTQV9BRVNfS0VZX1dSQVAifSwiY2lwaGVydGV4dCI6IkFBQUEifQ\"},\"Hsm\":false}",
+        ),
     ];
     requests
         .map(|(name, request)| (name, request.to_vec()))

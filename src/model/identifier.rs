@@ -86,6 +86,11 @@ impl fmt::Display for VaultUrl {
 /// ```
 #[derive(Clone)]
 pub struct KeyIdentifier {
+    /// Every result of an operation has one: copies share it.
+    parts: Arc<Parts>,
+}
+
+struct Parts {
     url: VaultUrl,
     name: KeyName,
     version: KeyVersion,
@@ -93,25 +98,27 @@ pub struct KeyIdentifier {
 
 impl KeyIdentifier {
     pub(crate) fn new(url: VaultUrl, name: KeyName, version: KeyVersion) -> Self {
-        Self { url, name, version }
+        Self {
+            parts: Arc::new(Parts { url, name, version }),
+        }
     }
 
     /// The vault's base URL.
     #[must_use]
     pub fn vault_url(&self) -> &VaultUrl {
-        &self.url
+        &self.parts.url
     }
 
     /// The key's name.
     #[must_use]
     pub fn name(&self) -> &KeyName {
-        &self.name
+        &self.parts.name
     }
 
     /// The version.
     #[must_use]
     pub fn version(&self) -> KeyVersion {
-        self.version
+        self.parts.version
     }
 }
 
@@ -134,7 +141,7 @@ impl FromStr for KeyIdentifier {
 
 impl PartialEq for KeyIdentifier {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.version == other.version
+        self.parts.name == other.parts.name && self.parts.version == other.parts.version
     }
 }
 
@@ -142,14 +149,18 @@ impl Eq for KeyIdentifier {}
 
 impl std::hash::Hash for KeyIdentifier {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-        self.version.hash(state);
+        self.parts.name.hash(state);
+        self.parts.version.hash(state);
     }
 }
 
 impl fmt::Display for KeyIdentifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/keys/{}/{}", self.url, self.name, self.version)
+        write!(
+            f,
+            "{}/keys/{}/{}",
+            self.parts.url, self.parts.name, self.parts.version
+        )
     }
 }
 
@@ -208,8 +219,8 @@ impl<'a> From<&'a KeyName> for KeySelector<'a> {
 impl<'a> From<&'a KeyIdentifier> for KeySelector<'a> {
     fn from(id: &'a KeyIdentifier) -> Self {
         Self {
-            name: &id.name,
-            version: Some(id.version),
+            name: id.name(),
+            version: Some(id.version()),
         }
     }
 }

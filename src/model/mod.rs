@@ -9,7 +9,10 @@ mod calendar;
 pub(crate) mod duration;
 pub(crate) mod hex;
 pub(crate) mod identifier;
+#[cfg(feature = "rest")]
+pub(crate) mod imported_jwk;
 mod json;
+pub(crate) mod json_object;
 pub(crate) mod jwk;
 pub(crate) mod jwt;
 pub(crate) mod key;

@@ -243,6 +243,7 @@ impl ImportKeyOptions {
 #[derive(Debug)]
 pub struct ImportTransferredKeyOptions {
     pub(crate) key_type: KeyType,
+    pub(crate) curve: Option<Curve>,
     pub(crate) blob: KeyTransferBlob,
     pub(crate) common: VersionOptions,
 }
@@ -258,12 +259,20 @@ impl ImportTransferredKeyOptions {
         };
         Self {
             key_type,
+            curve: None,
             blob,
             common: VersionOptions {
                 placement,
                 ..VersionOptions::default()
             },
         }
+    }
+
+    /// The curve that the key in the blob must have; without this call, any.
+    #[must_use]
+    pub fn curve(mut self, curve: Curve) -> Self {
+        self.curve = Some(curve);
+        self
     }
 
     version_setters!();
@@ -311,6 +320,8 @@ pub struct UpdateKeyOptions {
     pub(crate) expires_on: Patch<Timestamp>,
     pub(crate) tags: Patch<Tags>,
     pub(crate) release_policy: Option<ReleasePolicy>,
+    /// What the version is, in the words of whoever sends its attributes back.
+    pub(crate) exportable: Option<bool>,
 }
 
 impl UpdateKeyOptions {
@@ -373,6 +384,13 @@ impl UpdateKeyOptions {
     #[must_use]
     pub fn release_policy(mut self, policy: ReleasePolicy) -> Self {
         self.release_policy = Some(policy);
+        self
+    }
+
+    /// What the version must be already: no update changes it.
+    #[cfg(feature = "rest")]
+    pub(crate) fn exportable(mut self, exportable: bool) -> Self {
+        self.exportable = Some(exportable);
         self
     }
 

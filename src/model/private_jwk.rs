@@ -40,15 +40,18 @@ impl ImportedKey {
     /// # Ok::<(), strongroom::Error>(())
     /// ```
     pub fn from_jwk(json: &[u8]) -> Result<Self> {
-        let members = Members::parse(json)?;
-        let kty = key_type(&members)?;
+        Self::from_members(&Members::parse(json)?)
+    }
+
+    pub(super) fn from_members(members: &Members) -> Result<Self> {
+        let kty = key_type(members)?;
         let parts = match kty.family() {
-            KeyFamily::Rsa => rsa_parts(&members)?,
-            KeyFamily::Ec => ec_parts(&members)?,
-            KeyFamily::Oct => oct_parts(&members)?,
+            KeyFamily::Rsa => rsa_parts(members)?,
+            KeyFamily::Ec => ec_parts(members)?,
+            KeyFamily::Oct => oct_parts(members)?,
         };
-        let operations = key_operations(&members)?;
-        check_use(&members, operations)?;
+        let operations = key_operations(members)?;
+        check_use(members, operations)?;
         let mut key = Self::new(parts);
         key.operations = operations;
         key.hsm = kty.is_hsm();
@@ -123,7 +126,7 @@ fn private<T>(value: Option<T>, name: &str) -> Result<T> {
     })
 }
 
-fn check_use(members: &Members, operations: Option<KeyOperations>) -> Result<()> {
+pub(super) fn check_use(members: &Members, operations: Option<KeyOperations>) -> Result<()> {
     let (Some(key_use), Some(operations)) = (members.text("use")?, operations) else {
         return Ok(());
     };

@@ -57,7 +57,17 @@ impl ReleasePolicy {
         Self::new(DEFAULT_CONTENT_TYPE, json, false)
     }
 
-    /// From what is stored or came over a wire.
+    /// From the members of Azure's form; what is missing there has its default.
+    pub(crate) fn from_wire(
+        content_type: Option<&str>,
+        json: &[u8],
+        immutable: Option<bool>,
+    ) -> Result<Self> {
+        let content_type = content_type.unwrap_or(DEFAULT_CONTENT_TYPE);
+        Self::new(content_type, json, immutable.unwrap_or(false))
+    }
+
+    /// From what is stored.
     pub(crate) fn new(content_type: &str, json: &[u8], immutable: bool) -> Result<Self> {
         if json.len() > Self::MAX_LENGTH {
             return Err(Error::new(
@@ -140,8 +150,7 @@ impl<'de> Deserialize<'de> for ReleasePolicy {
             data,
             immutable,
         } = Wire::deserialize(deserializer)?;
-        let content_type = content_type.as_deref().unwrap_or(DEFAULT_CONTENT_TYPE);
-        Self::new(content_type, &data, immutable.unwrap_or(false)).map_err(serde::de::Error::custom)
+        Self::from_wire(content_type.as_deref(), &data, immutable).map_err(serde::de::Error::custom)
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::duration::CalendarDuration;
+use super::json_object::Object;
 use super::time::Timestamp;
 use crate::error::{Error, Result};
 
@@ -48,7 +49,7 @@ pub enum RotationTrigger {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(into = "Wire", try_from = "Wire")]
+#[serde(into = "RotationPolicyBody", try_from = "RotationPolicyBody")]
 pub struct RotationPolicy {
     rotate: Option<RotationTrigger>,
     notify_before_expiry: CalendarDuration,
@@ -166,7 +167,7 @@ impl RotationPolicy {
 
 /// The rotation policy of a key as the vault keeps it. In JSON it is Azure's answer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(into = "Wire")]
+#[serde(into = "RotationPolicyBody")]
 pub struct KeyRotationPolicy {
     pub(crate) id: String,
     pub(crate) policy: RotationPolicy,
@@ -213,20 +214,21 @@ impl KeyRotationPolicy {
     }
 }
 
+/// Azure's form. It is checked only when it becomes a [`RotationPolicy`], so that an error can say what is wrong.
 #[derive(Serialize, Deserialize)]
-struct Wire {
+pub(crate) struct RotationPolicyBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(rename = "lifetimeActions", default)]
-    lifetime_actions: Option<Vec<WireAction>>,
+    lifetime_actions: Option<Vec<Object<WireAction>>>,
     #[serde(default)]
-    attributes: Option<WireAttributes>,
+    attributes: Option<Object<WireAttributes>>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WireAction {
-    trigger: WireTrigger,
-    action: WireActionType,
+    trigger: Object<WireTrigger>,
+    action: Object<WireActionType>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,13 +238,13 @@ struct WireTrigger {
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    after_create: Option<CalendarDuration>,
+    after_create: Option<String>,
     #[serde(
         rename = "timeBeforeExpiry",
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    before_expiry: Option<CalendarDuration>,
+    before_expiry: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -258,7 +260,7 @@ struct WireAttributes {
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    expiry_time: Option<CalendarDuration>,
+    expiry_time: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -268,22 +270,22 @@ struct WireAttributes {
 const ROTATE: &str = "Rotate";
 const NOTIFY: &str = "Notify";
 
-impl From<RotationPolicy> for Wire {
+impl From<RotationPolicy> for RotationPolicyBody {
     fn from(policy: RotationPolicy) -> Self {
-        let action = |name: &str, trigger| WireAction {
-            trigger: match trigger {
-                RotationTrigger::TimeAfterCreate(after) => WireTrigger {
-                    after_create: Some(after),
-                    before_expiry: None,
-                },
-                RotationTrigger::TimeBeforeExpiry(before) => WireTrigger {
-                    after_create: None,
-                    before_expiry: Some(before),
-                },
-            },
-            action: WireActionType {
-                name: name.to_owned(),
-            },
+        let action = |name: &str, trigger| {
+            let (after_create, before_expiry) = match trigger {
+                RotationTrigger::TimeAfterCreate(after) => (Some(after.to_string()), None),
+                RotationTrigger::TimeBeforeExpiry(before) => (None, Some(before.to_string())),
+            };
+            Object(WireAction {
+                trigger: Object(WireTrigger {
+                    after_create,
+                    before_expiry,
+                }),
+                action: Object(WireActionType {
+                    name: name.to_owned(),
+                }),
+            })
         };
         let notice = RotationTrigger::TimeBeforeExpiry(policy.notify_before_expiry);
         Self {
@@ -296,19 +298,19 @@ impl From<RotationPolicy> for Wire {
                     .chain([action(NOTIFY, notice)])
                     .collect(),
             ),
-            attributes: Some(WireAttributes {
-                expiry_time: policy.expiry_time,
+            attributes: Some(Object(WireAttributes {
+                expiry_time: policy.expiry_time.map(|life| life.to_string()),
                 ..WireAttributes::default()
-            }),
+            })),
         }
     }
 }
 
-impl From<KeyRotationPolicy> for Wire {
+impl From<KeyRotationPolicy> for RotationPolicyBody {
     fn from(policy: KeyRotationPolicy) -> Self {
         let mut wire = Self::from(policy.policy);
         wire.id = Some(policy.id);
-        if let (Some(attributes), Some(dates)) = (&mut wire.attributes, policy.dates) {
+        if let (Some(Object(attributes)), Some(dates)) = (&mut wire.attributes, policy.dates) {
             attributes.created = Some(dates.created);
             attributes.updated = Some(dates.updated);
         }
@@ -316,17 +318,21 @@ impl From<KeyRotationPolicy> for Wire {
     }
 }
 
-impl TryFrom<Wire> for RotationPolicy {
+impl TryFrom<RotationPolicyBody> for RotationPolicy {
     type Error = Error;
 
-    fn try_from(wire: Wire) -> Result<Self> {
+    fn try_from(wire: RotationPolicyBody) -> Result<Self> {
         let actions = wire.lifetime_actions.unwrap_or_default();
         let twice = |name| Error::bad_parameter(format!("lifetimeActions has at most one {name}"));
         let (mut rotate, mut notify) = (None, None);
-        for WireAction { trigger, action } in actions {
+        for Object(action) in actions {
+            let WireAction {
+                trigger: Object(trigger),
+                action: Object(action),
+            } = action;
             let trigger = match (trigger.after_create, trigger.before_expiry) {
-                (Some(after), None) => RotationTrigger::TimeAfterCreate(after),
-                (None, Some(before)) => RotationTrigger::TimeBeforeExpiry(before),
+                (Some(after), None) => RotationTrigger::TimeAfterCreate(after.parse()?),
+                (None, Some(before)) => RotationTrigger::TimeBeforeExpiry(before.parse()?),
                 _ => {
                     return Err(Error::bad_parameter(
                         "a trigger is either timeAfterCreate or timeBeforeExpiry",
@@ -353,7 +359,11 @@ impl TryFrom<Wire> for RotationPolicy {
         let policy = Self {
             rotate,
             notify_before_expiry: notify.unwrap_or(DEFAULT_NOTICE),
-            expiry_time: wire.attributes.unwrap_or_default().expiry_time,
+            expiry_time: wire
+                .attributes
+                .and_then(|Object(attributes)| attributes.expiry_time)
+                .map(|life| life.parse())
+                .transpose()?,
         };
         policy.check()?;
         Ok(policy)

@@ -1,6 +1,8 @@
 //! Settings of a vault.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::algorithm::{CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
 use super::attributes::{RecoveryLevel, SoftDelete};
@@ -8,13 +10,6 @@ use super::audit::AuditOptions;
 use super::permission::Permissions;
 use super::principal::Principal;
 use crate::error::{Error, Result};
-
-/// An algorithm of any kind, by its JWA name.
-fn is_known(name: &str) -> bool {
-    name.parse::<SignatureAlgorithm>().is_ok()
-        || name.parse::<EncryptionAlgorithm>().is_ok()
-        || name.parse::<WrapAlgorithm>().is_ok()
-}
 
 /// Which algorithms a vault refuses, whatever its keys could do.
 ///
@@ -27,9 +22,10 @@ fn is_known(name: &str) -> bool {
 /// assert!(rules.refused().any(|name| name == "RSA1_5"));
 /// # Ok::<(), strongroom::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AlgorithmRules {
-    refused: BTreeSet<Box<str>>,
+    /// A bit for each algorithm of each kind: every operation looks here.
+    refused: u64,
 }
 
 impl AlgorithmRules {
@@ -39,10 +35,7 @@ impl AlgorithmRules {
     ///
     /// [`BadParameter`](crate::ErrorKind::BadParameter) for a name that is no algorithm's.
     pub fn refuse(mut self, name: &str) -> Result<Self> {
-        if !is_known(name) {
-            return Err(Error::bad_parameter("this is not the name of an algorithm"));
-        }
-        self.refused.insert(name.into());
+        self.refused |= bits_of(name)?;
         Ok(self)
     }
 
@@ -52,35 +45,96 @@ impl AlgorithmRules {
     ///
     /// [`BadParameter`](crate::ErrorKind::BadParameter) for a name that is no algorithm's.
     pub fn permit(mut self, name: &str) -> Result<Self> {
-        if !is_known(name) {
-            return Err(Error::bad_parameter("this is not the name of an algorithm"));
-        }
-        self.refused.remove(name);
+        self.refused &= !bits_of(name)?;
         Ok(self)
     }
 
-    /// The names of the refused algorithms.
+    /// The names of the refused algorithms, in alphabetical order.
     pub fn refused(&self) -> impl Iterator<Item = &str> {
-        self.refused.iter().map(AsRef::as_ref)
+        CryptoOperation::all()
+            .filter(|operation| !self.permits(*operation))
+            .map(CryptoOperation::algorithm)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
     }
 
-    pub(crate) fn none_refused() -> Self {
-        Self {
-            refused: BTreeSet::new(),
-        }
+    pub(crate) const fn none_refused() -> Self {
+        Self { refused: 0 }
     }
 
-    pub(crate) fn permits(&self, operation: CryptoOperation) -> bool {
-        !self.refused.contains(operation.algorithm())
+    pub(crate) const fn permits(&self, operation: CryptoOperation) -> bool {
+        self.refused & bit_of(operation) == 0
     }
 }
 
 impl Default for AlgorithmRules {
     fn default() -> Self {
         Self {
-            refused: BTreeSet::from([Box::from(SignatureAlgorithm::RsNull.as_str())]),
+            refused: bit_of(CryptoOperation::Sign(SignatureAlgorithm::RsNull)),
         }
     }
+}
+
+impl fmt::Debug for AlgorithmRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused: Vec<_> = self.refused().collect();
+        f.debug_struct("AlgorithmRules")
+            .field("refused", &refused)
+            .finish()
+    }
+}
+
+/// Those in force in a vault, for any number of readers.
+#[derive(Debug)]
+pub(crate) struct RulesInForce {
+    refused: AtomicU64,
+}
+
+impl RulesInForce {
+    pub(crate) const fn new(rules: AlgorithmRules) -> Self {
+        Self {
+            refused: AtomicU64::new(rules.refused),
+        }
+    }
+
+    pub(crate) fn get(&self) -> AlgorithmRules {
+        AlgorithmRules {
+            refused: self.refused.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Operations that begin afterwards obey them.
+    pub(crate) fn set(&self, rules: AlgorithmRules) {
+        self.refused.store(rules.refused, Ordering::SeqCst);
+    }
+}
+
+const MOST_OF_A_KIND: u64 = u64::BITS as u64 / 3;
+
+const _: () = {
+    assert!(SignatureAlgorithm::ALL.len() as u64 <= MOST_OF_A_KIND);
+    assert!(EncryptionAlgorithm::ALL.len() as u64 <= MOST_OF_A_KIND);
+    assert!(WrapAlgorithm::ALL.len() as u64 <= MOST_OF_A_KIND);
+};
+
+const fn bit_of(operation: CryptoOperation) -> u64 {
+    use CryptoOperation::{Decrypt, Encrypt, Sign, UnwrapKey, Verify, WrapKey};
+    1 << match operation {
+        Sign(algorithm) | Verify(algorithm) => algorithm as u64,
+        Encrypt(algorithm) | Decrypt(algorithm) => MOST_OF_A_KIND + algorithm as u64,
+        WrapKey(algorithm) | UnwrapKey(algorithm) => 2 * MOST_OF_A_KIND + algorithm as u64,
+    }
+}
+
+/// Of the algorithms of any kind that have this JWA name.
+fn bits_of(name: &str) -> Result<u64> {
+    let bits = CryptoOperation::all()
+        .filter(|operation| operation.algorithm() == name)
+        .fold(0, |bits, operation| bits | bit_of(operation));
+    if bits == 0 {
+        return Err(Error::bad_parameter("this is not the name of an algorithm"));
+    }
+    Ok(bits)
 }
 
 /// How a vault treats deleted keys. The retention is fixed when the vault is created, or comes with the settings of

@@ -1,7 +1,7 @@
 //! One request, after everything that all operations have in common was looked at.
 
 use super::problem::Problem;
-use super::target::Target;
+use super::target::{API_VERSIONS, Target};
 use super::wire;
 use crate::model::identifier::{KeyIdentifier, KeySelector};
 use crate::model::name::KeyName;
@@ -76,6 +76,15 @@ impl<'a> Call<'a> {
             None => name.into(),
             Some(version) => (name, version).into(),
         })
+    }
+
+    /// Errors: 404 for an API version in which the operation is not there yet.
+    pub(super) fn since(&self, version: &str) -> Result<(), Problem> {
+        let place = |wanted| API_VERSIONS.iter().position(|known| *known == wanted);
+        if place(self.api_version) < place(version) {
+            return Err(Problem::no_such_path());
+        }
+        Ok(())
     }
 
     /// The body as this shape. Errors: 400, which never quotes what stands there.

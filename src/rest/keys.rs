@@ -4,47 +4,60 @@ use super::answer::{self, Answer};
 use super::call::Call;
 use super::problem::Problem;
 use super::wire::{
-    KeyAttributes, KeyBody, KeyCreateParameters, KeyImportParameters, KeyItem, KeyUpdateParameters,
-    List, key_operations, refuse_release_policy, required, tags,
+    KeyAttributes, KeyBody, KeyCreateParameters, KeyImportParameters, KeyItem,
+    KeyReleaseParameters, KeyReleaseResult, KeyUpdateParameters, List, key_operations, required,
+    tags,
 };
-use crate::model::material::ImportedKey;
-use crate::model::options::{CreateKeyOptions, ImportKeyOptions, UpdateKeyOptions};
+use crate::model::imported_jwk::ImportedJwk;
+use crate::model::json_object::Object;
+use crate::model::options::{
+    CreateKeyOptions, ImportKeyOptions, ImportTransferredKeyOptions, UpdateKeyOptions,
+};
+use crate::model::rotation_policy::{RotationPolicy, RotationPolicyBody};
 use crate::model::spec::{Curve, KeyFamily, KeyType, OctKeySize, RsaKeySize};
+use crate::vault::ReleaseOptions;
+
+/// What creating and importing have in common, whose options have the same setters and no type in common.
+macro_rules! with_common {
+    ($options:expr, $parameters:expr) => {{
+        let mut options = $options;
+        let Object(attributes) = $parameters.attributes.unwrap_or_default();
+        attributes.check()?;
+        if let Some(enabled) = attributes.enabled {
+            options = options.enabled(enabled);
+        }
+        if let Some(nbf) = attributes.nbf {
+            options = options.not_before(nbf);
+        }
+        if let Some(exp) = attributes.exp {
+            options = options.expires_on(exp);
+        }
+        if let Some(entries) = $parameters.tags {
+            options = options.tags(tags(entries)?);
+        }
+        if attributes.exportable == Some(true) {
+            options = options.exportable();
+        }
+        if let Some(Object(policy)) = $parameters.release_policy {
+            options = options.release_policy(policy.check()?);
+        }
+        options
+    }};
+}
 
 pub(super) fn create(call: &Call<'_>) -> Answer {
-    let parameters: KeyCreateParameters = call.parameters()?;
+    let parameters: KeyCreateParameters<'_> = call.parameters()?;
     let mut options = kind(&parameters)?;
-    let KeyCreateParameters {
-        key_ops,
-        attributes,
-        tags: entries,
-        release_policy,
-        ..
-    } = parameters;
-    refuse_release_policy(release_policy)?;
-    if let Some(names) = key_ops {
-        options = options.operations(key_operations(&names)?);
+    if let Some(names) = &parameters.key_ops {
+        options = options.operations(key_operations(names)?);
     }
-    let attributes = attributes.unwrap_or_default();
-    attributes.check()?;
-    if let Some(enabled) = attributes.enabled {
-        options = options.enabled(enabled);
-    }
-    if let Some(nbf) = attributes.nbf {
-        options = options.not_before(nbf);
-    }
-    if let Some(exp) = attributes.exp {
-        options = options.expires_on(exp);
-    }
-    if let Some(entries) = entries {
-        options = options.tags(tags(entries)?);
-    }
+    let options = with_common!(options, parameters);
     let bundle = call.vault().create_key(call.name()?, options)?;
     answer::ok(&KeyBody::from(&bundle))
 }
 
 /// Type, size, curve and exponent.
-fn kind(parameters: &KeyCreateParameters) -> Result<CreateKeyOptions, Problem> {
+fn kind(parameters: &KeyCreateParameters<'_>) -> Result<CreateKeyOptions, Problem> {
     let kty: KeyType = required(parameters.kty.as_deref(), "kty")?.parse()?;
     let refuse = |member: &str, given: bool| match given {
         true => Err(Problem::bad_parameter(format!(
@@ -104,28 +117,31 @@ fn curve(name: Option<&str>, size: Option<u32>) -> Result<Curve, Problem> {
 }
 
 pub(super) fn import(call: &Call<'_>) -> Answer {
-    let parameters: KeyImportParameters<'_> = call.parameters()?;
-    refuse_release_policy(parameters.release_policy)?;
-    let attributes = parameters.attributes.unwrap_or_default();
-    attributes.check()?;
-    let key = required(parameters.key, "key")?.get();
-    let mut options = ImportKeyOptions::new(ImportedKey::from_jwk(key.as_bytes())?);
-    if parameters.hsm == Some(true) {
-        options = options.hsm();
-    }
-    if let Some(enabled) = attributes.enabled {
-        options = options.enabled(enabled);
-    }
-    if let Some(nbf) = attributes.nbf {
-        options = options.not_before(nbf);
-    }
-    if let Some(exp) = attributes.exp {
-        options = options.expires_on(exp);
-    }
-    if let Some(entries) = parameters.tags {
-        options = options.tags(tags(entries)?);
-    }
-    let bundle = call.vault().import_key(call.name()?, options)?;
+    let mut parameters: KeyImportParameters<'_> = call.parameters()?;
+    let key = required(parameters.key.take(), "key")?.get();
+    let bundle = match ImportedJwk::parse(key.as_bytes())? {
+        ImportedJwk::Plain(key) => {
+            let mut options = with_common!(ImportKeyOptions::new(key), parameters);
+            if parameters.hsm == Some(true) {
+                options = options.hsm();
+            }
+            call.vault().import_key(call.name()?, options)?
+        }
+        ImportedJwk::Transferred(key) => {
+            let mut options = ImportTransferredKeyOptions::new(key.key_type, key.blob);
+            if parameters.hsm == Some(true) {
+                options = options.hsm();
+            }
+            if let Some(operations) = key.operations {
+                options = options.operations(operations);
+            }
+            if let Some(curve) = key.curve {
+                options = options.curve(curve);
+            }
+            let options = with_common!(options, parameters);
+            call.vault().import_transferred_key(call.name()?, options)?
+        }
+    };
     answer::ok(&KeyBody::from(&bundle))
 }
 
@@ -140,12 +156,15 @@ pub(super) fn get(call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn update(call: &Call<'_>) -> Answer {
-    let parameters: KeyUpdateParameters = call.parameters()?;
-    refuse_release_policy(parameters.release_policy)?;
+    let parameters: KeyUpdateParameters<'_> = call.parameters()?;
     let KeyAttributes {
-        enabled, nbf, exp, ..
+        enabled,
+        nbf,
+        exp,
+        exportable,
+        ..
     } = {
-        let attributes = parameters.attributes.unwrap_or_default();
+        let Object(attributes) = parameters.attributes.unwrap_or_default();
         attributes.check()?;
         attributes
     };
@@ -164,6 +183,12 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
     }
     if let Some(entries) = parameters.tags {
         options = options.tags(tags(entries)?);
+    }
+    if let Some(exportable) = exportable {
+        options = options.exportable(exportable);
+    }
+    if let Some(Object(policy)) = parameters.release_policy {
+        options = options.release_policy(policy.check()?);
     }
     let bundle = call.vault().update_key_properties(call.key()?, options)?;
     answer::ok(&KeyBody::from(&bundle))
@@ -197,29 +222,37 @@ pub(super) fn list_versions(call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn rotation_policy(call: &Call<'_>) -> Answer {
-    exists(call)?;
-    Err(Problem::not_offered("A rotation policy"))
+    answer::ok(&call.vault().get_key_rotation_policy(call.name()?)?)
 }
 
 pub(super) fn update_rotation_policy(call: &Call<'_>) -> Answer {
-    exists(call)?;
-    Err(Problem::not_offered("A rotation policy"))
+    let body: RotationPolicyBody = call.parameters()?;
+    let policy = RotationPolicy::try_from(body)?;
+    let policy = call
+        .vault()
+        .update_key_rotation_policy(call.name()?, policy)?;
+    answer::ok(&policy)
 }
 
 pub(super) fn release(call: &Call<'_>) -> Answer {
-    exists(call)?;
-    Err(Problem::bad_parameter(
-        "The key is not exportable and cannot be released.",
-    ))
+    let parameters: KeyReleaseParameters = call.parameters()?;
+    let target = parameters.target.filter(|target| !target.is_empty());
+    let target = required(target, "target")?;
+    let mut options = ReleaseOptions::new();
+    if let Some(nonce) = &parameters.nonce {
+        options = options.nonce(nonce);
+    }
+    if let Some(algorithm) = parameters.enc {
+        options = options.algorithm(algorithm.parse()?);
+    }
+    let released = call.vault().release(call.key()?, &target, options)?;
+    answer::ok(&KeyReleaseResult {
+        value: released.value(),
+    })
 }
 
 pub(super) fn attestation(call: &Call<'_>) -> Answer {
-    exists(call)?;
-    Err(Problem::not_offered("Key attestation"))
-}
-
-/// Errors: 404 and 403 as for every operation on a key.
-fn exists(call: &Call<'_>) -> Result<(), Problem> {
-    call.vault().get_key(call.key()?)?;
-    Ok(())
+    call.since("7.6")?;
+    let attested = call.vault().get_key_attestation(call.key()?)?;
+    answer::ok(&KeyBody::from(&attested))
 }

@@ -40,8 +40,8 @@ use crate::vault::Vault;
 ///
 /// It is cheap to clone. [`handle`](Self::handle) blocks as the methods of [`Vault`] do.
 ///
-/// The API versions 7.4, 7.5, 7.6 and 2025-07-01 are spoken, with one and the same behaviour. The manual's
-/// [`azure_differences`](crate::manual::azure_differences) lists every operation and rule.
+/// The API versions 7.4, 7.5, 7.6 and 2025-07-01 are spoken, with one and the same behaviour, but that key attestation
+/// begins with 7.6. The manual's [`azure_differences`](crate::manual::azure_differences) lists every operation and rule.
 ///
 /// # Examples
 ///

@@ -213,6 +213,9 @@ fn message(error: &Error) -> Cow<'static, str> {
 
 /// `wrap_key` of the library is `wrapKey` on the wire.
 fn operation_name(method: &str) -> String {
+    if method == "import_transferred_key" {
+        return "import".to_owned();
+    }
     let mut words = method.split('_');
     let mut name = words.next().unwrap_or_default().to_owned();
     for word in words {
@@ -231,6 +234,7 @@ mod tests {
     fn operations_are_named_as_on_the_wire() {
         assert_eq!(operation_name("wrap_key"), "wrapKey");
         assert_eq!(operation_name("sign"), "sign");
+        assert_eq!(operation_name("import_transferred_key"), "import");
         assert_eq!(operation_name(""), "");
     }
 

@@ -1,135 +1,19 @@
 //! The one thread that changes the vault.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use super::audit;
 use super::ledger::{Changed, Ledger, Pair};
+use super::queue::{Request, Work};
 use super::{Change, CommitOptions, Shared};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::record::{Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
 use crate::secret::wipe_stack;
 
-/// Requests join a group up to so many sealed bytes; a larger one is a group alone.
-const GROUP_BYTES: usize = 64 * 1024;
 /// A reader that found no quiet moment gets one before the next group, but not for longer than this.
 const READER_PATIENCE: Duration = Duration::from_millis(100);
-
-/// Changes of one caller, applied together or not at all.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) changes: Vec<Change>,
-    pub(super) options: CommitOptions,
-    pub(super) answer: mpsc::SyncSender<Result<()>>,
-}
-
-impl Request {
-    fn sealed_bytes(&self) -> usize {
-        let length = |change: &Change| match change {
-            Change::Put(_, record) | Change::Reseal { record, .. } => record.as_bytes().len(),
-            Change::Remove(_) => 0,
-        };
-        let changes: usize = self.changes.iter().map(length).sum();
-        let events = self.options.events.iter();
-        changes + events.map(|event| event.as_bytes().len()).sum::<usize>()
-    }
-}
-
-/// What waits for the committer.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    requests: VecDeque<Request>,
-    closing: bool,
-    gone: bool,
-}
-
-enum Work {
-    Group(Vec<Request>),
-    AnchorDue,
-    Done,
-}
-
-impl Queue {
-    /// `false` when the committer no longer runs.
-    pub(super) fn push(&self, requests: Vec<Request>) -> bool {
-        let mut waiting = self.lock();
-        if waiting.closing || waiting.gone {
-            return false;
-        }
-        waiting.requests.extend(requests);
-        drop(waiting);
-        self.changed.notify_one();
-        true
-    }
-
-    /// No request is taken any more; those that wait are still carried out.
-    pub(super) fn close(&self) {
-        self.lock().closing = true;
-        self.changed.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next(&self, due: Option<Instant>) -> Work {
-        let mut waiting = self.lock();
-        loop {
-            if !waiting.requests.is_empty() {
-                return Work::Group(take_group(&mut waiting.requests));
-            }
-            if waiting.closing {
-                return Work::Done;
-            }
-            waiting = match due {
-                None => self
-                    .changed
-                    .wait(waiting)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(due) => {
-                    let rest = due.saturating_duration_since(Instant::now());
-                    if rest.is_zero() {
-                        return Work::AnchorDue;
-                    }
-                    self.changed
-                        .wait_timeout(waiting, rest)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-    }
-}
-
-/// What those get whose requests came too late.
-pub(super) fn closed() -> Error {
-    Error::new(
-        ErrorKind::VaultFailed,
-        "this vault was closed; open it again",
-    )
-}
-
-fn take_group(requests: &mut VecDeque<Request>) -> Vec<Request> {
-    let mut group = Vec::new();
-    let mut bytes = 0;
-    while let Some(request) = requests.front() {
-        bytes += request.sealed_bytes();
-        if bytes > GROUP_BYTES && !group.is_empty() {
-            break;
-        }
-        group.extend(requests.pop_front());
-    }
-    group
-}
 
 /// Runs until the queue is closed.
 pub(super) fn run(shared: &Shared) {
@@ -153,10 +37,7 @@ pub(super) fn run(shared: &Shared) {
         // This stack lives as long as the vault.
         wipe_stack();
     }
-    let mut waiting = shared.queue.lock();
-    waiting.gone = true;
-    // Their callers see the answer's sender go.
-    waiting.requests.clear();
+    shared.queue.leave();
 }
 
 /// What waits for the audit log when the vault is closed.

@@ -108,6 +108,8 @@ fn build(
         cache_capacity: shared.config.cache_capacity,
         create: true,
         forget_cached: false,
+        // What fails is built again.
+        spare: false,
         points: points.clone(),
     };
     let engine = SledEngine::open(options.clone(), Arc::new(Poison::default()))?;
@@ -180,19 +182,32 @@ fn copy(from: &dyn Storage, to: &SledEngine, points: &Points) -> Result<()> {
 
 /// What an opening verifies, and every byte.
 fn verify(shared: &Shared, copy: &dyn Storage) -> Result<u64> {
-    let differs =
-        || Error::internal("the compacted records are not those of the vault; nothing was changed");
-    if !copy.check()?.is_empty() {
+    let differs = || {
+        Error::new(
+            ErrorKind::Corrupt,
+            "the compacted records are not those of the vault: the disk or the storage engine lost some of them on the \
+             way; nothing was changed, check the disk and try again",
+        )
+    };
+    // Whatever is wrong with the copy says nothing about the vault.
+    let of_the_copy = |error: Error| match error.kind() {
+        ErrorKind::Io | ErrorKind::StorageFull => error,
+        _ => differs().with_source(error),
+    };
+    let read = || -> Result<()> {
+        let (state, _) = read_state(copy, &shared.config)?;
+        load_buckets(copy, &shared.config, &state)?;
+        check_meta(copy, &shared.config, &state)
+    };
+    if !copy.check().map_err(of_the_copy)?.is_empty() {
         return Err(differs());
     }
-    let (state, _) = read_state(copy, &shared.config)?;
-    load_buckets(copy, &shared.config, &state)?;
-    check_meta(copy, &shared.config, &state)?;
+    read().map_err(of_the_copy)?;
     let mut count = 0;
     let mut copied = Records::of(copy);
     for original in Records::of(shared.engine.as_ref()) {
         let original = original?;
-        if copied.next().transpose()? != Some(original) {
+        if copied.next().transpose().map_err(of_the_copy)? != Some(original) {
             return Err(differs());
         }
         count += 1;

@@ -1,7 +1,7 @@
 //! The header file: two identical copies, written one after the other.
 
 use super::files::Access;
-use super::sled_engine::DB_FILE;
+use super::sled_log::DB_FILE;
 use super::vault_dir::{HEADER_FILE, VaultDir};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::header::HEADER_COPY_LENGTH;

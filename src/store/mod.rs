@@ -32,6 +32,7 @@ mod overlay;
 pub(crate) mod parts;
 pub(crate) mod points;
 mod poison;
+mod queue;
 mod recovery_reads;
 mod redo;
 mod salvage;
@@ -222,7 +223,7 @@ impl Store {
                     return Ok(None);
                 }
                 let (answer, answered) = mpsc::sync_channel(1);
-                requests.push(committer::Request {
+                requests.push(queue::Request {
                     changes,
                     options,
                     answer,
@@ -233,7 +234,7 @@ impl Store {
         let is_open = requests.is_empty() || self.shared.queue.push(requests);
         let outcome = |answered: Result<Option<mpsc::Receiver<Result<()>>>>| match answered? {
             None => Ok(()),
-            Some(_) if !is_open => Err(committer::closed()),
+            Some(_) if !is_open => Err(queue::closed()),
             Some(answered) => answered.recv().unwrap_or_else(|_| {
                 self.shared.poison.check()?;
                 Err(Error::internal("the committing thread gave no answer"))

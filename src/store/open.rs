@@ -10,6 +10,7 @@ use super::memory_engine::MemoryEngine;
 use super::points::Points;
 use super::poison::Poison;
 use super::sled_engine::{SledEngine, SledOptions};
+use super::spare_segments;
 use super::switch::{self, Leftover};
 use super::vault_dir::VaultDir;
 use super::{Change, CommitOptions, Shared, Store, StoreConfig, committer, redo};
@@ -73,6 +74,7 @@ pub(super) fn create(
             cache_capacity: config.cache_capacity,
             create: true,
             forget_cached: false,
+            spare: false,
             points: points.clone(),
         },
         Arc::clone(&poison),
@@ -137,28 +139,19 @@ pub(super) fn open(
         mode.rebuild_anchor,
         &mode.points,
     )?;
-    let poison = Arc::new(Poison::default());
-    let engine: Box<dyn Storage> = Box::new(SledEngine::open(
-        SledOptions {
-            path: dir.path().to_owned(),
-            files: Arc::clone(dir.files()),
-            cache_capacity: config.cache_capacity,
-            create: false,
-            forget_cached: report.unclean,
-            points: mode.points.clone(),
-        },
-        Arc::clone(&poison),
-    )?);
-    let outcome = load(engine.as_ref(), &dir, &config, &mode, &mut report);
-    let ledger = match outcome {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            // The first error counts; sled is let go in any case.
-            let _ = engine.close();
-            return Err(error);
-        }
-    };
-    let shared = Shared::new(engine, ledger, config, Some(dir), poison, mode.points);
+    let Opened {
+        engine,
+        poison,
+        ledger,
+    } = open_engine(&dir, &config, &mode, &mut report)?;
+    let shared = Shared::new(
+        Box::new(engine),
+        ledger,
+        config,
+        Some(dir),
+        poison,
+        mode.points,
+    );
     if let Err(error) = settle(&shared, &mut report) {
         let _ = shared.engine.close();
         return Err(error);
@@ -166,16 +159,93 @@ pub(super) fn open(
     Ok((Store::start(shared)?, report))
 }
 
+struct Opened {
+    engine: SledEngine,
+    poison: Arc<Poison>,
+    ledger: Ledger,
+}
+
+/// The engine, with the newest state that it holds.
+fn open_engine(
+    dir: &VaultDir,
+    config: &StoreConfig,
+    mode: &OpenMode,
+    report: &mut OpenReport,
+) -> Result<Opened> {
+    let files = dir.files();
+    let options = SledOptions {
+        path: dir.path().to_owned(),
+        files: Arc::clone(files),
+        cache_capacity: config.cache_capacity,
+        create: false,
+        forget_cached: report.unclean,
+        spare: true,
+        points: mode.points.clone(),
+    };
+    let before = *report;
+    let mut attempts = 0..2;
+    loop {
+        *report = before;
+        let poison = Arc::new(Poison::default());
+        let error = match SledEngine::open(options.clone(), Arc::clone(&poison)) {
+            Ok(engine) => match load(&engine, dir, config, mode, report) {
+                Ok(ledger) => {
+                    spare_segments::forget(files.as_ref())?;
+                    return Ok(Opened {
+                        engine,
+                        poison,
+                        ledger,
+                    });
+                }
+                Err(error) => {
+                    // The first error counts; but an engine that does not stop may still write.
+                    match engine.close() {
+                        Err(running) if running.kind() == ErrorKind::VaultFailed => {
+                            return Err(error);
+                        }
+                        _ => error,
+                    }
+                }
+            },
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::VaultInUse {
+            // sled has done nothing here, and somebody else may go on.
+            let _ = spare_segments::forget(files.as_ref());
+            return Err(error);
+        }
+        // sled takes what it cannot read for the end of its log. What cannot be put back now, the next opening does.
+        let undone = spare_segments::undo(files.as_ref()).unwrap_or(false);
+        let damage = matches!(
+            error.kind(),
+            ErrorKind::Corrupt | ErrorKind::Tampered | ErrorKind::RolledBack
+        );
+        attempts.next();
+        if !(undone && damage) || attempts.is_empty() {
+            return Err(error);
+        }
+    }
+}
+
 /// What opening writes: the header that STATE does not know yet, and the anchor.
 fn settle(shared: &Shared, report: &mut OpenReport) -> Result<()> {
     let mut ledger = shared.lock_ledger();
+    let ledger = &mut *ledger;
+    let generation = ledger.state.generation;
+    if let Some(anchor) = &mut ledger.anchor
+        && anchor.lags(generation)
+    {
+        report.anchor_advanced = !report.anchor_rebuilt;
+        anchor.write(&shared.config.hierarchy, generation, &ledger.state_hash)?;
+        anchor.sync()?;
+    }
     let header = shared.config.header.clone();
     if report.header_accepted {
         let options = CommitOptions {
             header: Some(header),
             ..CommitOptions::default()
         };
-        committer::write_group(shared, &mut ledger, Changed::new(), options)?;
+        committer::write_group(shared, ledger, Changed::new(), options)?;
     }
     ledger.anchor.as_mut().map_or(Ok(()), AnchorFile::sync)
 }
@@ -207,7 +277,7 @@ fn load(
 
     let files = dir.files().as_ref();
     let hierarchy = &config.hierarchy;
-    let mut anchor = match AnchorFile::open(files, hierarchy, state.generation, &state_hash) {
+    let anchor = match AnchorFile::open(files, hierarchy, state.generation, &state_hash) {
         Ok(anchor) => anchor,
         Err(error) if error.kind() == ErrorKind::AnchorMissing && mode.rebuild_anchor => {
             report.anchor_rebuilt = true;
@@ -215,11 +285,6 @@ fn load(
         }
         Err(error) => return Err(error),
     };
-    if anchor.lags(state.generation) {
-        report.anchor_advanced = !report.anchor_rebuilt;
-        anchor.write(hierarchy, state.generation, &state_hash)?;
-        anchor.sync()?;
-    }
     Ok(Ledger {
         // Until a group says otherwise, STATE's header is the one that was opened.
         header: config.header.clone(),

@@ -31,6 +31,7 @@ pub(crate) fn visit_records(
             cache_capacity,
             create: false,
             forget_cached: false,
+            spare: false,
             points: Points::default(),
         },
         Arc::new(Poison::default()),

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreConfig;
 use super::audit::WaitingEvents;
-use super::committer;
 use super::engine::Storage;
 use super::ledger::{self, Ledger};
 use super::overlay::Overlay;
 use super::points::Points;
 use super::poison::Poison;
+use super::queue::Queue;
 use super::vault_dir::VaultDir;
 use crate::error::{ErrorKind, Result};
 use crate::format::record::BUCKET_COUNT;
@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) ledger: Mutex<Ledger>,
     pub(super) overlay: Overlay,
     pub(super) verdicts: Vec<AtomicU8>,
-    pub(super) queue: committer::Queue,
+    pub(super) queue: Queue,
     pub(super) waiting_events: WaitingEvents,
     /// Groups that are durable.
     pub(super) commits: AtomicU64,
@@ -54,7 +54,7 @@ impl Shared {
             verdicts: (0..BUCKET_COUNT)
                 .map(|_| AtomicU8::new(BUCKET_UNKNOWN))
                 .collect(),
-            queue: committer::Queue::default(),
+            queue: Queue::default(),
             waiting_events: WaitingEvents::default(),
             commits: AtomicU64::new(0),
             poison,

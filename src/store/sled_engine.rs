@@ -20,14 +20,12 @@ use super::points::Points;
 use super::poison::Poison;
 use super::recovery_reads::read_before_sled;
 use super::sled_failure::{Failure, engine_error, panicked};
-use super::sled_log::SEGMENT_SIZE;
+use super::sled_log::{DB_FILE, SEGMENT_SIZE};
 use super::{sled_scan, spare_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
 use crate::secret::Process;
 
-/// sled's file.
-pub(super) const DB_FILE: &str = "db";
 pub(super) const BLOBS: &str = "blobs";
 /// How sled was set up.
 pub(super) const CONF_FILE: &str = "conf";
@@ -47,6 +45,8 @@ pub(crate) struct SledOptions {
     /// Only then may there be no database yet.
     pub(crate) create: bool,
     pub(crate) forget_cached: bool,
+    /// Keeps a copy of what sled's recovery may destroy until the caller forgets it.
+    pub(crate) spare: bool,
     pub(crate) points: Points,
 }
 
@@ -103,7 +103,9 @@ impl SledEngine {
             }
             spare_segments::restore(files.as_ref(), data.as_ref())?;
             let headers = read_before_sled(files.as_ref(), data.as_ref())?;
-            spare_segments::save(files.as_ref(), data.as_ref(), &headers)?;
+            if options.spare {
+                spare_segments::save(files.as_ref(), data.as_ref(), &headers)?;
+            }
         }
         let open = open_sled(&options)?;
         let data = match existing {
@@ -129,7 +131,9 @@ impl SledEngine {
         // sled has written a snapshot and renamed it, and may now reuse segments that an older one still points
         // to: the new name has to be durable before that.
         files.sync_directory(None)?;
-        spare_segments::forget(files.as_ref())?;
+        if !options.spare {
+            spare_segments::forget(files.as_ref())?;
+        }
         Ok(engine)
     }
 
@@ -180,8 +184,8 @@ impl SledEngine {
                 self.poison.fail(&error);
                 Err(error)
             }
-            Err(_) => {
-                let error = panicked();
+            Err(payload) => {
+                let error = panicked(&*payload);
                 self.poison.fail(&error);
                 Err(error)
             }
@@ -305,14 +309,14 @@ impl Storage for SledEngine {
         let spawned = dropper.spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(move || drop(open)));
             // The receiver may have lost patience.
-            let _ = done.send(outcome.is_ok());
+            let _ = done.send(outcome.map_err(|payload| panicked(&*payload)));
         });
         if spawned.is_err() {
             return Ok(());
         }
         match finished.recv_timeout(DROP_PATIENCE) {
-            Ok(true) => self.data.sync_data(),
-            Ok(false) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(panicked()),
+            Ok(dropped) => dropped.and_then(|()| self.data.sync_data()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(panicked(&())),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::new(
                 ErrorKind::VaultFailed,
                 "the storage engine did not stop; restart the process before the vault is opened again",
@@ -384,7 +388,7 @@ fn open_sled(options: &SledOptions) -> Result<Open> {
                 thread::sleep(Duration::from_millis(10));
             }
             Ok(Err(error)) => return Err(engine_error(error)),
-            Err(_) => return Err(panicked()),
+            Err(payload) => return Err(panicked(&*payload)),
         }
     }
 }

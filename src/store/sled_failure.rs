@@ -1,5 +1,7 @@
 //! Errors of sled, as errors of the vault.
 
+use std::any::Any;
+
 use crate::error::{Error, ErrorKind};
 
 /// A failure of the engine, which poisons, or of one record, which does not.
@@ -20,7 +22,20 @@ impl From<Error> for Failure {
     }
 }
 
-pub(super) fn panicked() -> Error {
+/// sled panics on data that it cannot have written, and on some calls of the system that fail: those it shows in its
+/// message.
+pub(super) fn panicked(payload: &(dyn Any + Send)) -> Error {
+    let message = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
+    if message.contains("Os { code:") || message.contains("Io(") {
+        return Error::new(
+            ErrorKind::Io,
+            "a call of the system failed inside the storage engine; check the disk and open the vault again",
+        );
+    }
     Error::new(
         ErrorKind::Corrupt,
         "the storage engine met data that it cannot have written; check the disk and restore the vault",

@@ -3,6 +3,9 @@
 use super::files::{Files, VaultFile};
 use crate::error::Result;
 
+/// sled's file.
+pub(super) const DB_FILE: &str = "db";
+
 /// Frozen per database; a quarter of it is the longest page that stays in the log.
 pub(super) const SEGMENT_SIZE: usize = 512 * 1024;
 

@@ -9,7 +9,8 @@
 use super::anchor::{missing, newest, read_slots};
 use super::files::{Access, Files};
 use super::points::Points;
-use super::sled_engine::{BLOBS, CONF_FILE, DB_FILE};
+use super::sled_engine::{BLOBS, CONF_FILE};
+use super::sled_log::DB_FILE;
 use super::spare_segments::SPARE_FILE;
 use super::vault_dir::ANCHOR_FILE;
 use crate::error::Result;

@@ -144,13 +144,12 @@ impl Inner {
                 message: absent.to_string(),
             });
         }
-        let rules = self.algorithm_rules();
         let refusals = policy::refusals(Question {
             tag: body.tag,
             spec: body.spec,
             attributes,
             operation,
-            rules: &rules,
+            rules: self.rules.get(),
             now,
         });
         reasons.extend(refusals.map(Refusal::from));

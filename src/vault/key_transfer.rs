@@ -29,8 +29,8 @@ impl Vault {
     /// [`DecryptFailed`](ErrorKind::DecryptFailed) for what was not wrapped under that key;
     /// [`OperationNotPermitted`](ErrorKind::OperationNotPermitted) when it is not for imports alone,
     /// [`AlgorithmMismatch`](ErrorKind::AlgorithmMismatch) when it is not RSA, [`KeyDisabled`](ErrorKind::KeyDisabled),
-    /// [`KeyNotFound`](ErrorKind::KeyNotFound); [`InvalidKeyMaterial`](ErrorKind::InvalidKeyMaterial) for a key of another type than
-    /// was announced; and those of [`Vault::import_key`].
+    /// [`KeyNotFound`](ErrorKind::KeyNotFound); [`InvalidKeyMaterial`](ErrorKind::InvalidKeyMaterial) for a key of another type or
+    /// curve than was announced; and those of [`Vault::import_key`].
     pub fn import_transferred_key(
         &self,
         name: &KeyName,
@@ -38,6 +38,7 @@ impl Vault {
     ) -> Result<KeyBundle> {
         let ImportTransferredKeyOptions {
             key_type,
+            curve,
             blob,
             common,
         } = options;
@@ -58,6 +59,14 @@ impl Vault {
                     format!("the wrapped key is {}, not {key_type}", material.spec()),
                 ));
             }
+            if let Some(curve) = curve
+                && material.spec() != KeySpec::Ec(curve)
+            {
+                return Err(Error::new(
+                    ErrorKind::InvalidKeyMaterial,
+                    format!("the wrapped key is {}, not of {curve}", material.spec()),
+                ));
+            }
             inner.import(act, name, material, common)
         })
     }
@@ -71,7 +80,7 @@ impl Inner {
             .open_version(selector, now_ms)
             .map_err(|error| error.with_key(&blob.key_id))?;
         let authorized =
-            policy::authorize_import(open.tag, open.spec, &open.attributes, &self.lock_rules())
+            policy::authorize_import(open.tag, open.spec, &open.attributes, self.rules.get())
                 .map_err(|error| error.with_key(&blob.key_id))?;
         let KeySpec::Rsa(size) = open.spec else {
             return Err(Error::internal("only RSA keys are for imports"));

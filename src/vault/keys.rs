@@ -140,8 +140,14 @@ impl Inner {
             expires_on,
             tags,
             release_policy,
+            exportable,
         } = options;
         let attributes = &mut version.attributes;
+        if exportable.is_some_and(|exportable| exportable != attributes.release_policy.is_some()) {
+            return Err(Error::bad_parameter(
+                "whether a version is exportable is decided when it is made: make a new one",
+            ));
+        }
         if let Some(policy) = release_policy {
             policy::settle_new_release_policy(attributes.release_policy.as_ref(), &policy)?;
             attributes.release_policy = Some(policy);

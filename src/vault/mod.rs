@@ -87,7 +87,7 @@ mod whole_settings;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use self::act::{Act, Subject};
 use self::acts::Operation;
@@ -140,7 +140,7 @@ use crate::model::identifier::{KeyIdentifier, VaultUrl};
 use crate::model::key::BackendId;
 use crate::model::name::KeyName;
 use crate::model::options::Placement;
-use crate::model::settings::{AlgorithmRules, DeletionSettings};
+use crate::model::settings::{DeletionSettings, RulesInForce};
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::Now;
@@ -199,7 +199,9 @@ pub(crate) struct Inner {
     backends: Vec<Arc<dyn KeyBackend>>,
     leeway_seconds: u64,
     deletion: RwLock<DeletionSettings>,
-    rules: RwLock<Arc<AlgorithmRules>>,
+    rules: RulesInForce,
+    /// Held while they are changed.
+    rules_change: Mutex<()>,
     tombstones: Mutex<TombstoneList>,
     domain_log: Mutex<DomainEpochs>,
     access: AccessPolicies,
@@ -339,12 +341,10 @@ impl Inner {
         *self.deletion.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn algorithm_rules(&self) -> Arc<AlgorithmRules> {
-        Arc::clone(&self.lock_rules())
-    }
-
-    fn lock_rules(&self) -> RwLockReadGuard<'_, Arc<AlgorithmRules>> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner)
+    fn lock_rules(&self) -> MutexGuard<'_, ()> {
+        self.rules_change
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self, placement: &Placement) -> Result<&Arc<dyn KeyBackend>> {

@@ -118,7 +118,7 @@ impl Inner {
             spec: open.spec,
             attributes: &open.attributes,
             operation,
-            rules: &self.lock_rules(),
+            rules: self.rules.get(),
             now: self.decision_time(now_ms),
         })
     }

@@ -1,6 +1,6 @@
 //! Settings that change while a vault is open.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use super::{Inner, Operation, Subject, Vault};
 use crate::env::Entropy;
@@ -23,7 +23,7 @@ impl Vault {
     /// The algorithms that this vault refuses.
     #[must_use]
     pub fn algorithm_rules(&self) -> AlgorithmRules {
-        (*self.inner.algorithm_rules()).clone()
+        self.inner.rules.get()
     }
 
     /// Switches purge protection on, for ever: nobody can purge a deleted key before its scheduled date.
@@ -64,11 +64,11 @@ impl Vault {
     pub fn set_algorithm_rules(&self, rules: AlgorithmRules) -> Result<()> {
         self.act(Operation::SetAlgorithmRules, Subject::Vault, |act| {
             let inner = act.inner();
-            let mut current = inner.rules.write().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = inner.lock_rules();
             let change = algorithms_change(&inner.hierarchy, &rules, &*inner.entropy)?;
             act.commit(vec![change], CommitOptions::default())?;
             inner.note_time();
-            *current = Arc::new(rules);
+            inner.rules.set(rules);
             Ok(())
         })
     }

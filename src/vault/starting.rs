@@ -22,6 +22,7 @@ use crate::format::settings::{
     self, ALGORITHM_RULES, AUDIT_OPTIONS, DELETION_SETTINGS, DOMAIN_EPOCHS,
 };
 use crate::model::audit::AuditOptions;
+use crate::model::settings::RulesInForce;
 use crate::seal::hierarchy::Hierarchy;
 use crate::store::Store;
 
@@ -84,7 +85,8 @@ impl VaultOptions {
             backends,
             leeway_seconds: self.leeway_seconds,
             deletion: RwLock::new(deletion),
-            rules: RwLock::new(Arc::new(rules)),
+            rules: RulesInForce::new(rules),
+            rules_change: Mutex::new(()),
             tombstones: Mutex::new(tombstones),
             domain_log: Mutex::new(domain_log),
             access,

@@ -1,6 +1,6 @@
 //! The settings of a vault on their way into the backup of the whole, and out of it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use super::settings::{algorithms_change, deletion_change, setting};
 use super::{Act, Inner};
@@ -13,7 +13,7 @@ impl Inner {
     pub(super) fn vault_settings(&self) -> VaultSettings {
         VaultSettings {
             deletion: self.deletion_settings(),
-            algorithms: (*self.algorithm_rules()).clone(),
+            algorithms: self.rules.get(),
             audit: self.recorder.lock_options().clone(),
             access_policies: self.access.all(),
         }
@@ -30,7 +30,7 @@ impl Inner {
             .deletion
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let _rules = self.lock_rules();
 
         let wanted = merged(*deletion, adopted.deletion);
         let hierarchy = &self.hierarchy;
@@ -49,7 +49,7 @@ impl Inner {
         self.note_time();
 
         *deletion = wanted;
-        *rules = Arc::new(adopted.algorithms.clone());
+        self.rules.set(adopted.algorithms);
         self.recorder.obey(&adopted.audit);
         *audit = adopted.audit.clone();
         self.access.adopt(&places, &adopted.access_policies);

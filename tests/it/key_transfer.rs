@@ -50,14 +50,23 @@ fn wrapped(vault: &Vault, kek: &KeyIdentifier, key: &[u8], sha256: bool) -> Vec<
     blob
 }
 
-fn blob_of(kek: &str, ciphertext: &[u8]) -> KeyTransferBlob {
+fn json_of(kek: &str, ciphertext: &[u8]) -> String {
     let json = json!({
         "schema_version": "1.0.0",
         "header": {"kid": kek, "alg": "dir", "enc": "CKM_RSA_AES_KEY_WRAP"},
         "ciphertext": BASE64_URL_SAFE_NO_PAD.encode(ciphertext),
         "generator": "a test; 1.0",
     });
-    KeyTransferBlob::from_json(json.to_string().as_bytes()).unwrap()
+    json.to_string()
+}
+
+fn blob_of(kek: &str, ciphertext: &[u8]) -> KeyTransferBlob {
+    KeyTransferBlob::from_json(json_of(kek, ciphertext).as_bytes()).unwrap()
+}
+
+/// A blob with this key, as a file holds it.
+pub(crate) fn blob_json(vault: &Vault, kek: &KeyIdentifier, key: &[u8]) -> Vec<u8> {
+    json_of(&kek.to_string(), &wrapped(vault, kek, key, false)).into_bytes()
 }
 
 fn blob(vault: &Vault, kek: &KeyIdentifier, key: &[u8]) -> KeyTransferBlob {

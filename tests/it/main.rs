@@ -14,6 +14,7 @@
 #[global_allocator]
 static HEAP: strongroom::WipingAllocator = strongroom::WipingAllocator::system();
 
+mod attested;
 mod audit;
 #[cfg(feature = "azure-transport")]
 mod azure_sdk;

@@ -1,167 +1,21 @@
 //! Release: what it gives opens with another implementation, and whatever is wrong with a token, a policy or a key gives
 //! nothing.
 
-use std::error::Error as StdError;
-use std::sync::{Arc, LazyLock};
+use std::error::Error as _;
+use std::sync::Arc;
 
-use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded as _};
-use aws_lc_rs::rsa::{
-    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OaepPrivateDecryptingKey,
-    PrivateDecryptingKey,
-};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use strongroom::backend::testing::MemoryDevice;
 use strongroom::{
-    AttestationAuthority, Clock, CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, ImportedKey,
-    KeyEncryptionAlgorithm, KeyName, KeyOperation, OctKeySize, PublicKey, PublicParts,
-    ReleaseOptions, ReleasePolicy, ReleaseResult, RsaKeySize, SecretBytes, SignatureAlgorithm,
-    UpdateKeyOptions, Vault, VaultOptions,
+    CreateKeyOptions, Curve, ErrorKind, ImportKeyOptions, ImportedKey, KeyEncryptionAlgorithm,
+    KeyName, KeyOperation, OctKeySize, ReleaseOptions, ReleasePolicy, ReleaseResult, RsaKeySize,
+    SecretBytes, SignatureAlgorithm, UpdateKeyOptions, Vault, VaultOptions,
 };
 
-use crate::support::{FakeClock, START_MS, fixed_oct, fixed_rsa, memory_vault, name, refused};
-
-const ISSUER: &str = "https://attest.example";
-const NOW: u64 = START_MS / 1_000;
-
-fn base64url(bytes: &[u8]) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn decoded(text: &str) -> Vec<u8> {
-    BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()
-}
-
-fn parsed(text: &str) -> Value {
-    serde_json::from_slice(&decoded(text)).unwrap()
-}
-
-/// An attestation service, with keys in a vault of its own.
-#[derive(Debug)]
-struct Service {
-    keys: Vault,
-    audience: Option<String>,
-    down: bool,
-}
-
-impl Service {
-    fn new() -> Self {
-        let (keys, _) = memory_vault();
-        let rsa = ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits2048));
-        keys.import_key(&name("rsa"), rsa).unwrap();
-        for (key, curve) in [
-            ("p256", Curve::P256),
-            ("p384", Curve::P384),
-            ("p256k", Curve::P256K),
-        ] {
-            keys.create_key(&name(key), CreateKeyOptions::ec(curve))
-                .unwrap();
-        }
-        Self {
-            keys,
-            audience: None,
-            down: false,
-        }
-    }
-
-    fn public(&self, key: &str) -> PublicKey {
-        PublicKey::from_jwk(self.keys.get_key(&name(key)).unwrap().key()).unwrap()
-    }
-
-    fn token(&self, algorithm: SignatureAlgorithm, claims: &Value) -> String {
-        let key = match algorithm {
-            SignatureAlgorithm::Es256 => "p256",
-            SignatureAlgorithm::Es384 => "p384",
-            SignatureAlgorithm::Es256K => "p256k",
-            _ => "rsa",
-        };
-        let header = json!({"alg": algorithm.as_str(), "typ": "JWT", "kid": key});
-        let signed = [header.to_string(), claims.to_string()]
-            .map(|part| base64url(part.as_bytes()))
-            .join(".");
-        let signature = self
-            .keys
-            .sign_data(&name(key), algorithm, signed.as_bytes())
-            .unwrap();
-        format!("{signed}.{}", base64url(signature.signature()))
-    }
-}
-
-impl AttestationAuthority for Service {
-    fn keys(
-        &self,
-        issuer: &str,
-        _: Option<&str>,
-    ) -> Result<Vec<PublicKey>, Box<dyn StdError + Send + Sync>> {
-        assert_eq!(issuer, ISSUER, "only issuers of the policy are asked for");
-        if self.down {
-            return Err("the network is down".into());
-        }
-        Ok(["p256k", "p384", "p256", "rsa"]
-            .map(|key| self.public(key))
-            .into())
-    }
-
-    fn audience(&self, _: &str) -> Option<String> {
-        self.audience.clone()
-    }
-}
-
-fn target_der() -> Vec<u8> {
-    let pem = include_str!("data/rsa-3072.pem");
-    let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    BASE64_STANDARD.decode(text).unwrap()
-}
-
-/// The modulus of the fixed RSA key of 3072 bits.
-static TARGET: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let (vault, _) = memory_vault();
-    let target = ImportKeyOptions::new(fixed_rsa(RsaKeySize::Bits3072));
-    let bundle = vault.import_key(&name("target"), target).unwrap();
-    bundle.key().n().unwrap().to_vec()
-});
-
-/// The claims of an environment with that key.
-fn claims() -> Value {
-    json!({
-        "iss": ISSUER, "exp": NOW + 3_600, "nbf": NOW, "iat": NOW,
-        "x-ms-attestation-type": "sevsnpvm",
-        "x-ms-isolation-tee": {"x-ms-compliance-status": "azure-compliant-cvm", "svn": 6, "debug": false},
-        "x-ms-runtime": {
-            "client-payload": {"nonce": BASE64_STANDARD.encode("n-1")},
-            "keys": [
-                {"kty": "RSA", "kid": "Signer", "use": "sig", "n": "AQ", "e": "AQAB"},
-                {"kty": "EC", "kid": "Ec", "key_ops": ["encrypt"]},
-                {"kty": "RSA", "kid": "TpmEphemeralEncryptionKey", "key_ops": ["encrypt"],
-                 "n": base64url(&TARGET), "e": "AQAB"},
-            ],
-        },
-    })
-}
-
-fn policy() -> ReleasePolicy {
-    let json = json!({"version": "1.0.0", "anyOf": [
-        {"authority": "https://other.example", "anyOf": [{"claim": "iss", "equals": ISSUER}]},
-        {"authority": ISSUER, "allOf": [
-            {"claim": "x-ms-isolation-tee.x-ms-compliance-status", "equals": "azure-compliant-cvm"},
-            {"anyOf": [{"claim": "x-ms-isolation-tee.svn", "equals": 6}, {"claim": "absent", "equals": true}]},
-            {"claim": "x-ms-isolation-tee.debug", "equals": false},
-        ]},
-    ]});
-    ReleasePolicy::from_json(json.to_string().as_bytes()).unwrap()
-}
-
-fn vault_trusting(service: &Arc<Service>) -> (Vault, Arc<FakeClock>) {
-    let clock = FakeClock::new();
-    let vault = VaultOptions::new()
-        .clock(Arc::clone(&clock) as Arc<dyn Clock>)
-        .attestation_authority(Arc::clone(service) as Arc<dyn AttestationAuthority>)
-        .create_in_memory()
-        .unwrap();
-    (vault, clock)
-}
+use crate::attested::{
+    ISSUER, NOW, Service, base64url, claims, decoded, policy, unwrapped, vault_trusting, verified,
+};
+use crate::support::{FakeClock, fixed_oct, fixed_rsa, memory_vault, name, refused};
 
 struct Setting {
     service: Arc<Service>,
@@ -206,58 +60,6 @@ fn exportable_ec() -> CreateKeyOptions {
         .release_policy(policy())
 }
 
-/// The payload, after another implementation has verified the signature.
-fn verified(vault: &Vault, released: &ReleaseResult) -> Value {
-    let [header, payload, signature] = released.value().split('.').collect::<Vec<_>>()[..] else {
-        panic!("{}", released.value());
-    };
-    let identity = vault.identity_public_key().unwrap();
-    let PublicParts::Ec { x, y, .. } = identity.parts() else {
-        panic!("{identity:?}");
-    };
-    let point = [&[4], &x[..], &y[..]].concat();
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-        .verify(
-            format!("{header}.{payload}").as_bytes(),
-            &decoded(signature),
-        )
-        .unwrap();
-    assert_eq!(parsed(header)["alg"], "ES256");
-    parsed(payload)
-}
-
-/// The key in the payload, unwrapped by another implementation.
-fn unwrapped(payload: &Value, algorithm: KeyEncryptionAlgorithm) -> Vec<u8> {
-    let key_hsm = parsed(
-        payload["response"]["key"]["key"]["key_hsm"]
-            .as_str()
-            .unwrap(),
-    );
-    assert_eq!(
-        key_hsm["header"],
-        json!({"kid": "TpmEphemeralEncryptionKey", "alg": "dir", "enc": algorithm.as_str()})
-    );
-    let ciphertext = decoded(key_hsm["ciphertext"].as_str().unwrap());
-    let (transport, wrapped) = ciphertext.split_at(384);
-    let key = PrivateDecryptingKey::from_pkcs8(&target_der()).unwrap();
-    let key = OaepPrivateDecryptingKey::new(key).unwrap();
-    let oaep = match algorithm {
-        KeyEncryptionAlgorithm::CkmRsaAesKeyWrap => &OAEP_SHA1_MGF1SHA1,
-        KeyEncryptionAlgorithm::RsaAesKeyWrap256 => &OAEP_SHA256_MGF1SHA256,
-        KeyEncryptionAlgorithm::RsaAesKeyWrap384 => &OAEP_SHA384_MGF1SHA384,
-        other => panic!("{other} is new here"),
-    };
-    let mut buffer = vec![0; key.min_output_size()];
-    let kek = key.decrypt(oaep, transport, &mut buffer, None).unwrap();
-    assert_eq!(kek.len(), 32);
-    let mut buffer = vec![0; wrapped.len()];
-    AesKek::new(&AES_256, kek)
-        .unwrap()
-        .unwrap_with_padding(wrapped, &mut buffer)
-        .unwrap()
-        .to_vec()
-}
-
 #[test]
 fn a_released_key_opens_with_another_implementation_and_is_the_same_key() {
     let setting = Setting::new();
@@ -288,7 +90,7 @@ fn a_released_key_opens_with_another_implementation_and_is_the_same_key() {
             let token = setting.service.token(SignatureAlgorithm::Es256, &claims());
             let options = ReleaseOptions::new().algorithm(wrapping).nonce("n-1");
             let released = vault.release(&name(key), &token, options).unwrap();
-            let payload = verified(vault, &released);
+            let payload = verified(vault, released.value());
             let bundle = vault.get_key(&name(key)).unwrap();
             let request =
                 json!({"enc": wrapping.as_str(), "kid": bundle.id().to_string(), "nonce": "n-1"});
@@ -314,7 +116,7 @@ fn a_released_key_opens_with_another_implementation_and_is_the_same_key() {
         .release(&name("p384"), &token, ReleaseOptions::new())
         .unwrap();
     let der = unwrapped(
-        &verified(vault, &released),
+        &verified(vault, released.value()),
         KeyEncryptionAlgorithm::default(),
     );
     aws_lc_rs::signature::EcdsaKeyPair::from_pkcs8(
@@ -326,7 +128,7 @@ fn a_released_key_opens_with_another_implementation_and_is_the_same_key() {
         .release(&name("rsa"), &token, ReleaseOptions::new())
         .unwrap();
     let der = unwrapped(
-        &verified(vault, &released),
+        &verified(vault, released.value()),
         KeyEncryptionAlgorithm::default(),
     );
     let pair = aws_lc_rs::rsa::KeyPair::from_pkcs8(&der).unwrap();
@@ -358,7 +160,7 @@ fn a_symmetric_key_is_released_as_its_bytes() {
             .release(&key, &token, ReleaseOptions::new())
             .unwrap();
         let bytes = unwrapped(
-            &verified(&setting.vault, &released),
+            &verified(&setting.vault, released.value()),
             KeyEncryptionAlgorithm::default(),
         );
         let expected: Vec<u8> = (1..=length as u8).collect();

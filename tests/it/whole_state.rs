@@ -210,7 +210,7 @@ fn settings_come_back_when_they_are_asked_for() {
         .unwrap();
     ec(&vault, "k");
     let rules = AlgorithmRules::default().refuse("ES256").unwrap();
-    vault.set_algorithm_rules(rules.clone()).unwrap();
+    vault.set_algorithm_rules(rules).unwrap();
     for (who, what) in [("a", Permission::Sign), ("b", Permission::Get)] {
         vault
             .set_access_policy(&principal(who), only(what))

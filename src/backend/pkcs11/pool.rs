@@ -1,13 +1,14 @@
 //! The sessions of one token: the anchor, which holds the login, and a bounded stack of those that work.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::mechanism::Ulong;
-use super::module::{Module, ModuleSession, lock};
+use super::module::{Module, ModuleSession};
+use super::sync::{Condvar, Mutex, MutexGuard};
 use super::token_info::TokenInfo;
 use crate::env::{Entropy, OsEntropy};
 
@@ -302,7 +303,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

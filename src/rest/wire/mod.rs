@@ -9,22 +9,24 @@ use serde_json::error::Category;
 
 pub(super) use self::parameters::{
     KeyAttributes, KeyCreateParameters, KeyImportParameters, KeyOperationParameters,
-    KeyRestoreParameters, KeySignParameters, KeyUpdateParameters, KeyVerifyParameters,
-    RandomBytesRequest, key_operations, refuse_release_policy, tags,
+    KeyReleaseParameters, KeyRestoreParameters, KeySignParameters, KeyUpdateParameters,
+    KeyVerifyParameters, RandomBytesRequest, key_operations, tags,
 };
 pub(super) use self::results::{
-    BackupResult, DeletedKeyBody, DeletedKeyItem, KeyBody, KeyItem, KeyOperationResult, List,
-    RandomBytes, VerifyResult,
+    BackupResult, DeletedKeyBody, DeletedKeyItem, KeyBody, KeyItem, KeyOperationResult,
+    KeyReleaseResult, List, RandomBytes, VerifyResult,
 };
 pub(super) use self::text::Text;
 use super::problem::Problem;
+use crate::model::json_object::Object;
 
 /// Errors: 400 that tells where the fault is and never what is there, because it may be key material.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Err(Problem::bad_parameter("The request body is missing."));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let read = serde_json::from_slice(body).map(|Object(value)| value);
+    read.map_err(|error| {
         let what = match error.classify() {
             Category::Data => {
                 "has a member with a value of a wrong type or range, or the same member twice"

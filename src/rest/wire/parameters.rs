@@ -10,22 +10,25 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::Text;
+use super::{Text, required};
+use crate::model::json_object::Object;
 use crate::model::operation::{KeyOperation, KeyOperations};
+use crate::model::release_policy::ReleasePolicy;
 use crate::model::tags::Tags;
 use crate::model::time::Timestamp;
 use crate::rest::problem::Problem;
 
 #[derive(Deserialize)]
-pub(in crate::rest) struct KeyCreateParameters {
+pub(in crate::rest) struct KeyCreateParameters<'a> {
     pub(in crate::rest) kty: Option<String>,
     pub(in crate::rest) key_size: Option<u32>,
     pub(in crate::rest) public_exponent: Option<u64>,
     pub(in crate::rest) key_ops: Option<Vec<String>>,
-    pub(in crate::rest) attributes: Option<KeyAttributes>,
+    pub(in crate::rest) attributes: Option<Object<KeyAttributes>>,
     pub(in crate::rest) tags: Option<BTreeMap<String, String>>,
     pub(in crate::rest) crv: Option<String>,
-    pub(in crate::rest) release_policy: Option<IgnoredAny>,
+    #[serde(borrow)]
+    pub(in crate::rest) release_policy: Option<Object<KeyReleasePolicy<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -35,17 +38,19 @@ pub(in crate::rest) struct KeyImportParameters<'a> {
     /// Read where private JSON Web Keys are read; here it stays as it stands in the body.
     #[serde(borrow)]
     pub(in crate::rest) key: Option<&'a RawValue>,
-    pub(in crate::rest) attributes: Option<KeyAttributes>,
+    pub(in crate::rest) attributes: Option<Object<KeyAttributes>>,
     pub(in crate::rest) tags: Option<BTreeMap<String, String>>,
-    pub(in crate::rest) release_policy: Option<IgnoredAny>,
+    #[serde(borrow)]
+    pub(in crate::rest) release_policy: Option<Object<KeyReleasePolicy<'a>>>,
 }
 
 #[derive(Deserialize)]
-pub(in crate::rest) struct KeyUpdateParameters {
+pub(in crate::rest) struct KeyUpdateParameters<'a> {
     pub(in crate::rest) key_ops: Option<Vec<String>>,
-    pub(in crate::rest) attributes: Option<KeyAttributes>,
+    pub(in crate::rest) attributes: Option<Object<KeyAttributes>>,
     pub(in crate::rest) tags: Option<BTreeMap<String, String>>,
-    pub(in crate::rest) release_policy: Option<IgnoredAny>,
+    #[serde(borrow)]
+    pub(in crate::rest) release_policy: Option<Object<KeyReleasePolicy<'a>>>,
 }
 
 /// The members that a caller may set; the others are the vault's, and clients send them back.
@@ -56,6 +61,23 @@ pub(in crate::rest) struct KeyAttributes {
     pub(in crate::rest) exp: Option<Timestamp>,
     pub(in crate::rest) exportable: Option<bool>,
     pub(in crate::rest) external_key: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+pub(in crate::rest) struct KeyReleasePolicy<'a> {
+    #[serde(rename = "contentType")]
+    content_type: Option<String>,
+    #[serde(borrow)]
+    data: Option<Text<'a>>,
+    immutable: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(in crate::rest) struct KeyReleaseParameters {
+    /// The attestation token.
+    pub(in crate::rest) target: Option<String>,
+    pub(in crate::rest) nonce: Option<String>,
+    pub(in crate::rest) enc: Option<String>,
 }
 
 /// Encrypt, decrypt, wrapKey and unwrapKey.
@@ -107,9 +129,6 @@ pub(in crate::rest) struct RandomBytesRequest {
 impl KeyAttributes {
     /// Errors: 400 for what no key of this vault can have.
     pub(in crate::rest) fn check(&self) -> Result<(), Problem> {
-        if self.exportable == Some(true) {
-            return Err(Problem::not_offered("An exportable key"));
-        }
         if self.external_key.is_some() {
             return Err(Problem::not_offered("Property attributes.external_key"));
         }
@@ -117,13 +136,16 @@ impl KeyAttributes {
     }
 }
 
-/// Errors: 400 for a policy, which belongs to exportable keys.
-pub(in crate::rest) fn refuse_release_policy(policy: Option<IgnoredAny>) -> Result<(), Problem> {
-    match policy {
-        None => Ok(()),
-        Some(_) => Err(Problem::bad_parameter(
-            "Non-exportable keys must not have release policy.",
-        )),
+impl KeyReleasePolicy<'_> {
+    /// Errors: 400 for what the grammar of policies does not allow.
+    pub(in crate::rest) fn check(self) -> Result<ReleasePolicy, Problem> {
+        let data = required(self.data, "release_policy.data")?.bytes("release_policy.data")?;
+        let content_type = self.content_type.as_deref();
+        Ok(ReleasePolicy::from_wire(
+            content_type,
+            &data,
+            self.immutable,
+        )?)
     }
 }
 

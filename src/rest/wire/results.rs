@@ -5,19 +5,23 @@ use serde::Serialize;
 use crate::model::attributes::RecoveryLevel;
 use crate::model::identifier::KeyIdentifier;
 use crate::model::jwk::JsonWebKey;
+use crate::model::release_policy::ReleasePolicy;
 use crate::model::results::{DeletedKey, DeletedKeyProperties, KeyBundle, KeyProperties};
 use crate::model::tags::Tags;
 use crate::model::time::Timestamp;
 use crate::rest::call::base_id;
 use crate::rest::response::Bytes;
+use crate::vault::{AttestedKey, KeyAttestation};
 
 /// `KeyBundle`.
 #[derive(Serialize)]
 pub(in crate::rest) struct KeyBody<'a> {
     key: &'a JsonWebKey,
-    attributes: Attributes,
+    attributes: Attributes<'a>,
     #[serde(skip_serializing_if = "Tags::is_empty")]
     tags: &'a Tags,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release_policy: Option<&'a ReleasePolicy>,
 }
 
 impl<'a> KeyBody<'a> {
@@ -26,7 +30,16 @@ impl<'a> KeyBody<'a> {
             key,
             attributes: properties.into(),
             tags: properties.tags(),
+            release_policy: properties.release_policy(),
         }
+    }
+}
+
+impl<'a> From<&'a AttestedKey> for KeyBody<'a> {
+    fn from(attested: &'a AttestedKey) -> Self {
+        let mut body = Self::from(attested.bundle());
+        body.attributes.attestation = Some(attested.attestation().into());
+        body
     }
 }
 
@@ -38,7 +51,7 @@ impl<'a> From<&'a KeyBundle> for KeyBody<'a> {
 
 /// `KeyAttributes`.
 #[derive(Serialize)]
-struct Attributes {
+struct Attributes<'a> {
     enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     nbf: Option<Timestamp>,
@@ -50,9 +63,36 @@ struct Attributes {
     recovery_level: RecoveryLevel,
     #[serde(rename = "recoverableDays")]
     recoverable_days: u8,
+    /// Absent unless it is true, as vaults without HSMs answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exportable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation: Option<Attestation<'a>>,
 }
 
-impl From<&KeyProperties> for Attributes {
+/// `KeyAttestation`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Attestation<'a> {
+    certificate_pem_file: Bytes<'a>,
+    private_key_attestation: Bytes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key_attestation: Option<Bytes<'a>>,
+    version: &'static str,
+}
+
+impl<'a> From<&'a KeyAttestation> for Attestation<'a> {
+    fn from(attestation: &'a KeyAttestation) -> Self {
+        Self {
+            certificate_pem_file: Bytes(attestation.certificate_pem_file()),
+            private_key_attestation: Bytes(attestation.private_key_attestation()),
+            public_key_attestation: attestation.public_key_attestation().map(Bytes),
+            version: attestation.version(),
+        }
+    }
+}
+
+impl From<&KeyProperties> for Attributes<'_> {
     fn from(properties: &KeyProperties) -> Self {
         Self {
             enabled: properties.enabled(),
@@ -62,6 +102,8 @@ impl From<&KeyProperties> for Attributes {
             updated: properties.updated_on(),
             recovery_level: properties.recovery_level(),
             recoverable_days: properties.recoverable_days(),
+            exportable: properties.exportable().then_some(true),
+            attestation: None,
         }
     }
 }
@@ -105,7 +147,7 @@ struct Deletion {
 #[derive(Serialize)]
 pub(in crate::rest) struct KeyItem<'a> {
     kid: String,
-    attributes: Attributes,
+    attributes: Attributes<'a>,
     #[serde(skip_serializing_if = "Tags::is_empty")]
     tags: &'a Tags,
 }
@@ -184,6 +226,12 @@ pub(in crate::rest) struct VerifyResult {
 #[derive(Serialize)]
 pub(in crate::rest) struct BackupResult<'a> {
     pub(in crate::rest) value: Bytes<'a>,
+}
+
+#[derive(Serialize)]
+pub(in crate::rest) struct KeyReleaseResult<'a> {
+    /// A JWS in compact form.
+    pub(in crate::rest) value: &'a str,
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,6 @@
-//! The overlay under thousands of orders in which a reader and the committer can meet: who saw the same number before
-//! and after saw all of a group, or nothing of it, and who saw it once does not see the time before it again.
+//! The overlay and the queue under thousands of orders in which readers, writers and the committer can meet. Who saw the
+//! same number before and after saw all of a group, or nothing of it, and who saw it once does not see the time before it
+//! again. What the queue took is answered, also when it is closed meanwhile or the committer goes, and in its order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +19,19 @@ use crate::format::record::{IndexKey, SealedRecord};
 #[path = "../overlay.rs"]
 mod overlay;
 
-/// Where the overlay looks for them.
-use crate::store::engine;
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
+#[path = "../queue.rs"]
+mod queue;
+
+/// Where the overlay and the queue look for them.
+use crate::store::{Change, CommitOptions, engine};
 mod sync {
-    pub(super) use shuttle::sync::RwLock;
     pub(super) use shuttle::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock};
 }
 
 type Engine = Mutex<BTreeMap<IndexKey, SealedRecord>>;
@@ -88,5 +97,135 @@ fn a_reader_sees_whole_groups_in_every_order() {
     shuttle::check_random(move || meet(keys, &own), count);
     shuttle::check_pct(move || meet(keys, &states), count, 3);
     figures.count(2 * count);
+    figures.finish();
+}
+
+/// How the work at the queue ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// Closed when all writers are done.
+    Late,
+    /// Closed while they write.
+    Early,
+    /// The committer goes by itself.
+    Gone,
+}
+
+/// Two writers, one with both of its requests together, a committer that answers with the number of the group, and somebody who closes.
+fn queue_up(requests: [[Change; 2]; 2], end: End) {
+    let queue = Arc::new(queue::Queue::default());
+    let committer = {
+        let queue = Arc::clone(&queue);
+        shuttle::thread::spawn(move || {
+            let mut groups = 0;
+            let mut places = Vec::new();
+            while let queue::Work::Group(group) = queue.next(None) {
+                assert!(!group.is_empty());
+                groups += 1;
+                for request in group {
+                    places.push(*request.changes[0].index());
+                    let _ = request.answer.send(Ok(()));
+                }
+                if matches!(end, End::Gone) && groups == 2 {
+                    break;
+                }
+            }
+            queue.leave();
+            places
+        })
+    };
+    let writers: Vec<_> = requests
+        .into_iter()
+        .zip([2, 1])
+        .map(|(changes, at_once)| {
+            let queue = Arc::clone(&queue);
+            shuttle::thread::spawn(move || {
+                let mut taken = Vec::new();
+                let mut requests: Vec<_> = changes.into_iter().collect();
+                while !requests.is_empty() {
+                    let (pushed, answers): (Vec<_>, Vec<_>) = requests
+                        .drain(..at_once)
+                        .map(|change| {
+                            let place = *change.index();
+                            let (answer, answered) = std::sync::mpsc::sync_channel(1);
+                            let request = queue::Request {
+                                changes: vec![change],
+                                options: CommitOptions::default(),
+                                answer,
+                            };
+                            (request, (place, answered))
+                        })
+                        .unzip();
+                    // All of them or none.
+                    if !queue.push(pushed) {
+                        break;
+                    }
+                    taken.extend(answers);
+                }
+                taken
+            })
+        })
+        .collect();
+    if matches!(end, End::Early) {
+        queue.close();
+    }
+    let taken: Vec<_> = writers
+        .into_iter()
+        .map(|writer| writer.join().unwrap())
+        .collect();
+    queue.close();
+    let places = committer.join().unwrap();
+    for own in taken {
+        let mut last = 0;
+        for (place, answered) in own {
+            // Nothing is answered that was not done, and nobody waits for an answer that does not come.
+            match answered.try_recv() {
+                Ok(answer) => {
+                    answer.unwrap();
+                    let position = places.iter().position(|done| *done == place).unwrap();
+                    assert!(position >= last, "not in its order");
+                    last = position;
+                }
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                    assert!(matches!(end, End::Gone), "taken and not answered");
+                }
+                Err(std::sync::mpsc::TryRecvError::Empty) => panic!("somebody waits for ever"),
+            }
+        }
+    }
+    let (answer, _answered) = std::sync::mpsc::sync_channel(1);
+    let late = queue::Request {
+        changes: Vec::new(),
+        options: CommitOptions::default(),
+        answer,
+    };
+    assert!(!queue.push(vec![late]), "a closed queue takes nothing");
+    assert_eq!(queue::closed().kind(), crate::ErrorKind::VaultFailed);
+}
+
+#[test]
+fn what_the_queue_took_is_answered_in_every_order() {
+    let figures = Figures::begin("orders of writers and the committer at the queue");
+    let count = cases(5_000, 500_000);
+    let records = [[1, 2], [3, 4]].map(|numbers| {
+        numbers.map(|number| {
+            let key = key_object(number);
+            // Two of them do not fit into one group.
+            (key, record(&key, 40_000))
+        })
+    });
+    for end in [End::Late, End::Early, End::Gone] {
+        let records = records.clone();
+        let meet = move || {
+            let changes = records.clone();
+            queue_up(
+                changes.map(|own| own.map(|(key, record)| Change::Put(key, record))),
+                end,
+            );
+        };
+        shuttle::check_random(meet.clone(), count / 3);
+        shuttle::check_pct(meet, count / 3, 3);
+        figures.count(2 * (count / 3));
+    }
     figures.finish();
 }

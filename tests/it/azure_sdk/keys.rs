@@ -9,8 +9,7 @@ use azure_security_keyvault_keys::models::{
     CreateKeyParameters, DeletionRecoveryLevel, ImportKeyParameters, JsonWebKey, KeyAttributes,
     KeyClientGetKeyOptions, KeyClientListKeyPropertiesOptions,
     KeyClientListKeyPropertiesVersionsOptions, KeyClientUpdateKeyPropertiesOptions, KeyOperation,
-    KeyRotationPolicy, KeyType, ReleaseParameters, RestoreKeyParameters,
-    UpdateKeyPropertiesParameters,
+    KeyType, RestoreKeyParameters, UpdateKeyPropertiesParameters,
 };
 use futures::TryStreamExt;
 use futures::executor::block_on;
@@ -297,32 +296,6 @@ fn a_key_is_backed_up_and_restored() {
         assert_eq!(
             refused(restore(parameters).await),
             (StatusCode::BadRequest, "BadParameter".to_owned())
-        );
-    });
-}
-
-#[test]
-fn what_the_vault_does_not_offer_is_refused() {
-    block_on(async {
-        let (_vault, client) = new();
-        create_ec(&client, "signer").await;
-        let bad = (StatusCode::BadRequest, "BadParameter".to_owned());
-        assert_eq!(
-            refused(client.get_key_rotation_policy("signer", None).await),
-            bad
-        );
-        let policy = KeyRotationPolicy::default();
-        let set = client.update_key_rotation_policy("signer", policy.try_into().unwrap(), None);
-        assert_eq!(refused(set.await), bad);
-        let parameters = ReleaseParameters {
-            target_attestation_token: Some("e30.e30.".to_owned()),
-            ..ReleaseParameters::default()
-        };
-        let release = client.release("signer", parameters.try_into().unwrap(), None);
-        assert_eq!(refused(release.await), bad);
-        assert_eq!(
-            refused(client.get_key_attestation("signer", None).await),
-            bad
         );
     });
 }

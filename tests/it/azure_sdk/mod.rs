@@ -3,6 +3,7 @@
 //! implementation, so that nothing is right only because both ends are ours.
 
 mod keys;
+mod policies;
 mod using;
 
 use std::sync::Arc;

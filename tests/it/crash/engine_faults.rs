@@ -2,11 +2,10 @@
 //! directory, for every n, once or from then on, with an error of the disk, without room, interrupted, or done by
 //! half. What was acknowledged is there afterwards, the change that met it as a whole or not at all.
 //!
-//! One thing is not asked of it. sled takes a read that fails for the torn end of its log, and overwrites what it could
-//! not read. So strongroom reads everything that sled is about to read, and opens nothing when that fails
-//! (`src/store/recovery_reads.rs`); what could be read a moment ago is in the system's cache, and reading it again does
-//! not fail. Here it does nevertheless: then the vault may be damaged, and must say so, in this open or the next, rather
-//! than lack what was acknowledged.
+//! sled takes a read that fails for the torn end of its log, and overwrites what it could not read. So strongroom reads
+//! everything that sled is about to read, opens nothing when that fails (`src/store/recovery_reads.rs`), and keeps a copy
+//! of it until the newest state was found (`src/store/spare_segments.rs`). For a long time the copy was not there, and a
+//! read that failed right after it had succeeded made the vault say for ever that its records were rolled back.
 //!
 //! A library under the C library, which `shim.c` is, makes them fail: sled calls through that. strongroom itself does
 //! not; its own calls meet theirs in `src/store/tests/fire`.
@@ -121,15 +120,6 @@ fn prepare(original: &Layout, layout: &Layout) {
     fs::write(layout.marks(), b"").unwrap();
 }
 
-/// Whether the vault says that records are not there any more, as it may after a read that failed.
-fn tells_of_damage(call: &str, kind: ErrorKind) -> bool {
-    use ErrorKind::{Corrupt, RolledBack, Tampered};
-    call == "read" && matches!(kind, Corrupt | RolledBack | Tampered)
-}
-
-/// What a vault answers once its records were found to be damaged.
-const DAMAGED: Option<ErrorKind> = Some(ErrorKind::Tampered);
-
 /// Whether the fault struck, and with what the workload ended.
 fn meet(
     original: &Layout,
@@ -152,7 +142,7 @@ fn meet(
         (_, None | Some(ErrorKind::VaultFailed | ErrorKind::Io | ErrorKind::Corrupt)) => true,
         (Fault::Full, Some(kind)) => kind == ErrorKind::StorageFull,
         _ => false,
-    } || ended.is_some_and(|kind| tells_of_damage(CALLS[kind_number], kind));
+    };
     if !told || (ended.is_some() && !hit) {
         return Err(Wrong::new(
             Defect::Other,
@@ -161,10 +151,6 @@ fn meet(
     }
     let vault = match open(&layout.vault()) {
         Ok(vault) => vault,
-        Err(error) if hit && tells_of_damage(CALLS[kind_number], error.kind()) => {
-            fs::remove_dir_all(&layout.base).unwrap();
-            return Ok((hit, DAMAGED));
-        }
         Err(error) => return Err(Wrong::open(error.kind(), error)),
     };
     compare(&vault, 7, &acknowledged(&layout.read_marks(), 1))?;

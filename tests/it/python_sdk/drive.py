@@ -1,11 +1,16 @@
 """Drives examples/serve.rs with the Azure SDK for Python: every operation on keys, CryptographyClient included.
 
-    python drive.py URL CA_FILE
+    python drive.py URL CA_FILE ISSUER KEY_FILE
+
+The issuer is the attestation service that the server trusts, and the file its private key.
 
 Prints the name of each part that passed, one a line; any failure ends it with a traceback.
 """
 
+import base64
 import hashlib
+import json
+import os
 import sys
 import time
 from datetime import datetime, timezone
@@ -17,8 +22,12 @@ from azure.keyvault.keys import (
     JsonWebKey,
     KeyClient,
     KeyCurveName,
+    KeyExportEncryptionAlgorithm,
     KeyOperation,
+    KeyReleasePolicy,
+    KeyRotationLifetimeAction,
     KeyRotationPolicy,
+    KeyRotationPolicyAction,
     KeyType,
 )
 from azure.keyvault.keys.crypto import (
@@ -29,9 +38,9 @@ from azure.keyvault.keys.crypto import (
 )
 from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, keywrap, serialization
 
-URL, CA = sys.argv[1], sys.argv[2]
+URL, CA, ISSUER, ISSUER_KEY = sys.argv[1:5]
 
 
 class Token:
@@ -322,19 +331,212 @@ def what_a_key_may_not():
     assert error.error.innererror["code"] == "KeyDisabled"
 
 
-def rotation_policy_and_release():
+def rotation_policy():
     client.create_ec_key("policy")
-    refused(HttpResponseError, 400, "BadParameter", client.get_key_rotation_policy, "policy")
-    refused(
+    first = client.get_key_rotation_policy("policy")
+    assert first.id == f"{URL}/keys/policy/rotationpolicy" and first.created_on is None
+    assert [(each.action, each.time_before_expiry) for each in first.lifetime_actions] == [("Notify", "P30D")]
+    rotate = KeyRotationLifetimeAction(KeyRotationPolicyAction.rotate, time_after_create="P90D")
+    wanted = KeyRotationPolicy(lifetime_actions=[rotate], expires_in="P1Y")
+    updated = client.update_key_rotation_policy("policy", wanted)
+    read = client.get_key_rotation_policy("policy")
+    for policy in [updated, read]:
+        assert policy.expires_in == "P1Y" and policy.created_on and policy.updated_on
+        actions = [(each.action, each.time_after_create, each.time_before_expiry) for each in policy.lifetime_actions]
+        assert actions == [("Rotate", "P90D", None), ("Notify", None, "P30D")]
+    # What comes back from the service can be sent to it.
+    again = client.update_key_rotation_policy("policy", read, expires_in="P2Y")
+    assert again.expires_in == "P2Y" and again.created_on == read.created_on
+    properties = client.rotate_key("policy").properties
+    assert 730 <= (properties.expires_on - properties.created_on).days <= 731
+    blank = client.update_key_rotation_policy("policy", KeyRotationPolicy())
+    assert blank.expires_in is None and len(blank.lifetime_actions) == 1
+    for bad in ["P27D", "P4W", "90"]:
+        refused(
+            HttpResponseError,
+            400,
+            "BadParameter",
+            client.update_key_rotation_policy,
+            "policy",
+            KeyRotationPolicy(expires_in=bad),
+        )
+    refused(ResourceNotFoundError, 404, "KeyNotFound", client.get_key_rotation_policy, "nothing")
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decoded(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def jwt(claims, key=None):
+    """A token of the attestation service, or of who has another key."""
+    if key is None:
+        with open(ISSUER_KEY, "rb") as file:
+            key = serialization.load_pem_private_key(file.read(), None)
+    header = {"alg": "RS256", "typ": "JWT", "kid": "1"}
+    signed = ".".join(base64url(json.dumps(part).encode()) for part in [header, claims])
+    return f"{signed}.{base64url(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def identity():
+    """The public key with which the vault signs its statements."""
+    client.create_ec_key("any")
+    attestation = client.get_key_attestation("any").properties.attestation
+    return serialization.load_pem_public_key(attestation.certificate_pem_file)
+
+
+def verified(jws):
+    signed, _, signature = jws.rpartition(".")
+    header, payload = (json.loads(decoded(part)) for part in signed.split("."))
+    assert header["alg"] == "ES256"
+    verify_ecdsa(identity(), decoded(signature), signed.encode())
+    return payload
+
+
+def release_policy(level, **options):
+    conditions = [
+        {"claim": "x-ms-isolation-tee.level", "equals": level},
+        {"anyOf": [{"claim": "debug", "equals": False}, {"claim": "test", "equals": True}]},
+    ]
+    policy = {"version": "1.0.0", "anyOf": [{"authority": ISSUER, "allOf": conditions}]}
+    return KeyReleasePolicy(json.dumps(policy).encode(), **options)
+
+
+def release():
+    environment = rsa_keys.generate_private_key(65_537, 2_048)
+    numbers = environment.public_key().public_numbers()
+    number = lambda value: base64url(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+    jwk = {"kty": "RSA", "kid": "env", "key_ops": ["encrypt"], "n": number(numbers.n), "e": number(numbers.e)}
+    now = int(time.time())
+    claims = {
+        "iss": ISSUER,
+        "iat": now,
+        "nbf": now,
+        "exp": now + 3_600,
+        "nonce": "fresh",
+        "debug": False,
+        "x-ms-isolation-tee": {"level": 2},
+        "x-ms-runtime": {"keys": [jwk]},
+    }
+    token = jwt(claims)
+
+    created = client.create_ec_key("released", exportable=True, release_policy=release_policy(2))
+    assert created.properties.exportable is True and "export" in created.key_operations
+    shown = created.properties.release_policy
+    assert json.loads(shown.encoded_policy)["version"] == "1.0.0" and shown.immutable is False
+    public = ec.EllipticCurvePublicNumbers(
+        int.from_bytes(created.key.x, "big"), int.from_bytes(created.key.y, "big"), ec.SECP256R1()
+    )
+    for algorithm, oaep, version in [
+        (None, hashes.SHA1(), None),
+        (KeyExportEncryptionAlgorithm.ckm_rsa_aes_key_wrap, hashes.SHA1(), created.properties.version),
+        (KeyExportEncryptionAlgorithm.rsa_aes_key_wrap_256, hashes.SHA256(), None),
+        (KeyExportEncryptionAlgorithm.rsa_aes_key_wrap_384, hashes.SHA384(), None),
+    ]:
+        released = client.release_key("released", token, version=version, algorithm=algorithm, nonce="fresh")
+        payload = verified(released.value)
+        name = algorithm.value if algorithm else "CKM_RSA_AES_KEY_WRAP"
+        assert payload["request"] == {"enc": name, "kid": created.id, "nonce": "fresh"}
+        bundle = payload["response"]["key"]
+        assert bundle["key"]["kid"] == created.id and bundle["attributes"]["exportable"] is True
+        key_hsm = json.loads(decoded(bundle["key"]["key_hsm"]))
+        assert key_hsm["header"] == {"kid": "env", "alg": "dir", "enc": name}
+        ciphertext = decoded(key_hsm["ciphertext"])
+        wrapping = environment.decrypt(ciphertext[:256], padding.OAEP(padding.MGF1(oaep), oaep, None))
+        der = keywrap.aes_key_unwrap_with_padding(wrapping, ciphertext[256:])
+        private = serialization.load_der_private_key(der, None)
+        assert private.public_key().public_numbers() == public
+
+    refuse = lambda status, code, *arguments, **options: refused(
+        HttpResponseError, status, code, client.release_key, *arguments, **options
+    )
+    refuse(400, "BadParameter", "policy", token)
+    refuse(400, "BadParameter", "released", "e30.e30.")
+    refuse(400, "BadParameter", "released", token, algorithm="RSA-OAEP")
+    refuse(403, "Forbidden", "released", token, nonce="stale")
+    refuse(403, "Forbidden", "released", jwt({**claims, "exp": now - 3_600}))
+    refuse(403, "Forbidden", "released", jwt({**claims, "debug": True}))
+    refuse(403, "Forbidden", "released", jwt({**claims, "iss": "https://elsewhere.example"}))
+    refuse(403, "Forbidden", "released", jwt(claims, environment))
+    updated = client.update_key_properties("released", release_policy=release_policy(3, immutable=True))
+    assert updated.properties.release_policy.immutable is True
+    refuse(403, "Forbidden", "released", token)
+    error = refused(
         HttpResponseError,
         400,
         "BadParameter",
-        client.update_key_rotation_policy,
-        "policy",
-        KeyRotationPolicy(expires_in="P90D"),
+        client.update_key_properties,
+        "released",
+        release_policy=release_policy(2),
     )
-    refused(HttpResponseError, 400, "BadParameter", client.release_key, "policy", "e30.e30.")
-    refused(HttpResponseError, 400, "BadParameter", client.get_key_attestation, "policy")
+    assert "AKV.SKR.1020" in error.message
+    error = refused(HttpResponseError, 400, "BadParameter", client.create_ec_key, "bad", exportable=True)
+    assert "Exportable keys must have release policy" in error.message
+    imported = client.import_key(
+        "released-oct",
+        JsonWebKey(kty="oct", k=bytes(range(32))),
+        exportable=True,
+        release_policy=release_policy(2),
+    )
+    assert imported.properties.exportable is True
+    payload = verified(client.release_key("released-oct", token).value)
+    key_hsm = json.loads(decoded(payload["response"]["key"]["key"]["key_hsm"]))
+    ciphertext = decoded(key_hsm["ciphertext"])
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+    wrapping = environment.decrypt(ciphertext[:256], oaep)
+    assert keywrap.aes_key_unwrap_with_padding(wrapping, ciphertext[256:]) == bytes(range(32))
+
+
+def attestation():
+    created = client.create_ec_key("attested")
+    for version in [None, created.properties.version]:
+        attested = client.get_key_attestation("attested", version)
+        assert attested.id == created.id
+        attestation = attested.properties.attestation
+        assert attestation.version == "1.0"
+        private = verified(attestation.private_key_attestation.decode())
+        assert private["kid"] == created.id and private["origin"] == "generated"
+        public = verified(attestation.public_key_attestation.decode())
+        assert decoded(public["jwk"]["x"]) == created.key.x
+    assert client.get_key("attested").properties.attestation is None
+    refused(ResourceNotFoundError, 404, "KeyNotFound", client.get_key_attestation, "nothing")
+
+
+def import_transferred_key():
+    """Bring your own key: what a tool makes of a key and of the public half of the vault's."""
+    kek = client.create_rsa_key("kek", size=2048, key_operations=[KeyOperation.import_key])
+    public = rsa_keys.RSAPublicNumbers(
+        int.from_bytes(kek.key.e, "big"), int.from_bytes(kek.key.n, "big")
+    ).public_key()
+    private = ec.generate_private_key(ec.SECP384R1())
+    der = private.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    wrapping = os.urandom(32)
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+    ciphertext = public.encrypt(wrapping, oaep) + keywrap.aes_key_wrap_with_padding(wrapping, der)
+    blob = {
+        "schema_version": "1.0.0",
+        "header": {"kid": kek.id, "alg": "dir", "enc": "CKM_RSA_AES_KEY_WRAP"},
+        "ciphertext": base64url(ciphertext),
+        "generator": "a test",
+    }
+    jwk = JsonWebKey(kty="EC", crv="P-384", key_ops=["sign"], t=json.dumps(blob).encode())
+    imported = client.import_key("transferred", jwk)
+    assert int.from_bytes(imported.key.x, "big") == private.public_key().public_numbers().x
+    digest = hashlib.sha384(b"data").digest()
+    signature = crypto(imported).sign(SignatureAlgorithm.es384, digest).signature
+    half = len(signature) // 2
+    r, s = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
+    private.public_key().verify(utils.encode_dss_signature(r, s), b"data", ec.ECDSA(hashes.SHA384()))
+    jwk.crv = "P-256"
+    refused(HttpResponseError, 400, "BadParameter", client.import_key, "bad", jwk)
+    blob["header"]["kid"] = client.create_rsa_key("no-kek", size=2048).id
+    jwk = JsonWebKey(kty="EC", crv="P-384", t=json.dumps(blob).encode())
+    refused(HttpResponseError, 403, "Forbidden", client.import_key, "bad", jwk)
 
 
 def every_api_version():
@@ -358,7 +560,10 @@ for part in [
     encrypt_decrypt,
     wrap_unwrap,
     what_a_key_may_not,
-    rotation_policy_and_release,
+    rotation_policy,
+    release,
+    attestation,
+    import_transferred_key,
     every_api_version,
 ]:
     part()

@@ -1,9 +1,13 @@
 //! Requests that no client sends by mistake: the answer is a refusal with an envelope, at a bounded cost.
 
+use std::sync::Arc;
+
 use http::Request;
 use serde_json::{Value, json};
 use strongroom::rest::{AnyToken, RestService};
-use strongroom::{CreateKeyOptions, Curve, KeyName, Vault, VaultOptions};
+use strongroom::{CreateKeyOptions, Curve, KeyName, SignatureAlgorithm, Vault, VaultOptions};
+
+use crate::attested::{Service, base64url, claims, policy, vault_trusting};
 
 const SIGNER: KeyName = KeyName::from_static("signer");
 
@@ -92,6 +96,9 @@ fn wrong_types_and_ranges_are_refused() {
         json!({ "kty": "RSA", "public_exponent": -3 }),
         json!({ "kty": "EC", "key_ops": "sign" }),
         json!({ "kty": "EC", "attributes": [] }),
+        json!({ "kty": "EC", "attributes": [true, 1, 2, null, null] }),
+        json!({ "kty": "EC", "release_policy": [null, "e30", null] }),
+        json!(["EC", null, null, null, null, null, null, null]),
         json!({ "kty": "EC", "attributes": { "enabled": "true" } }),
         json!({ "kty": "EC", "attributes": { "nbf": -1 } }),
         json!({ "kty": "EC", "attributes": { "exp": 1.5 } }),
@@ -131,6 +138,8 @@ fn bodies_have_limits_for_each_operation() {
         ("PATCH", "/keys/signer", 64 * 1024),
         ("POST", "/rng", 64 * 1024),
         ("GET", "/keys", 64 * 1024),
+        ("PUT", "/keys/signer/rotationpolicy", 64 * 1024),
+        ("POST", "/keys/signer/release", 256 * 1024),
         ("PUT", "/keys/new", 128 * 1024),
         ("POST", "/keys/signer/sign", 256 * 1024),
         ("POST", "/keys/signer/decrypt", 23 * 1024 * 1024),
@@ -239,6 +248,145 @@ fn hostile_targets_are_refused() {
     assert_eq!(send(&service, "GET", &target, "").0, 400);
 }
 
+/// A service whose vault trusts an attestation service, and has an exportable key.
+fn service_with_exportable_key() -> (RestService, Arc<Service>) {
+    let attestation = Arc::new(Service::new());
+    let (vault, _clock) = vault_trusting(&attestation);
+    let options = CreateKeyOptions::ec(Curve::P256)
+        .exportable()
+        .release_policy(policy());
+    vault.create_key(&SIGNER, options).unwrap();
+    (RestService::new(vault, AnyToken::new()), attestation)
+}
+
+#[test]
+fn hostile_attestation_tokens_are_refused() {
+    let (service, attestation) = service_with_exportable_key();
+    let release = |token: &str| {
+        let body = json!({ "target": token }).to_string();
+        send(
+            &service,
+            "POST",
+            "/keys/signer/release?api-version=7.6",
+            body,
+        )
+    };
+    let good = attestation.token(SignatureAlgorithm::Rs256, &claims());
+    assert_eq!(release(&good).0, 200);
+    let [header, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else {
+        panic!("{good}");
+    };
+    let alg = |alg: &str| base64url(json!({ "alg": alg, "kid": "rsa" }).to_string().as_bytes());
+    let nested = base64url(format!("{}{}", "[".repeat(20_000), "]".repeat(20_000)).as_bytes());
+    for (token, status) in [
+        (String::from("."), 400),
+        (format!("{header}.{payload}"), 400),
+        (format!("{good}."), 400),
+        (format!("{good}.{good}"), 400),
+        (format!("{good}="), 400),
+        (format!(" {good}"), 400),
+        (format!("{header}\u{0}.{payload}.{signature}"), 400),
+        (format!("{}.{payload}.{signature}", alg("none")), 400),
+        (format!("{}.{payload}.", alg("none")), 400),
+        (format!("{}.{payload}.{signature}", alg("HS256")), 400),
+        (format!("{}.{payload}.{signature}", alg("rs256")), 400),
+        (format!("{}.{payload}.{signature}", alg("PS256")), 403),
+        (format!("{}.{payload}.{signature}", alg("ES256")), 403),
+        (format!("{header}.{payload}."), 400),
+        (format!("{nested}.{payload}.{signature}"), 400),
+        (format!("{header}.{nested}.{signature}"), 400),
+        ("A".repeat(100_000), 400),
+        (".".repeat(100_000), 400),
+    ] {
+        let (given, answer) = release(&token);
+        let shown = &token[..token.len().min(60)];
+        assert_eq!(given, status, "{shown}: {answer}");
+        assert!(!answer.to_string().contains(&payload[..40]), "{answer}");
+    }
+    // Of somebody else, who has the same names and other keys.
+    let other = Service::new();
+    let stranger = other.token(SignatureAlgorithm::Es256, &claims());
+    assert_eq!(release(&stranger).0, 403);
+    let mut foreign = claims();
+    foreign["iss"] = "https://elsewhere.example".into();
+    let foreign = attestation.token(SignatureAlgorithm::Rs256, &foreign);
+    assert_eq!(release(&foreign).0, 403);
+}
+
+#[test]
+fn policies_that_nest_too_deep_or_repeat_members_are_refused() {
+    let (_vault, service) = service();
+    let create = |policy: &str| {
+        let body = json!({
+            "kty": "EC", "attributes": { "exportable": true },
+            "release_policy": { "data": base64url(policy.as_bytes()) },
+        });
+        let target = "/keys/new/create?api-version=7.6";
+        send(&service, "POST", target, body.to_string()).0
+    };
+    let claim = r#"{"claim":"a","equals":"x"}"#;
+    let deep = |depth: usize| {
+        format!(
+            r#"{{"version":"1.0.0","anyOf":[{{"authority":"a","allOf":[{}{claim}{}]}}]}}"#,
+            r#"{"anyOf":["#.repeat(depth),
+            "]}".repeat(depth)
+        )
+    };
+    assert_eq!(create(&deep(5)), 200);
+    for policy in [
+        deep(20),
+        deep(700),
+        deep(0).replace(claim, r#"{"claim":"a","claim":"b","equals":"x"}"#),
+        deep(0).replace("1.0.0", "1.0"),
+        deep(0) + " ",
+        "\u{feff}{}".to_owned(),
+        "[".repeat(10_000),
+    ] {
+        let shown = &policy[..policy.len().min(60)];
+        // What follows a policy and is only space belongs to it.
+        let status = if policy.ends_with(' ') { 200 } else { 400 };
+        assert_eq!(create(&policy), status, "{shown}");
+    }
+    assert_eq!(create(&(" ".repeat(16 * 1024) + &deep(0))), 400);
+}
+
+#[test]
+fn rotation_policies_of_wrong_types_are_refused() {
+    let (_vault, service) = service();
+    let rotate = json!({ "type": "Rotate" });
+    let after = json!({ "timeAfterCreate": "P90D" });
+    let action = json!({ "trigger": after, "action": rotate });
+    for body in [
+        json!([]),
+        json!({ "lifetimeActions": {} }),
+        json!({ "lifetimeActions": [null] }),
+        json!({ "lifetimeActions": [{}] }),
+        json!({ "lifetimeActions": [[after, rotate]] }),
+        json!({ "lifetimeActions": [{ "trigger": after }] }),
+        json!({ "lifetimeActions": [{ "trigger": after, "action": "Rotate" }] }),
+        json!({ "lifetimeActions": [{ "trigger": ["P90D", null], "action": rotate }] }),
+        json!({ "lifetimeActions": [{ "trigger": {}, "action": rotate }] }),
+        json!({ "lifetimeActions": [{ "trigger": { "timeAfterCreate": 90 }, "action": rotate }] }),
+        json!({ "lifetimeActions": [{ "trigger": { "timeAfterCreate": "90" }, "action": rotate }] }),
+        json!({ "lifetimeActions": [{ "trigger": { "timeAfterCreate": "P9999999999D" }, "action": rotate }] }),
+        json!({ "lifetimeActions": vec![action; 100] }),
+        json!({ "attributes": { "expiryTime": "P".repeat(10_000) } }),
+        json!({ "attributes": ["P90D", null, null] }),
+        json!({ "attributes": { "expiryTime": "P90D", "created": "now" } }),
+    ] {
+        let target = "/keys/signer/rotationpolicy?api-version=7.6";
+        let (status, answer) = send(&service, "PUT", target, body.to_string());
+        assert_eq!(status, 400, "{body}: {answer}");
+    }
+    let (status, kept) = send(
+        &service,
+        "GET",
+        "/keys/signer/rotationpolicy?api-version=7.6",
+        "",
+    );
+    assert_eq!((status, kept["attributes"].clone()), (200, json!({})));
+}
+
 #[test]
 fn what_would_be_ignored_in_silence_is_refused() {
     let (_vault, service) = service();
@@ -345,6 +493,16 @@ fn requests_with_changed_bytes_are_answered() {
             json!({ "alg": "A256KW", "value": "A".repeat(32) }),
         ),
         ("POST", "/keys/restore", json!({ "value": "AAAA" })),
+        (
+            "PUT",
+            "/keys/signer/rotationpolicy",
+            json!({ "lifetimeActions": [{ "trigger": { "timeAfterCreate": "P90D" }, "action": { "type": "Rotate" } }], "attributes": { "expiryTime": "P1Y" } }),
+        ),
+        (
+            "POST",
+            "/keys/signer/release",
+            json!({ "target": "e30.e30.AA", "nonce": "n", "enc": "RSA_AES_KEY_WRAP_256" }),
+        ),
         ("POST", "/rng", json!({ "count": 8 })),
     ];
     // A linear congruential generator: the same changes in every run.

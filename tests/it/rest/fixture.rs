@@ -3,26 +3,35 @@
 //! A file holds exchanges, which are carried out in their order on a vault of its own:
 //!
 //! ```json
-//! { "shows": ["KeyBundle"], "soft_delete_days": 7, "purge_protection": true,
+//! { "shows": ["KeyBundle"], "soft_delete_days": 7, "purge_protection": true, "device": true, "busy": false,
 //!   "exchanges": [ { "send": "GET /keys?api-version=7.4", "token": "list", "headers": {}, "body": {},
-//!                    "advance_seconds": 60, "status": 200, "answer": {}, "answer_headers": {} } ] }
+//!                    "advance_seconds": 60, "device_away": false, "status": 200, "answer": {}, "answer_headers": {} } ] }
 //! ```
 //!
 //! The vault's clock stands, so that times are known. What is not known stands as `{{name:kind}}` inside a string, with
 //! the kinds `version` (32 hexadecimal characters), `bytes` and `bytes(N)` (base64url) and `text`; later `{{name}}` means
-//! what stood there.
+//! what stood there. `{"base64url of": value}` stands for the JSON of that value in base64url, and in an answer
+//! `{"JWS of": value}` for a signed one.
+//!
+//! With `device`, the vault has a hardware backend, which can be away, and with `busy` one that asks to slow down. The
+//! vault trusts the attestation service of `attested`, and `{{attestation}}` is a token of it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
+use strongroom::backend::testing::MemoryDevice;
 use strongroom::rest::{AuthenticationFailure, RestService, bearer_token};
-use strongroom::{Clock, Permissions, SoftDelete, Vault, VaultOptions};
+use strongroom::{
+    AttestationAuthority, Clock, Permissions, SignatureAlgorithm, SoftDelete, Vault, VaultOptions,
+};
 
+use super::busy::Busy;
+use crate::attested::{Service, base64url, claims, parsed, verified};
 use crate::support::FakeClock;
 
 #[derive(Deserialize)]
@@ -33,6 +42,10 @@ pub(super) struct Fixture {
     soft_delete_days: Option<u8>,
     #[serde(default)]
     purge_protection: bool,
+    #[serde(default)]
+    device: bool,
+    #[serde(default)]
+    busy: bool,
     exchanges: Vec<Exchange>,
 }
 
@@ -49,6 +62,8 @@ struct Exchange {
     body: Option<Value>,
     #[serde(default)]
     advance_seconds: u64,
+    #[serde(default)]
+    device_away: bool,
     status: u16,
     #[serde(default)]
     answer: Option<Value>,
@@ -60,6 +75,8 @@ struct Exchange {
 fn all() -> Option<String> {
     Some("all".to_owned())
 }
+
+static ATTESTATION: LazyLock<Arc<Service>> = LazyLock::new(|| Arc::new(Service::new()));
 
 /// Every fixture of a folder, by its path.
 pub(super) fn fixtures(folder: &str) -> Vec<(PathBuf, Fixture)> {
@@ -84,21 +101,36 @@ pub(super) fn fixtures(folder: &str) -> Vec<(PathBuf, Fixture)> {
 impl Fixture {
     pub(super) fn run(&self, path: &Path) {
         let clock = FakeClock::new();
-        let mut options = VaultOptions::new().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let attestation = Arc::clone(&ATTESTATION);
+        let token = attestation.token(SignatureAlgorithm::Rs256, &claims());
+        let mut options = VaultOptions::new()
+            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+            .attestation_authority(attestation as Arc<dyn AttestationAuthority>);
         options = match self.soft_delete_days {
             None => options,
             Some(0) => options.soft_delete(SoftDelete::OFF),
             Some(days) => options.soft_delete(SoftDelete::days(days).unwrap()),
         };
+        let device = MemoryDevice::new("device".parse().unwrap());
+        if self.device {
+            options = options.backend(Arc::new(device.clone()));
+        }
+        if self.busy {
+            options = options.backend(Arc::new(Busy::new()));
+        }
         let vault = options.create_in_memory().unwrap();
         if self.purge_protection {
             vault.enable_purge_protection().unwrap();
         }
-        let service = RestService::new(vault, by_permissions);
-        let mut known = BTreeMap::new();
+        let service = RestService::new(vault.clone(), by_permissions);
+        let mut known = Known {
+            texts: BTreeMap::from([("attestation".to_owned(), token)]),
+            vault,
+        };
         for (number, exchange) in self.exchanges.iter().enumerate() {
             let at = format!("{}, exchange {}", path.display(), number + 1);
             clock.advance_seconds(exchange.advance_seconds);
+            device.set_away(exchange.device_away);
             exchange.run(&service, &mut known, &at);
         }
     }
@@ -125,7 +157,19 @@ fn by_permissions(
     }
 }
 
-type Known = BTreeMap<String, String>;
+/// What the exchanges so far have told.
+struct Known {
+    texts: BTreeMap<String, String>,
+    vault: Vault,
+}
+
+/// The value in `{name: value}`.
+fn only<'v>(members: &'v serde_json::Map<String, Value>, name: &str) -> Option<&'v Value> {
+    members.get(name).filter(|_| members.len() == 1)
+}
+
+const BASE64URL: &str = "base64url of";
+const JWS: &str = "JWS of";
 
 impl Exchange {
     fn run(&self, service: &RestService, known: &mut Known, at: &str) {
@@ -174,18 +218,24 @@ fn filled_value(value: &Value, known: &Known) -> Value {
     match value {
         Value::String(text) => Value::String(filled(text, known)),
         Value::Array(items) => items.iter().map(|item| filled_value(item, known)).collect(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| (name.clone(), filled_value(value, known)))
-            .collect(),
+        Value::Object(members) => match only(members, BASE64URL) {
+            Some(value) => base64url(filled_value(value, known).to_string().as_bytes()).into(),
+            None => members
+                .iter()
+                .map(|(name, value)| (name.clone(), filled_value(value, known)))
+                .collect(),
+        },
         other => other.clone(),
     }
 }
 
 fn filled(text: &str, known: &Known) -> String {
-    known.iter().fold(text.to_owned(), |text, (name, value)| {
-        text.replace(&format!("{{{{{name}}}}}"), value)
-    })
+    known
+        .texts
+        .iter()
+        .fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{{{{name}}}}}"), value)
+        })
 }
 
 /// Exactly the same members, and the same values but for the placeholders.
@@ -206,6 +256,15 @@ fn compare(expected: &Value, given: &Value, known: &mut Known, at: &str) {
             assert_eq!(expected.len(), items.len(), "{at}: {given}");
             for (number, (expected, item)) in expected.iter().zip(items).enumerate() {
                 compare(expected, item, known, &format!("{at}[{number}]"));
+            }
+        }
+        (Value::Object(members), Value::String(given)) => {
+            if let Some(value) = only(members, BASE64URL) {
+                compare(value, &parsed(given), known, at);
+            } else if let Some(value) = only(members, JWS) {
+                compare(value, &verified(&known.vault, given), known, at);
+            } else {
+                panic!("{at}: {given}");
             }
         }
         (Value::String(expected), Value::String(given)) => matches(expected, given, known, at),
@@ -252,5 +311,5 @@ fn matches(expected: &str, given: &str, known: &mut Known, at: &str) {
             }
         }
     }
-    known.insert(name.to_owned(), value.to_owned());
+    known.texts.insert(name.to_owned(), value.to_owned());
 }

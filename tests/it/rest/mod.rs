@@ -2,6 +2,7 @@
 //! does is what its answers say.
 
 mod bad_requests;
+mod busy;
 mod fixture;
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use self::fixture::fixtures;
 
 /// The shapes of the wire, by Azure's names.
-const SHAPES: [&str; 25] = [
+const SHAPES: [&str; 29] = [
     "BackupKeyResult",
     "DeletedKeyBundle",
     "DeletedKeyItem",
@@ -17,7 +18,9 @@ const SHAPES: [&str; 25] = [
     "GetRandomBytesRequest",
     "JsonWebKey EC",
     "JsonWebKey RSA",
+    "JsonWebKey key_hsm",
     "JsonWebKey oct",
+    "KeyAttestation",
     "KeyAttributes",
     "KeyBundle",
     "KeyCreateParameters",
@@ -28,29 +31,36 @@ const SHAPES: [&str; 25] = [
     "KeyOperationsParameters",
     "KeyReleaseParameters",
     "KeyReleasePolicy",
+    "KeyReleaseResult",
     "KeyRestoreParameters",
     "KeyRotationPolicy",
     "KeySignParameters",
     "KeyUpdateParameters",
     "KeyVaultError",
     "KeyVerifyParameters",
+    "KeyVerifyResult",
     "RandomBytes",
 ];
 
 /// The errors of the service that a vault in a process can have, as `status code[/inner code] situation`.
-const ERRORS: [&str; 22] = [
+const ERRORS: [&str; 29] = [
     "400 BadParameter algorithm",
     "400 BadParameter api-version",
     "400 BadParameter backup",
     "400 BadParameter digest length",
+    "400 BadParameter exportable",
+    "400 BadParameter immutable release policy",
     "400 BadParameter jwk",
     "400 BadParameter key_ops",
     "400 BadParameter name",
+    "400 BadParameter release policy",
     "400 BadParameter required",
     "400 BadParameter rng count",
+    "400 BadParameter rotation policy",
     "400 BadParameter size",
     "401 Unauthorized",
     "403 Forbidden purge protection",
+    "403 Forbidden release",
     "403 Forbidden/ForbiddenByPolicy",
     "403 Forbidden/KeyDisabled",
     "403 Forbidden/KeyExpired",
@@ -61,6 +71,8 @@ const ERRORS: [&str; 22] = [
     "405 method",
     "409 Conflict",
     "409 Conflict/ObjectIsDeletedButRecoverable",
+    "429 Throttled",
+    "503 ServiceUnavailable",
 ];
 
 #[test]

@@ -288,7 +288,7 @@ fn refused_algorithms_are_refused_for_every_operation_and_permitted_again() {
         .unwrap();
     for algorithm in ["RSA1_5", "PS256"] {
         let rules = AlgorithmRules::default().refuse(algorithm).unwrap();
-        vault.set_algorithm_rules(rules.clone()).unwrap();
+        vault.set_algorithm_rules(rules).unwrap();
         assert_eq!(vault.algorithm_rules(), rules);
         for operation in CryptoOperation::all() {
             if !operation.fits(KeySpec::Rsa(RsaKeySize::Bits2048)) {

@@ -1,5 +1,7 @@
-//! The gate under thousands of orders in which threads can meet: nobody is inside with somebody who excludes others, and
-//! nobody waits for ever. A scheduler picks the orders, and finds it when all threads wait.
+//! The gate and the pool under thousands of orders in which threads can meet. Nobody is inside the gate with somebody who
+//! excludes others. No session of the pool is in two hands, none is lost, there are never more than allowed, and one
+//! thread connects at a time, whatever is lost meanwhile. Nobody waits for ever: a scheduler picks the orders, and finds
+//! it when all threads wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +18,69 @@ use crate::store::tests::programme::{Figures, cases};
 #[path = "../gate.rs"]
 mod gate;
 
-/// Where the gate looks for them.
-use crate::backend::pkcs11::error;
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
+#[path = "../pool.rs"]
+mod pool;
+
+/// Where the gate and the pool look for them.
+use crate::backend::pkcs11::{error, mechanism, token_info};
+mod module {
+    //! Sessions that are only counted.
+
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    use super::error::TokenResult;
+    use super::mechanism::Ulong;
+    use super::token_info::TokenInfo;
+
+    /// The sessions that are open.
+    pub(super) type Sessions = Arc<Mutex<(usize, BTreeSet<usize>)>>;
+
+    pub(super) struct ModuleSession {
+        pub(super) number: usize,
+        pub(super) attachment: u64,
+        all: Sessions,
+    }
+
+    impl ModuleSession {
+        pub(super) fn open(all: &Sessions, attachment: u64) -> Self {
+            let mut sessions = all.lock().unwrap();
+            sessions.0 += 1;
+            let number = sessions.0;
+            sessions.1.insert(number);
+            drop(sessions);
+            Self {
+                number,
+                attachment,
+                all: Arc::clone(all),
+            }
+        }
+    }
+
+    impl Drop for ModuleSession {
+        fn drop(&mut self) {
+            assert!(self.all.lock().unwrap().1.remove(&self.number));
+        }
+    }
+
+    /// The pool asks it whether a token is there.
+    pub(super) struct Module;
+
+    impl Module {
+        pub(super) fn functions(&self) -> &Self {
+            self
+        }
+
+        pub(super) fn token_info(&self, _slot: Ulong) -> TokenResult<TokenInfo> {
+            Ok(super::info())
+        }
+    }
+}
 mod sync {
     pub(super) use shuttle::sync::atomic::{AtomicUsize, Ordering};
     pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
@@ -57,6 +120,152 @@ fn meet() {
     }
     // Nothing is left over.
     drop(gate.exclude(PATIENCE).unwrap());
+}
+
+fn info() -> token_info::TokenInfo {
+    token_info::TokenInfo {
+        label: String::new(),
+        serial: "1".to_owned(),
+        manufacturer: String::new(),
+        model: String::new(),
+        firmware: (1, 0),
+        initialized: true,
+        login_required: true,
+        write_protected: false,
+        user_pin_locked: false,
+        user_pin_final_try: false,
+        user_pin_count_low: false,
+        officer_pin_locked: false,
+        officer_pin_final_try: false,
+        max_rw_sessions: None,
+    }
+}
+
+const MOST_SESSIONS: usize = 2;
+
+/// What happens to the first work of each thread.
+#[derive(Clone, Copy)]
+enum Fate {
+    Well,
+    Refused,
+    SessionLost,
+    TokenLost,
+}
+
+struct Shop {
+    pool: pool::Pool,
+    sessions: module::Sessions,
+    connecting: AtomicUsize,
+    /// Of the attachment of this number, at work.
+    at_work: std::sync::Mutex<std::collections::BTreeMap<u64, usize>>,
+}
+
+impl Shop {
+    fn checkout(&self) -> (module::ModuleSession, Arc<pool::Attachment>) {
+        loop {
+            match self.pool.turn(0).unwrap() {
+                pool::Turn::Use(session, attachment) => return (session, attachment),
+                pool::Turn::Open(attachment) => {
+                    let session = module::ModuleSession::open(&self.sessions, attachment.number);
+                    return (session, attachment);
+                }
+                pool::Turn::Connect { .. } => self.connect(),
+                pool::Turn::Wait => self.pool.wait(&mut None).unwrap(),
+            }
+        }
+    }
+
+    fn connect(&self) {
+        let attach = || {
+            assert_eq!(self.connecting.fetch_add(1, Ordering::SeqCst), 0, "twice");
+            let number = self.pool.next_number();
+            shuttle::thread::yield_now();
+            // What a lost attachment has left goes first, as it does before a login.
+            drop(self.pool.take_sessions());
+            assert_eq!(self.connecting.fetch_sub(1, Ordering::SeqCst), 1, "twice");
+            let attachment = pool::Attachment {
+                slot: 0,
+                info: info(),
+                generation: 0,
+                number,
+            };
+            let anchor = module::ModuleSession::open(&self.sessions, number);
+            Ok((attachment, anchor))
+        };
+        self.pool.connect(attach, || 0).unwrap();
+    }
+
+    fn work(&self, fate: Fate) {
+        let (session, attachment) = self.checkout();
+        let number = attachment.number;
+        assert_eq!(session.attachment, number, "a session of another login");
+        *self.at_work.lock().unwrap().entry(number).or_default() += 1;
+        assert!(self.at_work.lock().unwrap()[&number] <= MOST_SESSIONS);
+        shuttle::thread::yield_now();
+        *self.at_work.lock().unwrap().entry(number).or_default() -= 1;
+        match fate {
+            Fate::Well | Fate::Refused => {}
+            Fate::SessionLost => self.pool.session_lost(&attachment, |_| false),
+            Fate::TokenLost => self.pool.token_lost(&attachment, true),
+        }
+        let keep = matches!(fate, Fate::Well);
+        self.pool.give_back(session, attachment, keep);
+    }
+}
+
+fn share(fates: [Fate; 3]) {
+    let shop = Arc::new(Shop {
+        pool: pool::Pool::new(Some(MOST_SESSIONS), PATIENCE),
+        sessions: module::Sessions::default(),
+        connecting: AtomicUsize::new(0),
+        at_work: std::sync::Mutex::default(),
+    });
+    let threads: Vec<_> = fates
+        .into_iter()
+        .map(|fate| {
+            let shop = Arc::clone(&shop);
+            shuttle::thread::spawn(move || {
+                shop.work(fate);
+                shop.work(Fate::Well);
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let left = shop.pool.take_sessions();
+    assert!(
+        (1..=1 + MOST_SESSIONS).contains(&left.len()),
+        "{}",
+        left.len()
+    );
+    assert_eq!(
+        shop.sessions.lock().unwrap().1.len(),
+        left.len(),
+        "lost ones"
+    );
+    drop(left);
+    // And the pool works as on the first day.
+    shop.work(Fate::Well);
+}
+
+#[test]
+fn sessions_are_shared_in_every_order() {
+    use Fate::{Refused, SessionLost, TokenLost, Well};
+    let figures = Figures::begin("orders of threads at the token's sessions");
+    let count = cases(5_000, 500_000);
+    for fates in [
+        [Well, Well, Well],
+        [Well, Refused, SessionLost],
+        [Well, TokenLost, TokenLost],
+        [SessionLost, TokenLost, Well],
+        [SessionLost, SessionLost, SessionLost],
+    ] {
+        shuttle::check_random(move || share(fates), count / 5);
+        shuttle::check_pct(move || share(fates), count / 5, 3);
+        figures.count(2 * (count / 5));
+    }
+    figures.finish();
 }
 
 #[test]
