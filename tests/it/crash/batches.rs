@@ -103,7 +103,15 @@ fn kill_once(layout: &Layout, from: usize, random: &mut Random) -> Result<(usize
         }
         thread::sleep(Duration::from_micros(300));
     }
-    thread::sleep(Duration::from_micros(random.next() % 150_000));
+    // The anchor is written after each group: so many of them are awaited, however long they take, and a moment.
+    let anchor = || std::fs::read(layout.vault().join("vault.anchor")).unwrap();
+    for _ in 0..1 + random.below(9) {
+        let before = anchor();
+        while anchor() == before && Instant::now() < patience {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    thread::sleep(Duration::from_micros(random.next() % 3_000));
     process.kill().unwrap();
     let status = process.wait().unwrap();
     if std::os::unix::process::ExitStatusExt::signal(&status) != Some(9) {
