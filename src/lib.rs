@@ -32,6 +32,7 @@ pub use model::algorithm::{
 };
 pub use model::attributes::{RecoveryLevel, SoftDelete};
 pub use model::audit::{AuditEntry, AuditOptions, AuditReads};
+pub use model::batch::{EncryptItem, SignItem, WrapItem};
 pub use model::duration::CalendarDuration;
 pub use model::identifier::{KeyIdentifier, KeySelector, VaultUrl};
 pub use model::jwk::JsonWebKey;

@@ -15,8 +15,8 @@ use aws_lc_rs::signature::{
 };
 use strongroom::{Ciphertext, EncryptionAlgorithm, SignatureAlgorithm, Vault};
 
+use crate::operations::{DIGEST, TEXT, import};
 use crate::pairs::Pair;
-use crate::{DIGEST, TEXT, import};
 
 /// Signatures and decryption; the vault is on aws-lc.
 pub(crate) fn pairs<'a>(vault: &'a Vault, pairs: &mut Vec<Pair<'a>>) {

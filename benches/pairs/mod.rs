@@ -15,6 +15,26 @@ pub(crate) struct Pair<'a> {
     selected: Cell<bool>,
 }
 
+/// Times of both halves of a pair, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    pub(crate) vault_median: f64,
+    pub(crate) bare_median: f64,
+    /// A quarter of the calls was at least as fast.
+    pub(crate) vault_fast: f64,
+    pub(crate) bare_fast: f64,
+}
+
+impl Measured {
+    pub(crate) fn median_ratio(&self) -> f64 {
+        self.vault_median / self.bare_median
+    }
+
+    pub(crate) fn fast_ratio(&self) -> f64 {
+        self.vault_fast / self.bare_fast
+    }
+}
+
 impl<'a> Pair<'a> {
     pub(crate) fn new(
         name: &'static str,
@@ -29,6 +49,12 @@ impl<'a> Pair<'a> {
         }
     }
 
+    #[allow(dead_code, reason = "not every benchmark uses it")]
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    #[allow(dead_code, reason = "not every benchmark uses it")]
     pub(crate) fn bench(&mut self, criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(self.name);
         group.bench_function("vault", |bencher| {
@@ -42,12 +68,13 @@ impl<'a> Pair<'a> {
         group.finish();
     }
 
-    /// Both halves in alternation, in batches long enough for the clock.
-    fn print_ratio(&mut self) {
+    /// Both halves in alternation, in batches long enough for the clock: at least `least` of each, and more while there is
+    /// time.
+    pub(crate) fn measure(&mut self, least: usize, time: Duration) -> Measured {
         let length = batch_length(&mut self.bare);
         let (mut vault, mut bare) = (Vec::new(), Vec::new());
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while vault.len() < 201 || (Instant::now() < deadline && vault.len() < 10_001) {
+        let deadline = Instant::now() + time;
+        while vault.len() < least || (Instant::now() < deadline && vault.len() < 10_001) {
             vault.push(per_call(&mut self.vault, length));
             bare.push(per_call(&mut self.bare, length));
         }
@@ -55,13 +82,24 @@ impl<'a> Pair<'a> {
         bare.sort_unstable();
         let micros =
             |sorted: &[Duration], part: usize| sorted[sorted.len() * part / 4].as_secs_f64() * 1e6;
-        let (vault_median, bare_median) = (micros(&vault, 2), micros(&bare, 2));
+        Measured {
+            vault_median: micros(&vault, 2),
+            bare_median: micros(&bare, 2),
+            vault_fast: micros(&vault, 1),
+            bare_fast: micros(&bare, 1),
+        }
+    }
+
+    fn print_ratio(&mut self) {
+        let measured = self.measure(201, Duration::from_secs(2));
         println!(
-            "{:<24} {vault_median:>10.2} {bare_median:>10.2} {:>7.3} {:>7.3} {:>+8.2}",
+            "{:<24} {:>10.2} {:>10.2} {:>7.3} {:>7.3} {:>+8.2}",
             self.name,
-            vault_median / bare_median,
-            micros(&vault, 1) / micros(&bare, 1),
-            vault_median - bare_median,
+            measured.vault_median,
+            measured.bare_median,
+            measured.median_ratio(),
+            measured.fast_ratio(),
+            measured.vault_median - measured.bare_median,
         );
     }
 }
@@ -84,6 +122,7 @@ fn per_call(call: &mut Call<'_>, length: u32) -> Duration {
 }
 
 /// The ratios of all pairs that criterion ran.
+#[allow(dead_code, reason = "not every benchmark uses it")]
 pub(crate) fn print_ratios(pairs: &mut [Pair<'_>]) {
     println!("\nin alternation             vault us    bare us  median   fast    vault - bare us");
     for pair in pairs.iter_mut().filter(|pair| pair.selected.get()) {

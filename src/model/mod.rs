@@ -4,6 +4,7 @@ pub(crate) mod algorithm;
 pub(crate) mod attributes;
 pub(crate) mod audit;
 pub(crate) mod base64url;
+pub(crate) mod batch;
 mod calendar;
 pub(crate) mod duration;
 pub(crate) mod hex;

@@ -206,21 +206,42 @@ impl Store {
 
     /// As [`Store::commit`], with changes of STATE.
     pub(crate) fn commit_with(&self, changes: Vec<Change>, options: CommitOptions) -> Result<()> {
-        self.shared.poison.check()?;
-        self.ensure_writable()?;
-        if changes.is_empty() && options.is_empty() {
-            return Ok(());
-        }
-        let (answer, answered) = mpsc::sync_channel(1);
-        self.shared.queue.push(queue::Request {
-            changes,
-            options,
-            answer,
-        })?;
-        answered.recv().unwrap_or_else(|_| {
-            self.shared.poison.check()?;
-            Err(Error::internal("the committing thread gave no answer"))
-        })
+        let mut outcomes = self.commit_each(vec![(changes, options)]);
+        let none = || Err(Error::internal("a commit had no outcome"));
+        outcomes.pop().unwrap_or_else(none)
+    }
+
+    /// As [`Store::commit_with`] for each. They come to the committing thread together, in this order, and share groups
+    /// as far as these go.
+    pub(crate) fn commit_each(&self, wanted: Vec<(Vec<Change>, CommitOptions)>) -> Vec<Result<()>> {
+        let mut requests = Vec::with_capacity(wanted.len());
+        let answers: Vec<_> = wanted
+            .into_iter()
+            .map(|(changes, options)| {
+                self.shared.poison.check()?;
+                self.ensure_writable()?;
+                if changes.is_empty() && options.is_empty() {
+                    return Ok(None);
+                }
+                let (answer, answered) = mpsc::sync_channel(1);
+                requests.push(queue::Request {
+                    changes,
+                    options,
+                    answer,
+                });
+                Ok(Some(answered))
+            })
+            .collect();
+        let is_open = requests.is_empty() || self.shared.queue.push(requests);
+        let outcome = |answered: Result<Option<mpsc::Receiver<Result<()>>>>| match answered? {
+            None => Ok(()),
+            Some(_) if !is_open => Err(queue::closed()),
+            Some(answered) => answered.recv().unwrap_or_else(|_| {
+                self.shared.poison.check()?;
+                Err(Error::internal("the committing thread gave no answer"))
+            }),
+        };
+        answers.into_iter().map(outcome).collect()
     }
 
     /// From now on nothing is written any more.

@@ -55,19 +55,17 @@ pub(super) enum Work {
 }
 
 impl Queue {
-    /// Errors: `VaultFailed` when the committer no longer runs.
-    pub(super) fn push(&self, request: Request) -> Result<()> {
+    /// Requests that come together go into groups in their order. `false` when the committer no longer runs.
+    #[must_use]
+    pub(super) fn push(&self, requests: Vec<Request>) -> bool {
         let mut waiting = self.lock();
         if waiting.closing || waiting.gone {
-            return Err(Error::new(
-                ErrorKind::VaultFailed,
-                "this vault was closed; open it again",
-            ));
+            return false;
         }
-        waiting.requests.push_back(request);
+        waiting.requests.extend(requests);
         drop(waiting);
         self.changed.notify_one();
-        Ok(())
+        true
     }
 
     /// No request is taken any more; those that wait are still carried out.
@@ -115,6 +113,14 @@ impl Queue {
             };
         }
     }
+}
+
+/// What those get whose requests came too late.
+pub(super) fn closed() -> Error {
+    Error::new(
+        ErrorKind::VaultFailed,
+        "this vault was closed; open it again",
+    )
 }
 
 fn take_group(requests: &mut VecDeque<Request>) -> Vec<Request> {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 
 use super::acts::Operation;
-use super::gate::forked;
+use super::gate::{Entered, forked};
 use super::grant::{Grant, Need};
 use super::{Inner, Vault};
 use crate::error::ErrorKind;
@@ -42,7 +42,46 @@ pub(super) struct Act<'a> {
     recorded: Cell<bool>,
 }
 
+/// An operation that is ended by hand, because others go on beside it: an item of a batch. It has its permission.
+pub(super) struct Begun<'a> {
+    act: Act<'a>,
+    /// Left after the act has ended.
+    entered: Entered<'a>,
+}
+
+impl<'a> Begun<'a> {
+    pub(super) fn act(&self) -> &Act<'a> {
+        &self.act
+    }
+
+    /// Tells of the outcome, as [`Vault::act`] does.
+    pub(super) fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        let Self { act, entered } = self;
+        let outcome = act.end(outcome);
+        drop(entered);
+        outcome
+    }
+}
+
 impl Vault {
+    /// Begins an item of a batch as [`Vault::act`] begins an operation. An error is one of the item, which has ended with
+    /// it.
+    pub(super) fn begin<'a>(
+        &'a self,
+        operation: Operation,
+        subject: impl Into<Subject<'a>>,
+    ) -> Result<Begun<'a>> {
+        let act = Act::new(&self.inner, &self.grant, operation, subject.into());
+        let entered = match self.inner.gate.enter() {
+            Ok(entered) => entered,
+            Err(error) => return act.turned_away(error),
+        };
+        match act.permit() {
+            Ok(()) => Ok(Begun { act, entered }),
+            Err(error) => act.end(Err(error)),
+        }
+    }
+
     /// Carries out one operation. Every public method of the vault comes through here exactly once: it enters
     /// the gate, asks for the permission, runs, names operation and key in an error, and tells of the outcome.
     pub(super) fn act<'a, T>(
@@ -96,15 +135,20 @@ impl<'a> Act<'a> {
     }
 
     fn perform<T>(self, run: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        let name = match self.subject {
-            Subject::Key(selector) => Some(selector.name()),
-            Subject::Vault | Subject::Principal(_) => None,
-        };
-        let outcome = match self.grant.require(self.inner, self.operation.need(), name) {
+        let outcome = match self.permit() {
             Ok(()) => run(&self),
             Err(error) => Err(error),
         };
         self.end(outcome)
+    }
+
+    /// Errors: `Forbidden`.
+    fn permit(&self) -> Result<()> {
+        let name = match self.subject {
+            Subject::Key(selector) => Some(selector.name()),
+            Subject::Vault | Subject::Principal(_) => None,
+        };
+        self.grant.require(self.inner, self.operation.need(), name)
     }
 
     /// The vault is locked, closed or another process's. Nothing that has a lock is touched: in a forked child
@@ -179,15 +223,50 @@ impl<'a> Act<'a> {
         mut options: CommitOptions,
         count: u32,
     ) -> Result<()> {
-        let records = self.inner.recorder.is_on() && !self.recorded.get();
-        if records {
-            options.events.push(self.event(None, count)?);
-        }
+        let records = self.add_entry(&mut options, count)?;
         self.inner.store.commit_with(changes, options)?;
         if records {
             self.recorded.set(true);
         }
         Ok(())
+    }
+
+    /// Makes the changes of several acts of this vault durable, those of each act all or none and with its entry. They
+    /// share groups.
+    ///
+    /// Errors: those of the store, for each act.
+    pub(super) fn commit_each(inner: &Inner, wanted: Vec<(&Self, Vec<Change>)>) -> Vec<Result<()>> {
+        let mut requests = Vec::with_capacity(wanted.len());
+        let acts: Vec<_> = wanted
+            .into_iter()
+            .map(|(act, changes)| {
+                let mut options = CommitOptions::default();
+                let records = act.add_entry(&mut options, 1)?;
+                requests.push((changes, options));
+                Ok((act, records))
+            })
+            .collect();
+        let mut committed = inner.store.commit_each(requests).into_iter();
+        acts.into_iter()
+            .map(|act: Result<(&Self, bool)>| {
+                let (act, records) = act?;
+                let unanswered = || Err(Error::internal("a change was not committed"));
+                committed.next().unwrap_or_else(unanswered)?;
+                if records {
+                    act.recorded.set(true);
+                }
+                Ok(())
+            })
+            .collect()
+    }
+
+    /// Whether the audit log gets an entry with the commit.
+    fn add_entry(&self, options: &mut CommitOptions, count: u32) -> Result<bool> {
+        let records = self.inner.recorder.is_on() && !self.recorded.get();
+        if records {
+            options.events.push(self.event(None, count)?);
+        }
+        Ok(records)
     }
 
     /// Records success before the end: after it there is nowhere to record it.

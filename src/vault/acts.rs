@@ -52,6 +52,9 @@ macro_rules! need {
 // `KeyAttestationGet` and `RandomBytesGet`; `Vault...` is our own.
 operations! {
     CreateKey: "create_key", "KeyCreate", need!(Create), ALWAYS;
+    // An operation of this kind is one item of the batch.
+    CreateMany: "create_many", "KeyCreate", need!(Create), ALWAYS;
+    ImportMany: "import_many", "KeyImport", need!(Import), ALWAYS;
     ImportKey: "import_key", "KeyImport", need!(Import), ALWAYS;
     ImportTransferredKey: "import_transferred_key", "KeyImport", need!(Import), ALWAYS;
     RotateKey: "rotate_key", "KeyRotate", need!(Rotate), ALWAYS;
@@ -82,6 +85,9 @@ operations! {
     RestoreKey: "restore_key", "KeyRestore", need!(Restore), ALWAYS;
     RestoreKeyWith: "restore_key_with", "KeyRestore", need!(Restore), ALWAYS;
     RestorePlan: "restore_plan", "KeyRestorePlan", need!(Restore), BY_CHOICE;
+    SignMany: "sign_many", "KeySign", need!(Sign), BY_CHOICE;
+    EncryptMany: "encrypt_many", "KeyEncrypt", need!(Encrypt), BY_CHOICE;
+    WrapMany: "wrap_many", "KeyWrap", need!(WrapKey), BY_CHOICE;
     Encrypt: "encrypt", "KeyEncrypt", need!(Encrypt), BY_CHOICE;
     EncryptWithIv: "encrypt_with_iv", "KeyEncrypt", FULL, BY_CHOICE;
     Decrypt: "decrypt", "KeyDecrypt", need!(Decrypt), BY_CHOICE;

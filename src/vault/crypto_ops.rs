@@ -70,11 +70,7 @@ impl Vault {
     ) -> Result<EncryptResult> {
         let selector = key.into();
         self.act(Operation::Encrypt, selector, |act| {
-            if algorithm.is_authenticated() && options.iv.is_some() {
-                return Err(Error::bad_parameter(
-                    "the IV of AES-GCM is made by the library: two equal ones give the key away",
-                ));
-            }
+            require_no_iv(algorithm, &options)?;
             let source = IvSource::Policy;
             act.inner()
                 .encrypt(act, selector, algorithm, plaintext, options, source)
@@ -355,6 +351,19 @@ impl Inner {
         }
         SecretBytes::random(count, &*self.entropy)
     }
+}
+
+/// Errors: `BadParameter` when the caller gives an IV for AES-GCM.
+pub(super) fn require_no_iv(
+    algorithm: EncryptionAlgorithm,
+    options: &EncryptOptions<'_>,
+) -> Result<()> {
+    if algorithm.is_authenticated() && options.iv.is_some() {
+        return Err(Error::bad_parameter(
+            "the IV of AES-GCM is made by the library: two equal ones give the key away",
+        ));
+    }
+    Ok(())
 }
 
 /// The digest of `data`, or `None` when the algorithm takes the bytes themselves.

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::intent::{Action, Intent};
 use crate::format::record::IndexKey;
 use crate::model::key::{BackendId, KeyTag, VersionBody};
-use crate::store::Change;
+use crate::store::{Change, CommitOptions};
 
 /// The tags of creations under way in this process, whose intents nobody else may settle.
 #[derive(Debug, Default)]
@@ -71,6 +71,45 @@ impl Inner {
         backend: &'a dyn KeyBackend,
         tags: Vec<KeyTag>,
     ) -> Result<Creation<'a>> {
+        let (creation, intents) = self.plan_creation(backend, tags)?;
+        if !intents.is_empty() {
+            self.store.commit(intents)?;
+        }
+        Ok(creation)
+    }
+
+    /// The same for several creations, each for itself; what is written down shares commits.
+    pub(super) fn begin_creations<'a>(
+        &'a self,
+        wanted: impl IntoIterator<Item = (&'a dyn KeyBackend, KeyTag)>,
+    ) -> Vec<Result<Creation<'a>>> {
+        let mut requests = Vec::new();
+        let creations: Vec<_> = wanted
+            .into_iter()
+            .map(|(backend, tag)| {
+                let (creation, intents) = self.plan_creation(backend, vec![tag])?;
+                requests.push((intents, CommitOptions::default()));
+                Ok(creation)
+            })
+            .collect();
+        let mut committed = self.store.commit_each(requests).into_iter();
+        creations
+            .into_iter()
+            .map(|creation: Result<_>| {
+                let creation = creation?;
+                let unanswered = || Err(Error::internal("an intent was not committed"));
+                committed.next().unwrap_or_else(unanswered)?;
+                Ok(creation)
+            })
+            .collect()
+    }
+
+    /// A creation, and the intents that are to be durable before it begins.
+    fn plan_creation<'a>(
+        &'a self,
+        backend: &'a dyn KeyBackend,
+        tags: Vec<KeyTag>,
+    ) -> Result<(Creation<'a>, Vec<Change>)> {
         let (tags, instance) = if backend.holds_keys(None) {
             // While the device is away each attempt would leave an intent that only the device can settle.
             backend.check()?;
@@ -95,10 +134,7 @@ impl Inner {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        if !intents.is_empty() {
-            self.store.commit(intents)?;
-        }
-        Ok(creation)
+        Ok((creation, intents))
     }
 
     /// After the records are durable, or after a failure: confirms or abandons what was made.

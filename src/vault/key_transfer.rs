@@ -67,7 +67,7 @@ impl Vault {
                     format!("the wrapped key is {}, not of {curve}", material.spec()),
                 ));
             }
-            inner.import(act, name, &material, common)
+            inner.import(act, name, material, common)
         })
     }
 }

@@ -53,7 +53,7 @@ impl Vault {
         let ImportKeyOptions { key, common } = options;
         self.act(Operation::ImportKey, name, |act| {
             let material = validation::validate(key, &*act.inner().entropy)?;
-            act.inner().import(act, name, &material, common)
+            act.inner().import(act, name, material, common)
         })
     }
 

@@ -9,6 +9,8 @@ mod audit;
 mod audit_checkpoint;
 mod backend_finding;
 mod backup;
+
+mod batches;
 mod bound;
 mod cache;
 mod check;
@@ -17,6 +19,7 @@ mod creating;
 mod crypto_ops;
 mod domain;
 mod domain_epochs;
+mod drafts;
 mod explain;
 mod founding;
 mod gate;
@@ -36,6 +39,7 @@ mod lifecycle;
 mod listing;
 mod locking;
 mod maintenance;
+mod making_many;
 mod metrics;
 #[cfg(feature = "rest")]
 mod named;
@@ -80,6 +84,7 @@ mod whole_report;
 mod whole_restore;
 mod whole_settings;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -307,6 +312,22 @@ impl Inner {
         committed
     }
 
+    /// As [`Inner::commit`] for several keys, each all or nothing.
+    fn commit_each(&self, wanted: Vec<(&Act<'_>, &KeyName, Vec<Change>)>) -> Vec<Result<()>> {
+        let changing: Vec<_> = wanted
+            .iter()
+            .map(|(_, name, _)| self.cache.change(name))
+            .collect();
+        let wanted = wanted
+            .into_iter()
+            .map(|(act, _, changes)| (act, changes))
+            .collect();
+        let committed = Act::commit_each(self, wanted);
+        drop(changing);
+        self.note_time();
+        committed
+    }
+
     fn note_time(&self) {
         self.time_floor_ms
             .fetch_max(self.store.state().max_time_seen_ms, Ordering::Relaxed);
@@ -383,10 +404,30 @@ impl KeyLocks {
         }
     }
 
+    /// Whoever holds one may not ask for another: several are taken by [`KeyLocks::lock_all`].
     fn lock(&self, name: &KeyName) -> MutexGuard<'_, ()> {
+        self.lock_stripe(self.stripe(name))
+    }
+
+    /// In one order, so that nobody waits for somebody who waits for him.
+    fn lock_all<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n KeyName>,
+    ) -> Vec<MutexGuard<'_, ()>> {
+        let stripes: BTreeSet<usize> = names.into_iter().map(|name| self.stripe(name)).collect();
+        stripes
+            .into_iter()
+            .map(|stripe| self.lock_stripe(stripe))
+            .collect()
+    }
+
+    fn stripe(&self, name: &KeyName) -> usize {
         use std::hash::BuildHasher;
         let hash = self.hasher.hash_one(name);
-        let stripe = usize::try_from(hash % Self::STRIPES as u64).unwrap_or(0);
+        usize::try_from(hash % Self::STRIPES as u64).unwrap_or(0)
+    }
+
+    fn lock_stripe(&self, stripe: usize) -> MutexGuard<'_, ()> {
         self.stripes[stripe]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,42 +1,25 @@
 //! New versions: created, imported, rotated; and what they may come after.
 
+use super::drafts::{Draft, NewVersion, Source, public_exponent};
+use super::header::Sealing;
 use super::intents::Creation;
 use super::records::{Removal, StoredKey};
 use super::{Act, Inner, Operation, Subject};
-use crate::backend::{BackendResult, Capabilities, KeyBackend, KeyRequest, NewKey};
-use crate::crypto::limits::{MAX_RSA_EXPONENT, MIN_RSA_EXPONENT, is_rsa_exponent};
+use crate::backend::{Capabilities, KeyBackend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
-use crate::model::key::{
-    KeyBlob, KeyObject, KeyTag, Origin, VaultLabel, VersionAttributes, VersionBody, VersionRecord,
-};
-use crate::model::material::{KeyMaterial, PublicParts};
+use crate::model::key::{KeyObject, Origin, VaultLabel, VersionAttributes, VersionRecord};
+use crate::model::material::KeyMaterial;
 use crate::model::name::KeyName;
-use crate::model::operation::{KeyOperation, KeyOperations};
 use crate::model::options::VersionOptions;
 use crate::model::release_policy::ReleasePolicy;
 use crate::model::results::KeyBundle;
-use crate::model::spec::{KeyFamily, KeySpec};
-use crate::model::tags::Tags;
+use crate::model::spec::KeySpec;
 use crate::model::time::Timestamp;
 use crate::model::version::KeyVersion;
 use crate::policy::{self, Lifecycle};
-use crate::secret::{Key32, SecretBytes};
-use crate::store::View;
-
-/// Length of the secret of implicit rejection, in bytes.
-const REJECTION_SECRET_LENGTH: usize = 32;
-
-/// A version that has a backend's blob and waits for its place in the key.
-struct NewVersion {
-    body: VersionBody,
-    enabled: bool,
-    validity: Validity,
-    operations: KeyOperations,
-    tags: Tags,
-    exportable: bool,
-    release_policy: Option<ReleasePolicy>,
-}
+use crate::secret::Key32;
+use crate::store::{Change, View};
 
 /// Whether a backend can do something. One that cannot be reached does nothing, and says why; one that can be reached
 /// after all is asked again.
@@ -60,148 +43,35 @@ impl Inner {
         public_exponent: Option<u64>,
         options: VersionOptions,
     ) -> Result<KeyBundle> {
-        check_public_exponent(spec, public_exponent)?;
-        let backend = self.place(&options.placement)?;
-        if !is_able(backend.as_ref(), |able| able.generates(spec))? {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the backend {} does not make keys of {spec}", backend.id()),
-            ));
-        }
-        let make = |request: KeyRequest<'_>| {
-            backend.generate(&request.with_public_exponent(public_exponent))
-        };
-        let succession = options.succession();
-        self.make_version(
-            act,
-            name,
-            spec,
-            Origin::Generated,
-            options,
-            backend.as_ref(),
-            make,
-            succession,
-        )?
-        .ok_or_else(outrun)
+        let draft = self.draft_generated(name, spec, public_exponent, options)?;
+        self.make_version(act, name, draft)?.ok_or_else(outrun)
     }
 
     pub(super) fn import(
         &self,
         act: &Act<'_>,
         name: &KeyName,
-        material: &KeyMaterial,
+        material: KeyMaterial,
         options: VersionOptions,
     ) -> Result<KeyBundle> {
-        let spec = material.spec();
-        let backend = self.place(&options.placement)?;
-        if !is_able(backend.as_ref(), |able| able.imports(spec))? {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the backend {} does not import keys of {spec}",
-                    backend.id()
-                ),
-            ));
-        }
-        let make = |request: KeyRequest<'_>| backend.import(&request, material);
-        let succession = options.succession();
-        self.make_version(
-            act,
-            name,
-            spec,
-            Origin::Imported,
-            options,
-            backend.as_ref(),
-            make,
-            succession,
-        )?
-        .ok_or_else(outrun)
+        let draft = self.draft_imported(name, material, options)?;
+        self.make_version(act, name, draft)?.ok_or_else(outrun)
     }
 
-    /// Lets `make` produce the key and adds it as a version. `None` is for rotations: the key has changed
+    /// Lets the backend make the key and adds it as a version. `None` is for rotations: the key has changed
     /// meanwhile, and what was made does not succeed it any more.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two callers, right above and below"
-    )]
     fn make_version(
         &self,
         act: &Act<'_>,
         name: &KeyName,
-        spec: KeySpec,
-        origin: Origin,
-        options: VersionOptions,
-        backend: &dyn KeyBackend,
-        make: impl FnOnce(KeyRequest<'_>) -> BackendResult<NewKey>,
-        succession: Succession,
+        draft: Draft<'_>,
     ) -> Result<Option<KeyBundle>> {
-        let mut operations = policy::settle_operations(spec, options.operations)?;
-        if options.exportable && options.operations.is_none() {
-            operations = operations.with(KeyOperation::Export);
-        }
-        self.require_release(backend, spec, &options)?;
-        let validity = options.validity()?;
-        let tags = options.tags?;
-        // What can be refused is refused before the backend works; it is asked again under the lock.
-        self.store.read(|view| {
-            let admission = self.admit(view, name, spec, succession)?;
-            admission.release_policy(options.exportable, options.release_policy.as_ref())
-        })?;
-        let (tag, label) = (KeyTag::random(&*self.entropy)?, self.label());
-        let request = KeyRequest::new(tag, spec, policy::backend_operations(operations), &label)
-            .with_backup_allowed(options.backup_allowed)
-            .with_exportable(options.exportable);
-        let creation = self.begin_creation(backend, vec![tag])?;
-        let complete = |new: NewKey| {
-            let (blob, public) = new.into_parts();
-            if blob.expose().len() > KeyBlob::MAX_LENGTH {
-                return Err(Error::new(
-                    ErrorKind::BackendRejected,
-                    "the backend gave a blob that is longer than a record can hold",
-                ));
-            }
-            let version = NewVersion {
-                body: VersionBody {
-                    tag,
-                    spec,
-                    hsm: backend.is_hardware(),
-                    backend: backend.id().clone(),
-                    origin,
-                    backup_allowed: options.backup_allowed,
-                    rejection_secret: self.rejection_secret(spec)?,
-                    public,
-                    blob,
-                },
-                enabled: options.enabled,
-                validity,
-                operations,
-                tags,
-                exportable: options.exportable,
-                release_policy: options.release_policy,
-            };
-            self.add_version(act, name, version, succession, &creation)
-        };
-        let made = make(request).map_err(Error::from).and_then(complete);
+        let creation = self.begin_creation(draft.backend(), vec![draft.tag()])?;
+        let made = self
+            .make_drafted(draft)
+            .and_then(|version| self.add_version(act, name, version, &creation));
         self.finish_creation(&creation, matches!(made, Ok(Some(_))));
         made
-    }
-
-    fn require_release(
-        &self,
-        backend: &dyn KeyBackend,
-        spec: KeySpec,
-        options: &VersionOptions,
-    ) -> Result<()> {
-        if options.exportable && !backend.releases(spec) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the backend {} does not make keys of {spec} that can be released",
-                    backend.id()
-                ),
-            ));
-        }
-        Ok(())
     }
 
     pub(super) fn rotate(&self, act: &Act<'_>, name: &KeyName) -> Result<KeyBundle> {
@@ -275,19 +145,19 @@ impl Inner {
             backup_allowed: body.backup_allowed,
             ..VersionOptions::default()
         };
-        let exponent = body.public.as_ref().and_then(public_exponent);
-        let make =
-            |request: KeyRequest<'_>| backend.generate(&request.with_public_exponent(exponent));
-        self.make_version(
-            act,
+        let source = Source::Generated {
+            public_exponent: body.public.as_ref().and_then(public_exponent),
+        };
+        let succession = Succession::Rotation(reason);
+        let draft = self.draft(
             name,
             body.spec,
-            Origin::Generated,
+            source,
             options,
             backend.as_ref(),
-            make,
-            Succession::Rotation(reason),
-        )
+            succession,
+        )?;
+        self.make_version(act, name, draft)
     }
 
     /// Gives a version its id and its place, and commits it.
@@ -295,13 +165,31 @@ impl Inner {
         &self,
         act: &Act<'_>,
         name: &KeyName,
-        mut new: NewVersion,
-        succession: Succession,
+        new: NewVersion,
         creation: &Creation<'_>,
     ) -> Result<Option<KeyBundle>> {
         let _guard = self.locks.lock(name);
+        let Some(placed) = self.place_version(act, name, new)? else {
+            return Ok(None);
+        };
+        let sealing = self.header.sealing();
+        let changes = self.seal_placed(&sealing, &placed, creation)?;
+        self.commit(act, name, changes)?;
+        drop(sealing);
+        Ok(Some(self.placed_bundle(placed)))
+    }
+
+    /// Gives a version its id and its place in the key. `None` as [`Inner::make_version`]. The caller holds the lock of the
+    /// name, until the version is committed.
+    pub(super) fn place_version(
+        &self,
+        act: &Act<'_>,
+        name: &KeyName,
+        mut new: NewVersion,
+    ) -> Result<Option<PlacedVersion>> {
         let now = self.now();
         let id = KeyVersion::random(&*self.entropy)?;
+        let succession = new.succession;
         let admission = self
             .store
             .read(|view| self.admit(view, name, new.body.spec, succession))?;
@@ -344,7 +232,9 @@ impl Inner {
             tags,
             exportable: _,
             release_policy,
+            succession: _,
         } = new;
+        act.note_version(id);
         let record = VersionRecord {
             version: id,
             ordinal,
@@ -359,16 +249,26 @@ impl Inner {
             },
             body,
         };
-        let sealing = self.header.sealing();
+        Ok(Some(PlacedVersion { key, record }))
+    }
+
+    /// The changes that make a version durable, and the creation of its key complete.
+    pub(super) fn seal_placed(
+        &self,
+        sealing: &Sealing<'_>,
+        placed: &PlacedVersion,
+        creation: &Creation<'_>,
+    ) -> Result<Vec<Change>> {
         let mut changes = vec![
-            self.put_version(&key, &record)?,
-            self.put_key(&sealing, &key)?,
+            self.put_version(&placed.key, &placed.record)?,
+            self.put_key(sealing, &placed.key)?,
         ];
         changes.extend(creation.end());
-        act.note_version(id);
-        self.commit(act, name, changes)?;
-        drop(sealing);
-        Ok(Some(self.bundle(&key.object, record)))
+        Ok(changes)
+    }
+
+    pub(super) fn placed_bundle(&self, placed: PlacedVersion) -> KeyBundle {
+        self.bundle(&placed.key.object, placed.record)
     }
 
     fn new_key(&self, name: &KeyName, newest: KeyVersion, now: Timestamp) -> Result<StoredKey> {
@@ -391,7 +291,7 @@ impl Inner {
         })
     }
 
-    fn admit(
+    pub(super) fn admit(
         &self,
         view: &View<'_>,
         name: &KeyName,
@@ -430,20 +330,17 @@ impl Inner {
         first.copy_from_slice(&self.hierarchy.vault_id()[..8]);
         VaultLabel::from_bytes(first)
     }
+}
 
-    pub(super) fn rejection_secret(&self, spec: KeySpec) -> Result<Option<SecretBytes>> {
-        match spec.family() {
-            KeyFamily::Rsa => {
-                SecretBytes::random(REJECTION_SECRET_LENGTH, &*self.entropy).map(Some)
-            }
-            KeyFamily::Ec | KeyFamily::Oct => Ok(None),
-        }
-    }
+/// A version with its place in its key, not committed yet.
+pub(super) struct PlacedVersion {
+    key: StoredKey,
+    record: VersionRecord,
 }
 
 /// What a new version may come after.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Succession {
+pub(super) enum Succession {
     /// Nothing, or a version that the options permit.
     Any { type_change_allowed: bool },
     /// Only a version like it: the key must exist when the new version is committed, not only when the
@@ -453,22 +350,14 @@ enum Succession {
 
 /// Why a key is rotated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Reason {
+pub(super) enum Reason {
     Asked,
     /// Its policy says so; that must still be so when the new version is committed.
     Due,
 }
 
-impl VersionOptions {
-    fn succession(&self) -> Succession {
-        Succession::Any {
-            type_change_allowed: self.type_change_allowed,
-        }
-    }
-}
-
 /// Whether a version may be added under a name, and after what.
-enum Admission {
+pub(super) enum Admission {
     /// The key exists.
     Follows {
         key: Box<StoredKey>,
@@ -491,7 +380,7 @@ impl Admission {
     /// The release policy of the new version: the given one, or that of the newest.
     ///
     /// Errors: `BadParameter` for an exportable version that has none, and for one that needs none.
-    fn release_policy(
+    pub(super) fn release_policy(
         &self,
         exportable: bool,
         given: Option<&ReleasePolicy>,
@@ -504,20 +393,7 @@ impl Admission {
     }
 }
 
-impl NewVersion {
-    /// Whether this is what a rotation of `newest` makes.
-    fn succeeds(&self, newest: &VersionRecord) -> bool {
-        let exponent = |body: &VersionBody| body.public.as_ref().and_then(public_exponent);
-        self.body.spec == newest.body.spec
-            && self.body.backend == newest.body.backend
-            && self.body.backup_allowed == newest.body.backup_allowed
-            && self.exportable == newest.attributes.release_policy.is_some()
-            && exponent(&self.body) == exponent(&newest.body)
-            && self.operations == newest.attributes.operations
-    }
-}
-
-fn outrun() -> Error {
+pub(super) fn outrun() -> Error {
     Error::internal("only a rotation can be outrun by another change")
 }
 
@@ -526,27 +402,4 @@ pub(super) fn name_is_deleted() -> Error {
         ErrorKind::KeyDeleted,
         "a deleted key holds this name: recover it with recover_deleted_key, or purge it first",
     )
-}
-
-/// Before any backend is asked: devices differ in what they take.
-fn check_public_exponent(spec: KeySpec, exponent: Option<u64>) -> Result<()> {
-    match exponent {
-        Some(_) if spec.family() != KeyFamily::Rsa => Err(Error::bad_parameter(
-            "only an RSA key has a public exponent",
-        )),
-        Some(e) if !is_rsa_exponent(e) => Err(Error::bad_parameter(format!(
-            "a public exponent is odd and between {MIN_RSA_EXPONENT} and {MAX_RSA_EXPONENT}, but {e} was given"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn public_exponent(public: &PublicParts) -> Option<u64> {
-    match public {
-        PublicParts::Rsa { e, .. } if e.len() <= 8 => Some(
-            e.iter()
-                .fold(0, |exponent, byte| exponent << 8 | u64::from(*byte)),
-        ),
-        _ => None,
-    }
 }

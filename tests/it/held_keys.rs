@@ -64,6 +64,8 @@ fn work(vault: &Vault) {
         let _ = vault.purge_deleted_key(&made);
         let _ = vault.restore_key(&backup);
     }
+    let batch = ["first", "second"].map(|of| (name(&format!("{of}-of-a-batch")), signer()));
+    let _ = vault.create_many(batch.into());
     let _ = vault.create_key(&name("gone"), signer());
     let _ = vault.delete_key(&name("gone"));
     let _ = vault.purge_deleted_key(&name("gone"));

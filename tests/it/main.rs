@@ -19,6 +19,7 @@ mod audit;
 #[cfg(feature = "azure-transport")]
 mod azure_sdk;
 mod bad_input;
+mod batches;
 mod canaries;
 mod compaction;
 mod conformance;

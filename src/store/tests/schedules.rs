@@ -111,7 +111,7 @@ enum End {
     Gone,
 }
 
-/// Two writers, a committer that answers with the number of the group, and somebody who closes.
+/// Two writers, one with both of its requests together, a committer that answers with the number of the group, and somebody who closes.
 fn queue_up(requests: [[Change; 2]; 2], end: End) {
     let queue = Arc::new(queue::Queue::default());
     let committer = {
@@ -136,25 +136,31 @@ fn queue_up(requests: [[Change; 2]; 2], end: End) {
     };
     let writers: Vec<_> = requests
         .into_iter()
-        .map(|changes| {
+        .zip([2, 1])
+        .map(|(changes, at_once)| {
             let queue = Arc::clone(&queue);
             shuttle::thread::spawn(move || {
                 let mut taken = Vec::new();
-                for change in changes {
-                    let place = *change.index();
-                    let (answer, answered) = std::sync::mpsc::sync_channel(1);
-                    let request = queue::Request {
-                        changes: vec![change],
-                        options: CommitOptions::default(),
-                        answer,
-                    };
-                    match queue.push(request) {
-                        Ok(()) => taken.push((place, answered)),
-                        Err(error) => {
-                            assert_eq!(error.kind(), crate::ErrorKind::VaultFailed);
-                            break;
-                        }
+                let mut requests: Vec<_> = changes.into_iter().collect();
+                while !requests.is_empty() {
+                    let (pushed, answers): (Vec<_>, Vec<_>) = requests
+                        .drain(..at_once)
+                        .map(|change| {
+                            let place = *change.index();
+                            let (answer, answered) = std::sync::mpsc::sync_channel(1);
+                            let request = queue::Request {
+                                changes: vec![change],
+                                options: CommitOptions::default(),
+                                answer,
+                            };
+                            (request, (place, answered))
+                        })
+                        .unzip();
+                    // All of them or none.
+                    if !queue.push(pushed) {
+                        break;
                     }
+                    taken.extend(answers);
                 }
                 taken
             })
@@ -193,7 +199,8 @@ fn queue_up(requests: [[Change; 2]; 2], end: End) {
         options: CommitOptions::default(),
         answer,
     };
-    assert!(queue.push(late).is_err(), "a closed queue takes nothing");
+    assert!(!queue.push(vec![late]), "a closed queue takes nothing");
+    assert_eq!(queue::closed().kind(), crate::ErrorKind::VaultFailed);
 }
 
 #[test]

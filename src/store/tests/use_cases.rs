@@ -397,3 +397,64 @@ fn versions_come_page_by_page() {
         assert_eq!(found, all);
     });
 }
+
+#[test]
+fn requests_that_come_together_share_syncs_and_succeed_or_fail_each_for_itself() {
+    let place = Place::new();
+    let syncs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counting = std::sync::Arc::clone(&syncs);
+    crate::store::points::install(Some(std::sync::Arc::new(move |point| {
+        let synced = usize::from(point == "file: sync");
+        counting.fetch_add(synced, std::sync::atomic::Ordering::SeqCst);
+        Ok(())
+    })));
+    let store = place.open();
+    crate::store::points::install(None);
+    let counted = |work: &dyn Fn()| {
+        let before = syncs.load(std::sync::atomic::Ordering::SeqCst);
+        work();
+        syncs.load(std::sync::atomic::Ordering::SeqCst) - before
+    };
+    // A record of this class may not be written by anybody outside the store.
+    let forbidden = || put(IndexKey::state(), 100);
+    let single = counted(&|| {
+        for number in 0..20 {
+            store.commit(vec![put(key_object(number), 500)]).unwrap();
+        }
+    });
+    assert!(single >= 20, "{single} syncs");
+    let together = counted(&|| {
+        let requests = (100..140)
+            .map(|number| {
+                let mut changes = vec![put(key_object(number), 500)];
+                if number % 4 == 1 {
+                    changes.push(forbidden());
+                }
+                (changes, CommitOptions::default())
+            })
+            .chain([(Vec::new(), CommitOptions::default())])
+            .collect();
+        let outcomes = store.commit_each(requests);
+        assert_eq!(outcomes.len(), 41);
+        for (number, outcome) in (100..).zip(&outcomes) {
+            let refused = number % 4 == 1 && number < 140;
+            assert_eq!(outcome.is_err(), refused, "{number}: {outcome:?}");
+        }
+    });
+    // The anchor's sync may fall into it.
+    assert!(together <= 2, "{together} syncs");
+    store.close().unwrap();
+    let outcomes = store.commit_each(vec![(
+        vec![put(key_object(200), 500)],
+        CommitOptions::default(),
+    )]);
+    let [Err(error)] = &outcomes[..] else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(error.kind(), ErrorKind::VaultFailed);
+    let store = place.open();
+    for number in 100..140 {
+        let present = get(&store, &key_object(number)).unwrap().is_some();
+        assert_eq!(present, number % 4 != 1, "{number}");
+    }
+}

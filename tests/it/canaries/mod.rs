@@ -17,12 +17,12 @@ use strongroom::backend::testing::MemoryDevice;
 use strongroom::backend::{KeyBackend, KeyBlob, KeyTag};
 use strongroom::{
     AuditOptions, AuditReads, BackupKey, BackupOptions, Ciphertext, CreateKeyOptions, DomainFile,
-    EncryptOptions, EncryptionAlgorithm, FileRollbackGuard, ImportKeyOptions, ImportedKey,
-    JsonWebKey, KeyBackup, KeyIdentifier, KeyName, KeyOperation, MaintenanceOptions, MasterKey,
-    OctKeySize, PageSize, Passphrase, PassphraseParameters, Permission, Permissions, Principal,
-    PublicKey, RecipientKey, RestoreOptions, RsaKeySize, SecretBytes, SecurityDomain,
-    SignatureAlgorithm, Tags, Unlock, UpdateKeyOptions, Vault, VaultOptions, WrapAlgorithm, hazmat,
-    verify_audit_checkpoint,
+    EncryptItem, EncryptOptions, EncryptionAlgorithm, FileRollbackGuard, ImportKeyOptions,
+    ImportedKey, JsonWebKey, KeyBackup, KeyIdentifier, KeyName, KeyOperation, MaintenanceOptions,
+    MasterKey, OctKeySize, PageSize, Passphrase, PassphraseParameters, Permission, Permissions,
+    Principal, PublicKey, RecipientKey, RestoreOptions, RsaKeySize, SecretBytes, SecurityDomain,
+    SignItem, SignatureAlgorithm, Tags, Unlock, UpdateKeyOptions, Vault, VaultOptions,
+    WrapAlgorithm, WrapItem, hazmat, verify_audit_checkpoint,
 };
 
 use self::watch::{Canary, Watch};
@@ -293,6 +293,34 @@ fn operations(watch: &Watch, vault: &Vault) {
         }
     }
     watch.refused(vault.sign_reader(&oct, hs, Failing(failing)));
+
+    // Batches: what is done, and what is refused.
+    let sign = [
+        SignItem::new(&oct, hs, &plaintext),
+        SignItem::new(&ec, hs, &plaintext),
+    ];
+    watch.value(&sign);
+    watch.value(&vault.sign_many(&sign));
+    let encrypt = [
+        EncryptItem::new(&oct, gcm, &plaintext, options),
+        EncryptItem::new(&ec, gcm, &plaintext, options),
+    ];
+    watch.value(&encrypt);
+    watch.value(&vault.encrypt_many(&encrypt));
+    let wrap = [
+        WrapItem::new(&oct, kw, &key),
+        WrapItem::new(&oct, kw, &key[1..]),
+    ];
+    watch.value(&wrap);
+    watch.value(&vault.wrap_many(&wrap));
+    let import = |length: usize| {
+        let key = ImportedKey::oct(SecretBytes::copied_from(&bytes(OCT)[..length]));
+        (
+            name(&format!("of-a-batch-{length}")),
+            ImportKeyOptions::new(key).tag("a", TAG),
+        )
+    };
+    watch.value(&vault.import_many(vec![import(32), import(15), import(32)]));
 
     let bound = watch.given(vault.key(&oct));
     watch.refused(bound.decrypt(gcm, Ciphertext::new(&plaintext)));

@@ -12,6 +12,7 @@ use strongroom::{ErrorKind, Unlock, Vault, VaultOptions};
 
 use crate::support::master_key;
 
+mod batches;
 mod compaction;
 #[path = "../../../src/store/tests/disk/mod.rs"]
 mod disk;

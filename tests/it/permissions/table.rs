@@ -2,10 +2,11 @@
 
 use strongroom::{
     AuditCheckpoint, AuditOptions, BackupOptions, Ciphertext, CreateKeyOptions, CryptoOperation,
-    Curve, EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions,
+    Curve, EncryptItem, EncryptOptions, EncryptionAlgorithm, Error, ImportKeyOptions,
     ImportTransferredKeyOptions, KeyName, KeyTransferBlob, KeyType, MaintenanceOptions, PageSize,
-    Permission, Permissions, Principal, ReleaseOptions, RestoreOptions, RotationPolicy,
-    SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm, hazmat,
+    Permission, Permissions, Principal, ReleaseOptions, RestoreOptions, RotationPolicy, SignItem,
+    SignatureAlgorithm, SlotId, Timestamp, Unlock, UpdateKeyOptions, Vault, WrapAlgorithm,
+    WrapItem, hazmat,
 };
 
 use crate::support::{fixed_oct, master_key, memory_vault};
@@ -36,6 +37,13 @@ fn call<T>(run: impl Fn(&Vault, &KeyName) -> strongroom::Result<T> + 'static) ->
     Box::new(move |vault, key| run(vault, key).map(drop))
 }
 
+/// The outcome of the only item of a batch.
+fn only<T>(batch: strongroom::Result<Vec<strongroom::Result<T>>>) -> strongroom::Result<T> {
+    let mut outcomes = batch?;
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
 /// Every public method with what it needs.
 pub(crate) fn calls() -> Vec<(&'static str, Needs, Call)> {
     let ec = || CreateKeyOptions::ec(Curve::P256);
@@ -50,6 +58,37 @@ pub(crate) fn calls() -> Vec<(&'static str, Needs, Call)> {
             "import_key",
             OnKey(Permission::Import),
             call(|v, k| v.import_key(k, ImportKeyOptions::new(fixed_oct(32)))),
+        ),
+        (
+            "create_many",
+            OnKey(Permission::Create),
+            call(move |v, k| only(v.create_many(vec![(k.clone(), ec())]))),
+        ),
+        (
+            "import_many",
+            OnKey(Permission::Import),
+            call(|v, k| {
+                let options = ImportKeyOptions::new(fixed_oct(32));
+                only(v.import_many(vec![(k.clone(), options)]))
+            }),
+        ),
+        (
+            "sign_many",
+            OnKey(Permission::Sign),
+            call(|v, k| only(v.sign_many(&[SignItem::new(k, ES256, &[7; 32])]))),
+        ),
+        (
+            "encrypt_many",
+            OnKey(Permission::Encrypt),
+            call(|v, k| {
+                let item = EncryptItem::new(k, GCM, b"text", EncryptOptions::new());
+                only(v.encrypt_many(&[item]))
+            }),
+        ),
+        (
+            "wrap_many",
+            OnKey(Permission::WrapKey),
+            call(|v, k| only(v.wrap_many(&[WrapItem::new(k, KW, &[7; 32])]))),
         ),
         (
             "import_transferred_key",
