@@ -1,7 +1,7 @@
 //! What a new version is to be, before a backend makes its key, and what the backend made of it.
 
 use super::Inner;
-use super::versions::{Succession, is_able};
+use super::ability::is_able;
 use crate::backend::{BackendResult, KeyBackend, KeyRequest, NewKey};
 use crate::crypto::limits::{MAX_RSA_EXPONENT, MIN_RSA_EXPONENT, is_rsa_exponent};
 use crate::error::{Error, ErrorKind, Result};
@@ -265,4 +265,22 @@ pub(super) fn public_exponent(public: &PublicParts) -> Option<u64> {
         ),
         _ => None,
     }
+}
+
+/// What a new version may come after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Succession {
+    /// Nothing, or a version that the options permit.
+    Any { type_change_allowed: bool },
+    /// Only a version like it: the key must exist when the new version is committed, not only when the
+    /// rotation began.
+    Rotation(Reason),
+}
+
+/// Why a key is rotated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reason {
+    Asked,
+    /// Its policy says so; that must still be so when the new version is committed.
+    Due,
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Inner;
+use super::ability::is_able;
 use super::cache::{KeyChange, OpenVersion};
 use super::gcm_counter::GcmCounter;
-use super::versions::is_able;
 use crate::backend::Support;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{AesMode, CryptoOperation, EncryptionAlgorithm};

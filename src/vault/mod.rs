@@ -1,5 +1,6 @@
 //! Orchestration: the vault and its operations.
 
+mod ability;
 mod act;
 mod acts;
 #[cfg(feature = "testing")]

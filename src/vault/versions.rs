@@ -1,11 +1,11 @@
 //! New versions: created, imported, rotated; and what they may come after.
 
-use super::drafts::{Draft, NewVersion, Source, public_exponent};
+use super::ability::is_able;
+use super::drafts::{Draft, NewVersion, Reason, Source, Succession, public_exponent};
 use super::header::Sealing;
 use super::intents::Creation;
 use super::records::{Removal, StoredKey};
 use super::{Act, Inner, Operation, Subject};
-use crate::backend::{Capabilities, KeyBackend};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::attributes::Validity;
 use crate::model::key::{KeyObject, Origin, VaultLabel, VersionAttributes, VersionRecord};
@@ -20,19 +20,6 @@ use crate::model::version::KeyVersion;
 use crate::policy::{self, Lifecycle};
 use crate::secret::Key32;
 use crate::store::{Change, View};
-
-/// Whether a backend can do something. One that cannot be reached does nothing, and says why; one that can be reached
-/// after all is asked again.
-pub(super) fn is_able(
-    backend: &dyn KeyBackend,
-    able: impl Fn(&Capabilities) -> bool,
-) -> Result<bool> {
-    if able(&backend.capabilities()) {
-        return Ok(true);
-    }
-    backend.check()?;
-    Ok(able(&backend.capabilities()))
-}
 
 impl Inner {
     pub(super) fn create(
@@ -336,24 +323,6 @@ impl Inner {
 pub(super) struct PlacedVersion {
     key: StoredKey,
     record: VersionRecord,
-}
-
-/// What a new version may come after.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Succession {
-    /// Nothing, or a version that the options permit.
-    Any { type_change_allowed: bool },
-    /// Only a version like it: the key must exist when the new version is committed, not only when the
-    /// rotation began.
-    Rotation(Reason),
-}
-
-/// Why a key is rotated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reason {
-    Asked,
-    /// Its policy says so; that must still be so when the new version is committed.
-    Due,
 }
 
 /// Whether a version may be added under a name, and after what.
