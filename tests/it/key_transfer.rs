@@ -70,7 +70,7 @@ pub(crate) fn blob_json(vault: &Vault, kek: &KeyIdentifier, key: &[u8]) -> Vec<u
 }
 
 fn blob(vault: &Vault, kek: &KeyIdentifier, key: &[u8]) -> KeyTransferBlob {
-    blob_of(&kek.to_string(), &wrapped(vault, kek, key, false))
+    KeyTransferBlob::from_json(&blob_json(vault, kek, key)).unwrap()
 }
 
 fn der(pem: &str) -> Vec<u8> {
