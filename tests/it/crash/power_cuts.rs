@@ -66,6 +66,40 @@ fn no_power_cut_loses_or_halves_a_change_of_a_vault() {
     assert!(tally.unsynced.into_inner() > images / 2);
 }
 
+/// T4. The control is the same run on a disk that does nothing for a sync: there the same look finds what is lost.
+#[test]
+fn t4_what_was_acknowledged_survives_a_power_cut_and_without_the_syncs_it_does_not() {
+    const SEED: u64 = 4;
+    let scratch = scratch();
+    let layout = Layout::new(scratch.path());
+    fs::create_dir(layout.disk()).unwrap();
+    fs::write(layout.marks(), b"").unwrap();
+    let mut process = child(TEST, &format!("{SEED} {}", scratch.path().display()));
+    let recording = Recording::of(&mut process, &layout.disk(), &layout.marks());
+    let harmed = |recording: &Recording| {
+        let mut random = Random::new(SEED);
+        let moments = recording.moments(MOMENTS / 4, "vault/db", &mut random);
+        let mut harmed = 0;
+        recording.visit(&moments, |_, disk, marks| {
+            let done = acknowledged(marks, THREADS);
+            for cut in Cut::ALL {
+                let target = Layout::new(&scratch.path().join("image"));
+                fs::create_dir(&target.base).unwrap();
+                disk.after(cut, &mut random).write(&target.disk());
+                // An image without what a vault needs may stop the look itself.
+                let look = || verify(&target, SEED, &done).is_ok();
+                let whole = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
+                harmed += usize::from(marks.contains("created") && !whole.unwrap_or(false));
+                fs::remove_dir_all(&target.base).unwrap();
+            }
+        });
+        harmed
+    };
+    assert_eq!(harmed(&recording), 0);
+    let deaf = harmed(&recording.without_syncs());
+    assert!(deaf > 0, "no sync matters");
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     /// Cuts before there was a vault.
