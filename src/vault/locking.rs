@@ -190,7 +190,7 @@ mod tests {
         vault
             .create_key(&KEY, CreateKeyOptions::ec(Curve::P256))
             .unwrap();
-        let operation = vault.inner.gate.enter().unwrap();
+        let operation = vault.inner.gate.enter(None).unwrap();
         let error = vault
             .inner
             .lock(&Grant::default(), Duration::from_millis(20))
