@@ -1,0 +1,409 @@
+//! Durable inserts of one record, into vaults and into the engines beneath this and other stores.
+//!
+//! All are in one directory below the target directory, on a file system that has to be a real one, and every insert is on the disk when it
+//! returns, but for the bare engine of the vault, whose `flush` leaves that to the kernel. Keys come in random order, and
+//! a record is as long as what a vault seals.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fjall::{KeyspaceCreateOptions, PersistMode};
+use p256::pkcs8::EncodePrivateKey;
+use redb::{Database, ReadableDatabase, TableDefinition};
+use rusqlite::Connection;
+use strongroom::{
+    CreateKeyOptions, CryptoEngine, Curve, ImportKeyOptions, ImportedKey, KeyName, MasterKey,
+    OctKeySize, Unlock, Vault, VaultOptions,
+};
+
+use crate::contest::{micros, quartile};
+
+const RECORD: usize = 1_536;
+const THREADS: u64 = 32;
+
+/// Where records go.
+struct Store<'a> {
+    label: &'static str,
+    kind: Kind,
+    in_threads: bool,
+    insert: Box<dyn Fn(u64) + Sync + 'a>,
+    holds: Box<dyn Fn(u64) -> bool + Sync + 'a>,
+}
+
+impl fmt::Debug for Store<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The least that a durable insert can be.
+    Append,
+    Vault,
+    /// The engine of the vault, without it.
+    OwnEngine,
+    OtherEngine,
+}
+
+/// What inserts took.
+#[derive(Clone, Debug)]
+pub(crate) struct Inserts {
+    pub(crate) label: &'static str,
+    pub(crate) kind: Kind,
+    /// Microseconds for one insert, one thread.
+    pub(crate) median: f64,
+    pub(crate) fast: f64,
+    /// Bytes handed to the kernel for one insert.
+    pub(crate) written: Option<f64>,
+    /// Inserts in a second, 32 threads.
+    pub(crate) rate: Option<f64>,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) least: usize,
+    pub(crate) time: Duration,
+    pub(crate) rounds_of_threads: usize,
+    pub(crate) each: u64,
+}
+
+pub(crate) fn measure(directory: &Path, effort: Effort) -> Vec<Inserts> {
+    let vaults = ["oct", "ec", "ec-aws-lc", "import"].map(|kind| vault(directory, kind));
+    let mut stores = vec![append(directory)];
+    stores.extend(in_vaults(&vaults));
+    stores.push(in_sled(directory, false));
+    stores.push(in_sled(directory, true));
+    stores.push(in_redb(directory));
+    stores.push(in_fjall(directory));
+    stores.push(in_sqlite(directory, "WAL"));
+    stores.push(in_sqlite(directory, "DELETE"));
+    let next = AtomicU64::new(1);
+    for store in &stores {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        (store.insert)(number);
+        assert!((store.holds)(number), "{} has it", store.label);
+    }
+    let times = one_thread(&stores, &next, effort);
+    let written = stores.iter().map(|store| written(store, &next));
+    let written: Vec<_> = written.collect();
+    let rates = many_threads(&stores, &next, effort);
+    let taken = times.into_iter().zip(written).zip(rates);
+    let inserts = stores.iter().zip(taken);
+    let inserts = inserts
+        .map(|(store, ((times, written), rate))| Inserts {
+            label: store.label,
+            kind: store.kind,
+            median: quartile(times.clone(), 2),
+            fast: quartile(times, 1),
+            written,
+            rate,
+        })
+        .collect();
+    drop(stores);
+    for vault in vaults {
+        vault.close().expect("closed");
+    }
+    inserts
+}
+
+/// Each in turn, one insert at a time; nobody is always after the same other.
+fn one_thread(stores: &[Store<'_>], next: &AtomicU64, effort: Effort) -> Vec<Vec<f64>> {
+    eprintln!("durable inserts, one thread ...");
+    let mut times = vec![Vec::new(); stores.len()];
+    let deadline = Instant::now() + effort.time;
+    let mut round = 0;
+    while round < effort.least || (Instant::now() < deadline && round < 10_000) {
+        // Both directions, so that the disturbance that one leaves behind does not always meet the same.
+        for place in 0..stores.len() {
+            let place = if round % 2 == 0 {
+                place
+            } else {
+                stores.len() - 1 - place
+            };
+            let turn = (place + round / 2) % stores.len();
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let start = Instant::now();
+            (stores[turn].insert)(number);
+            times[turn].push(micros(start.elapsed()));
+        }
+        round += 1;
+    }
+    times
+}
+
+fn many_threads(stores: &[Store<'_>], next: &AtomicU64, effort: Effort) -> Vec<Option<f64>> {
+    eprintln!("durable inserts, {THREADS} threads ...");
+    let mut rates = vec![Vec::new(); stores.len()];
+    for _ in 0..effort.rounds_of_threads {
+        for (store, rates) in stores.iter().zip(&mut rates) {
+            if !store.in_threads {
+                continue;
+            }
+            let start = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| {
+                        for _ in 0..effort.each {
+                            (store.insert)(next.fetch_add(1, Ordering::Relaxed));
+                        }
+                    });
+                }
+            });
+            rates.push((THREADS * effort.each) as f64 / start.elapsed().as_secs_f64());
+        }
+    }
+    let median = |rates: Vec<f64>| (!rates.is_empty()).then(|| quartile(rates, 2));
+    rates.into_iter().map(median).collect()
+}
+
+/// The mean of some inserts, by the kernel's account of this process.
+fn written(store: &Store<'_>, next: &AtomicU64) -> Option<f64> {
+    let account = || -> Option<f64> {
+        let text = fs::read_to_string("/proc/self/io").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("wchar:"));
+        line?.trim().parse().ok()
+    };
+    let before = account()?;
+    for _ in 0..32 {
+        (store.insert)(next.fetch_add(1, Ordering::Relaxed));
+    }
+    Some((account()? - before) / 32.0)
+}
+
+/// Well mixed, and another one for each number.
+fn mixed(number: u64) -> u64 {
+    let mut word = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+fn key(number: u64) -> [u8; 32] {
+    let mut key = [0; 32];
+    fill(&mut key, number);
+    key
+}
+
+/// Nothing that could be compressed, as sealed records cannot.
+fn value(number: u64) -> Vec<u8> {
+    let mut value = vec![0; RECORD];
+    fill(&mut value, number ^ (1 << 63));
+    value
+}
+
+fn fill(bytes: &mut [u8], number: u64) {
+    let mut word = number;
+    for chunk in bytes.chunks_mut(8) {
+        word = mixed(word);
+        chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+    }
+}
+
+fn append<'a>(directory: &Path) -> Store<'a> {
+    let path = directory.join("log");
+    let log = Mutex::new(File::create(&path).expect("a file"));
+    Store {
+        label: "append and `fdatasync`",
+        kind: Kind::Append,
+        in_threads: false,
+        insert: Box::new(move |number| {
+            let mut log = log.lock().expect("nobody panicked");
+            log.write_all(&value(number)).expect("written");
+            log.sync_data().expect("synced");
+        }),
+        holds: Box::new(move |number| fs::read(&path).expect("the file").ends_with(&value(number))),
+    }
+}
+
+fn vault(directory: &Path, kind: &str) -> Vault {
+    let engine = if kind.ends_with("aws-lc") {
+        CryptoEngine::AwsLc
+    } else {
+        CryptoEngine::RustCrypto
+    };
+    let master = MasterKey::generate().expect("a key");
+    VaultOptions::new()
+        .crypto_engine(engine)
+        .create(directory.join(kind), Unlock::raw_key(&master))
+        .expect("a vault")
+}
+
+fn name(number: u64) -> KeyName {
+    format!("key-{number}").parse().expect("a legal name")
+}
+
+fn in_vaults(vaults: &[Vault; 4]) -> [Store<'_>; 4] {
+    let store = |label, vault, insert| Store {
+        label,
+        kind: Kind::Vault,
+        in_threads: true,
+        insert,
+        holds: Box::new(move |number| Vault::get_key(vault, &name(number)).is_ok()),
+    };
+    let creating = |vault: &'_ Vault, options: fn() -> CreateKeyOptions| {
+        let vault = vault.clone();
+        Box::new(move |number| {
+            let made = vault.create_key(&name(number), options());
+            drop(made.expect("the key is made"));
+        })
+    };
+    let oct = || CreateKeyOptions::oct(OctKeySize::Bits256);
+    let ec = || CreateKeyOptions::ec(Curve::P256);
+    let secret = p256::SecretKey::from_slice(&[0x11; 32]).expect("a scalar");
+    let der = secret.to_pkcs8_der().expect("a container");
+    let importing = Box::new(move |number| {
+        let key = ImportedKey::from_pkcs8_der(der.as_bytes()).expect("a key");
+        let made = vaults[3].import_key(&name(number), ImportKeyOptions::new(key));
+        drop(made.expect("the key is imported"));
+    });
+    [
+        store(
+            "strongroom, `create_key`, oct",
+            &vaults[0],
+            creating(&vaults[0], oct),
+        ),
+        store("strongroom, `import_key`, EC", &vaults[3], importing),
+        store(
+            "strongroom, `create_key`, EC",
+            &vaults[1],
+            creating(&vaults[1], ec),
+        ),
+        store("the same, aws-lc", &vaults[2], creating(&vaults[2], ec)),
+    ]
+}
+
+/// `fdatasync` of the engine's file is what makes its inserts durable.
+fn in_sled<'a>(directory: &Path, synced: bool) -> Store<'a> {
+    let path = directory.join(if synced { "sled-synced" } else { "sled" });
+    let database = sled::Config::new()
+        .path(&path)
+        .flush_every_ms(None)
+        .open()
+        .expect("the engine opens");
+    let file = synced.then(|| File::open(path.join("db")).expect("its file"));
+    let reading = database.clone();
+    Store {
+        label: if synced {
+            "sled, `flush` and `fdatasync`"
+        } else {
+            "sled, `flush`: not durable"
+        },
+        kind: Kind::OwnEngine,
+        in_threads: true,
+        insert: Box::new(move |number| {
+            database
+                .insert(key(number), value(number))
+                .expect("inserted");
+            database.flush().expect("flushed");
+            if let Some(file) = &file {
+                file.sync_data().expect("synced");
+            }
+        }),
+        holds: Box::new(move |number| {
+            let found = reading.get(key(number)).expect("it reads");
+            found.is_some_and(|found| found == value(number))
+        }),
+    }
+}
+
+fn in_redb<'a>(directory: &Path) -> Store<'a> {
+    const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+    let database = Database::create(directory.join("redb")).expect("a database");
+    let database = std::sync::Arc::new(database);
+    let reading = database.clone();
+    Store {
+        label: "redb",
+        kind: Kind::OtherEngine,
+        in_threads: true,
+        insert: Box::new(move |number| {
+            // Immediately durable unless told otherwise.
+            let transaction = database.begin_write().expect("a transaction");
+            transaction
+                .open_table(TABLE)
+                .expect("the table")
+                .insert(key(number).as_slice(), value(number).as_slice())
+                .expect("inserted");
+            transaction.commit().expect("committed");
+        }),
+        holds: Box::new(move |number| {
+            let transaction = reading.begin_read().expect("a transaction");
+            let table = transaction.open_table(TABLE).expect("the table");
+            let found = table.get(key(number).as_slice()).expect("it reads");
+            found.is_some_and(|found| found.value() == value(number))
+        }),
+    }
+}
+
+fn in_fjall<'a>(directory: &Path) -> Store<'a> {
+    let database = fjall::Database::builder(directory.join("fjall"));
+    let database = database.open().expect("a database");
+    let records = database.keyspace("records", KeyspaceCreateOptions::default);
+    let records = records.expect("a keyspace");
+    let reading = records.clone();
+    Store {
+        label: "fjall, `SyncAll`",
+        kind: Kind::OtherEngine,
+        in_threads: true,
+        insert: Box::new(move |number| {
+            records
+                .insert(key(number), value(number))
+                .expect("inserted");
+            database.persist(PersistMode::SyncAll).expect("synced");
+        }),
+        holds: Box::new(move |number| {
+            let found = reading.get(key(number)).expect("it reads");
+            found.is_some_and(|found| found == value(number))
+        }),
+    }
+}
+
+fn in_sqlite<'a>(directory: &Path, mode: &'static str) -> Store<'a> {
+    let connection = Connection::open(directory.join(mode)).expect("a database");
+    connection
+        .execute_batch(&format!(
+            "PRAGMA journal_mode = {mode};
+             PRAGMA synchronous = FULL;
+             CREATE TABLE records (key BLOB PRIMARY KEY, value BLOB NOT NULL);"
+        ))
+        .expect("a table");
+    let connection = std::sync::Arc::new(Mutex::new(connection));
+    let reading = connection.clone();
+    Store {
+        label: if mode == "WAL" {
+            "SQLite, WAL, FULL"
+        } else {
+            "SQLite, DELETE, FULL"
+        },
+        kind: Kind::OtherEngine,
+        in_threads: mode == "WAL",
+        insert: Box::new(move |number| {
+            let connection = connection.lock().expect("nobody panicked");
+            connection
+                .prepare_cached("INSERT INTO records VALUES (?1, ?2)")
+                .expect("a statement")
+                .execute((key(number), value(number)))
+                .expect("inserted");
+        }),
+        holds: Box::new(move |number| {
+            let connection = reading.lock().expect("nobody panicked");
+            let found: Vec<u8> = connection
+                .query_row(
+                    "SELECT value FROM records WHERE key = ?1",
+                    [key(number)],
+                    |row| row.get(0),
+                )
+                .expect("it reads");
+            found == value(number)
+        }),
+    }
+}
