@@ -1,12 +1,13 @@
 //! Durable inserts of one record, into vaults and into the engines beneath this and other stores.
 //!
-//! All are in one directory below the target directory, on a file system that has to be a real one, and every insert is on the disk when it
-//! returns, but for the bare engine of the vault, whose `flush` leaves that to the kernel. Keys come in random order, and
-//! a record is as long as what a vault seals.
+//! All are in one directory below the target directory, on a file system that has to be a real one, and every insert is
+//! on the disk when it returns, but for the bare `flush` of the vault's engine, which leaves that to the kernel. Keys come
+//! in random order, and a record is as long as what a vault seals.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +48,7 @@ impl fmt::Debug for Store<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The least that a durable insert can be.
-    Append,
+    Disk,
     Vault,
     /// The engine of the vault, without it.
     OwnEngine,
@@ -79,7 +80,7 @@ pub(crate) struct Effort {
 
 pub(crate) fn measure(directory: &Path, effort: Effort) -> Vec<Inserts> {
     let vaults = ["oct", "ec", "ec-aws-lc", "import"].map(|kind| vault(directory, kind));
-    let mut stores = vec![append(directory)];
+    let mut stores = vec![append(directory), overwrite(directory)];
     stores.extend(in_vaults(&vaults));
     stores.push(in_sled(directory, false));
     stores.push(in_sled(directory, true));
@@ -93,22 +94,21 @@ pub(crate) fn measure(directory: &Path, effort: Effort) -> Vec<Inserts> {
         (store.insert)(number);
         assert!((store.holds)(number), "{} has it", store.label);
     }
-    let times = one_thread(&stores, &next, effort);
-    let written = stores.iter().map(|store| written(store, &next));
-    let written: Vec<_> = written.collect();
+    let alone = one_thread(&stores, &next, effort);
     let rates = many_threads(&stores, &next, effort);
-    let taken = times.into_iter().zip(written).zip(rates);
-    let inserts = stores.iter().zip(taken);
-    let inserts = inserts
-        .map(|(store, ((times, written), rate))| Inserts {
+    let taken = alone.into_iter().zip(rates);
+    let inserts = stores
+        .iter()
+        .zip(taken)
+        .map(|(store, (alone, rate))| Inserts {
             label: store.label,
             kind: store.kind,
-            median: quartile(times.clone(), 2),
-            fast: quartile(times, 1),
-            written,
+            median: quartile(alone.times.clone(), 2),
+            fast: quartile(alone.times, 1),
+            written: mean(&alone.written),
             rate,
-        })
-        .collect();
+        });
+    let inserts = inserts.collect();
     drop(stores);
     for vault in vaults {
         vault.close().expect("closed");
@@ -116,29 +116,43 @@ pub(crate) fn measure(directory: &Path, effort: Effort) -> Vec<Inserts> {
     inserts
 }
 
-/// Each in turn, one insert at a time; nobody is always after the same other.
-fn one_thread(stores: &[Store<'_>], next: &AtomicU64, effort: Effort) -> Vec<Vec<f64>> {
+/// Each in turn, one insert at a time, in another order each round: what one leaves behind for the disk to do does not
+/// always meet the same other.
+fn one_thread(stores: &[Store<'_>], next: &AtomicU64, effort: Effort) -> Vec<Alone> {
     eprintln!("durable inserts, one thread ...");
-    let mut times = vec![Vec::new(); stores.len()];
+    let mut taken = vec![Alone::default(); stores.len()];
+    let mut order: Vec<usize> = (0..stores.len()).collect();
     let deadline = Instant::now() + effort.time;
     let mut round = 0;
     while round < effort.least || (Instant::now() < deadline && round < 10_000) {
-        // Both directions, so that the disturbance that one leaves behind does not always meet the same.
-        for place in 0..stores.len() {
-            let place = if round % 2 == 0 {
-                place
-            } else {
-                stores.len() - 1 - place
-            };
-            let turn = (place + round / 2) % stores.len();
+        order.sort_by_key(|place| mixed((round * stores.len() + place) as u64));
+        for &turn in &order {
             let number = next.fetch_add(1, Ordering::Relaxed);
+            let before = written();
             let start = Instant::now();
             (stores[turn].insert)(number);
-            times[turn].push(micros(start.elapsed()));
+            taken[turn].times.push(micros(start.elapsed()));
+            taken[turn]
+                .written
+                .extend(written().zip(before).map(|(after, before)| after - before));
         }
         round += 1;
     }
-    times
+    taken
+}
+
+/// What one thread measured.
+#[derive(Clone, Debug, Default)]
+struct Alone {
+    times: Vec<f64>,
+    written: Vec<f64>,
+}
+
+/// Bytes that this process has handed to the kernel, by its account.
+fn written() -> Option<f64> {
+    let text = fs::read_to_string("/proc/self/io").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("wchar:"));
+    line?.trim().parse().ok()
 }
 
 fn many_threads(stores: &[Store<'_>], next: &AtomicU64, effort: Effort) -> Vec<Option<f64>> {
@@ -166,18 +180,8 @@ fn many_threads(stores: &[Store<'_>], next: &AtomicU64, effort: Effort) -> Vec<O
     rates.into_iter().map(median).collect()
 }
 
-/// The mean of some inserts, by the kernel's account of this process.
-fn written(store: &Store<'_>, next: &AtomicU64) -> Option<f64> {
-    let account = || -> Option<f64> {
-        let text = fs::read_to_string("/proc/self/io").ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("wchar:"));
-        line?.trim().parse().ok()
-    };
-    let before = account()?;
-    for _ in 0..32 {
-        (store.insert)(next.fetch_add(1, Ordering::Relaxed));
-    }
-    Some((account()? - before) / 32.0)
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Well mixed, and another one for each number.
@@ -213,8 +217,8 @@ fn append<'a>(directory: &Path) -> Store<'a> {
     let path = directory.join("log");
     let log = Mutex::new(File::create(&path).expect("a file"));
     Store {
-        label: "append and `fdatasync`",
-        kind: Kind::Append,
+        label: "append and sync",
+        kind: Kind::Disk,
         in_threads: false,
         insert: Box::new(move |number| {
             let mut log = log.lock().expect("nobody panicked");
@@ -222,6 +226,30 @@ fn append<'a>(directory: &Path) -> Store<'a> {
             log.sync_data().expect("synced");
         }),
         holds: Box::new(move |number| fs::read(&path).expect("the file").ends_with(&value(number))),
+    }
+}
+
+/// A log that is as long as it will be, in turns.
+fn overwrite<'a>(directory: &Path) -> Store<'a> {
+    const PLACES: u64 = 64;
+    let path = directory.join("preallocated");
+    fs::write(&path, vec![0xff; RECORD * PLACES as usize]).expect("written");
+    let log = File::options().write(true).open(&path).expect("a file");
+    log.sync_all().expect("synced");
+    let place = |number: u64| (number % PLACES) * RECORD as u64;
+    Store {
+        label: "overwrite and sync",
+        kind: Kind::Disk,
+        in_threads: false,
+        insert: Box::new(move |number| {
+            log.write_all_at(&value(number), place(number))
+                .expect("written");
+            log.sync_data().expect("synced");
+        }),
+        holds: Box::new(move |number| {
+            let bytes = fs::read(&path).expect("the file");
+            bytes[place(number) as usize..].starts_with(&value(number))
+        }),
     }
 }
 
@@ -268,17 +296,21 @@ fn in_vaults(vaults: &[Vault; 4]) -> [Store<'_>; 4] {
     });
     [
         store(
-            "strongroom, `create_key`, oct",
+            "strongroom: create oct",
             &vaults[0],
             creating(&vaults[0], oct),
         ),
-        store("strongroom, `import_key`, EC", &vaults[3], importing),
+        store("strongroom: import EC", &vaults[3], importing),
         store(
-            "strongroom, `create_key`, EC",
+            "strongroom: create EC",
             &vaults[1],
             creating(&vaults[1], ec),
         ),
-        store("the same, aws-lc", &vaults[2], creating(&vaults[2], ec)),
+        store(
+            "strongroom, aws-lc: create EC",
+            &vaults[2],
+            creating(&vaults[2], ec),
+        ),
     ]
 }
 
@@ -294,9 +326,9 @@ fn in_sled<'a>(directory: &Path, synced: bool) -> Store<'a> {
     let reading = database.clone();
     Store {
         label: if synced {
-            "sled, `flush` and `fdatasync`"
+            "sled: `flush` and `fdatasync`"
         } else {
-            "sled, `flush`: not durable"
+            "sled: `flush`, not durable"
         },
         kind: Kind::OwnEngine,
         in_threads: true,
@@ -351,7 +383,7 @@ fn in_fjall<'a>(directory: &Path) -> Store<'a> {
     let records = records.expect("a keyspace");
     let reading = records.clone();
     Store {
-        label: "fjall, `SyncAll`",
+        label: "fjall: `SyncAll`",
         kind: Kind::OtherEngine,
         in_threads: true,
         insert: Box::new(move |number| {
@@ -380,9 +412,9 @@ fn in_sqlite<'a>(directory: &Path, mode: &'static str) -> Store<'a> {
     let reading = connection.clone();
     Store {
         label: if mode == "WAL" {
-            "SQLite, WAL, FULL"
+            "SQLite: WAL, FULL"
         } else {
-            "SQLite, DELETE, FULL"
+            "SQLite: DELETE, FULL"
         },
         kind: Kind::OtherEngine,
         in_threads: mode == "WAL",

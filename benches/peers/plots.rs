@@ -29,7 +29,8 @@ impl Canvas<'_> {
     }
 
     fn text(&mut self, text: &str, size: i32, at: (i32, i32), across: HPos, down: VPos) {
-        let style = TextStyle::from(("sans-serif", size).into_font())
+        // The backend writes a size that is smaller by this.
+        let style = TextStyle::from(("sans-serif", f64::from(size) * 1.24).into_font())
             .color(&BLACK)
             .pos(Pos::new(across, down));
         self.0.draw_text(text, &style, at).expect("in memory");
@@ -85,11 +86,11 @@ pub(crate) fn operations(outcomes: &[Outcome]) -> String {
     draw(|canvas| {
         let title = "One call, microseconds, logarithmic (less is better)";
         canvas.text(title, 15, (WIDTH / 2, 8), HPos::Center, VPos::Top);
-        let mut at = left;
+        let mut at = 14;
         for peer in Peer::ALL {
             canvas.rectangle((at, 36), (at + 10, 46), colour(peer));
             canvas.text(peer.label(), 13, (at + 14, 41), HPos::Left, VPos::Center);
-            at += 28 + rounded(6.0 * peer.label().len() as f64);
+            at += 26 + rounded(7.0 * peer.label().len() as f64);
         }
         for decade in -1..=5 {
             let micros = 10_f64.powi(decade);
@@ -121,7 +122,11 @@ pub(crate) fn operations(outcomes: &[Outcome]) -> String {
             let (verb, algorithm) = short.split_once(' ').unwrap_or((short, ""));
             let at = rounded(middle);
             canvas.text(verb, 12, (at, bottom + 6), HPos::Center, VPos::Top);
-            let size = if algorithm.len() > 8 { 10 } else { 12 };
+            let size = match algorithm.len() {
+                ..7 => 12,
+                7..9 => 11,
+                _ => 10,
+            };
             canvas.text(algorithm, size, (at, bottom + 20), HPos::Center, VPos::Top);
         }
     })
@@ -149,7 +154,8 @@ pub(crate) fn inserts(inserts: &[Inserts]) -> String {
             let top = 44 + place * step;
             let middle = top + (step - 6) / 2;
             let colour = match insert.kind {
-                Kind::Append => RGBColor(0x80, 0x80, 0x80),
+                Kind::Disk => RGBColor(0x80, 0x80, 0x80),
+                Kind::Vault if insert.label.contains("aws-lc") => colour(Peer::StrongroomAwsLc),
                 Kind::Vault => colour(Peer::Strongroom),
                 Kind::OwnEngine => colour(Peer::RustCrypto),
                 Kind::OtherEngine => colour(Peer::OpenSsl),

@@ -97,9 +97,13 @@ impl TryRng for Random {
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        OsEntropy::default().fill(bytes).expect("random bytes");
+        fill_randomly(bytes);
         Ok(())
     }
 }
 
 impl TryCryptoRng for Random {}
+
+fn fill_randomly(bytes: &mut [u8]) {
+    OsEntropy::default().fill(bytes).expect("random bytes");
+}

@@ -9,17 +9,17 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce as AwsNonce, Randomized
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use hmac::{Hmac, Mac};
 use openssl::cipher::Cipher;
-use openssl::cipher_ctx::CipherCtx;
+use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 use sha2::Sha256;
 use strongroom::{
-    Ciphertext, EncryptOptions, EncryptResult, EncryptionAlgorithm, Entropy, ImportKeyOptions,
-    ImportedKey, KeyName, KeyOperation, OsEntropy, SecretBytes, SignatureAlgorithm, WrapAlgorithm,
+    Ciphertext, EncryptOptions, EncryptResult, EncryptionAlgorithm, ImportKeyOptions, ImportedKey,
+    KeyName, KeyOperation, SecretBytes, SignatureAlgorithm, WrapAlgorithm,
 };
 
-use super::{KEY, TEXT, Vaults};
+use super::{KEY, TEXT, Vaults, fill_randomly};
 use crate::contest::{Operation, Peer};
 use crate::keysets;
 
@@ -86,7 +86,7 @@ fn encrypt(vaults: &Vaults, name: KeyName) -> Operation<'_> {
     operation.making(Peer::Strongroom, call, |sealed| joined(&sealed), check);
     let call = move || {
         let mut iv: Nonce<Aes256Gcm> = aead::array::Array::default();
-        OsEntropy::default().fill(&mut iv).expect("random bytes");
+        fill_randomly(&mut iv);
         let mut text = TEXT.to_vec();
         let tag = bare.encrypt_inout_detached(&iv, &[], text.as_mut_slice().into());
         (iv, text, tag.expect("a tag"))
@@ -221,10 +221,16 @@ fn wrap(vaults: &Vaults, name: KeyName) -> Operation<'_> {
         wrapped
     };
     operation.making(Peer::AwsLc, call, |bytes| bytes, check);
-    let wrapping = openssl::aes::AesKey::new_encrypt(&SECRET).expect("a key");
+    let mut context = CipherCtx::new().expect("a context");
+    context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
+    let cipher = Some(Cipher::aes_256_wrap());
+    (context.encrypt_init(cipher, Some(&SECRET), None)).expect("ready");
     let call = move || {
-        let mut wrapped = vec![0; 40];
-        openssl::aes::wrap_key(&wrapping, None, &mut wrapped, &KEY).expect("wrapped");
+        // Longer than the result, as the context demands.
+        let mut wrapped = vec![0; 48];
+        context.encrypt_init(None, None, None).expect("ready");
+        let length = context.cipher_update(&KEY, Some(&mut wrapped));
+        wrapped.truncate(length.expect("wrapped"));
         wrapped
     };
     operation.making(Peer::OpenSsl, call, |bytes| bytes, check);
