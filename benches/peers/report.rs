@@ -75,7 +75,7 @@ fn operations(outcomes: &[Outcome]) -> String {
         line(&mut text, &cells);
     }
     text + "
-![The same as bars][plot: peers]
+![Bars, on a logarithmic scale: what one call of each operation takes each of the libraries][plot: peers]
 
 With `aws-lc` a vault leaves AES, HMAC and the curve of ES256K to RustCrypto. aws-lc-rs uses up the key of a key wrap with each call, and OpenSSL has no HMAC with a key prepared beforehand, so that these two lines include it. \
 For GCM everyone draws an IV, strongroom and RustCrypto from the kernel, the others from a generator in the process. The Rust port of Tink has neither RSA nor curves other than P-256 nor key wrap.
@@ -107,7 +107,7 @@ disk can do: 1,536 bytes appended to a file, or written over others, and synced.
         line(&mut text, &cells);
     }
     text + "
-![The same as bars][plot: durable]
+![Bars: what one durable insert takes, and how many 32 threads make in a second][plot: durable]
 
 Creating an EC key includes generating it, signing with it and verifying that. The bare `flush` of sled asks the kernel to write, and neither the length of the file nor the cache of the disk; a vault calls `fdatasync` besides, \
 and its threads share that call. redb, fjall and SQLite take one thread after the other; an application that gathers its changes itself would get more from them.
