@@ -7,8 +7,9 @@ use crate::child::{Task, Times, bytes_read, memory, seconds, tell};
 use crate::{files, fill, master_key};
 
 /// In this order, each in a process of its own.
-pub(crate) const WORK: [&str; 9] = [
+pub(crate) const WORK: [&str; 10] = [
     "fill",
+    "open, first",
     "open, cold",
     "open",
     "read",
@@ -23,7 +24,8 @@ pub(crate) const WORK: [&str; 9] = [
 pub(crate) fn work(work: &str, task: &Task) -> bool {
     match work {
         "fill" => fill(task),
-        "open, cold" => open_cold(task),
+        // The storage engine reads what was written since the opening before, and notes that it did.
+        "open, first" | "open, cold" => open_cold(work, task),
         "open" => open(task),
         "read" => read(task),
         "change" => changes::of_keys(task),
@@ -43,16 +45,16 @@ fn fill(task: &Task) {
     tell("files", files::bytes(&task.path));
 }
 
-pub(crate) fn open_cold(task: &Task) {
+fn open_cold(work: &str, task: &Task) {
     files::forget(&task.path);
     let before = bytes_read();
     let (vault, seconds) = seconds(|| task.open());
-    tell("open, cold", seconds);
-    tell("open, cold: read", bytes_read() - before);
+    tell(work, seconds);
+    tell(&format!("{work}: read"), bytes_read() - before);
     vault.close().expect("closed");
 }
 
-pub(crate) fn open(task: &Task) {
+fn open(task: &Task) {
     // Once for the page cache, and for the memory of an opening alone.
     let vault = task.open();
     tell("open: memory", memory("VmRSS"));
@@ -116,7 +118,7 @@ fn places(vault: &Vault, count: usize) -> [Option<ContinuationToken>; 3] {
     [None, middle, last]
 }
 
-pub(crate) fn compact(task: &Task) {
+fn compact(task: &Task) {
     tell("files, changed", files::bytes(&task.path));
     let master = master_key();
     let ((vault, _), seconds) = seconds(|| {

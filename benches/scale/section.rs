@@ -18,16 +18,24 @@ const fn row(name: &'static str, what: &'static str, unit: Unit, growth: Growth)
 use Growth::{Any, Logarithmic, Proportional};
 use Unit::{Megabytes, Microseconds, Milliseconds, PerSecond, Seconds};
 
-const KEYS: [Row; 30] = [
+const KEYS: [Row; 33] = [
     row(
         "open",
         "open, files in the page cache",
         Milliseconds,
         Proportional,
     ),
+    row("open: read", "which reads from the disk", Megabytes, Any),
+    row(
+        "open, first",
+        "open after the import, from the disk",
+        Milliseconds,
+        Proportional,
+    ),
+    row("open, first: read", "which reads", Megabytes, Proportional),
     row(
         "open, cold",
-        "open, files on the disk",
+        "open again, from the disk",
         Milliseconds,
         Proportional,
     ),
