@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use plotters::prelude::*;
 
 use crate::table::{Measured, separated};
@@ -11,7 +13,9 @@ const SIZE: (u32, u32) = (720, 400);
 /// Right of this stands what the colours mean.
 const CHART_WIDTH: i32 = 520;
 const FONT: &str = "sans-serif";
-const BACKGROUND: RGBColor = RGBColor(250, 250, 250);
+/// Of a plot's file.
+const MOST_BYTES: usize = 20_000;
+const BACKGROUND: RGBColor = WHITE;
 const INK: RGBColor = RGBColor(40, 40, 40);
 const GRID: RGBColor = RGBColor(222, 222, 222);
 /// To be told apart with any sight (after Okabe and Ito).
@@ -75,7 +79,25 @@ pub(crate) fn draw(directory: &Path, counts: &[usize], measured: &Measured) {
         let path = directory.join(plot.file);
         plot.draw(&path, first as f64..last as f64, measured)
             .expect("a plot");
+        for_rustdoc(&path);
     }
+}
+
+/// Beside it the definition with which the manual embeds it.
+fn for_rustdoc(path: &Path) {
+    let svg = std::fs::read(path).expect("the plot");
+    assert!(
+        svg.len() <= MOST_BYTES,
+        "{} has {} bytes",
+        path.display(),
+        svg.len()
+    );
+    let name = path.file_stem().expect("a name").to_string_lossy();
+    let text = format!(
+        "[plot: {name}]: data:image/svg+xml;base64,{}\n",
+        STANDARD.encode(svg)
+    );
+    std::fs::write(path.with_extension("md"), text).expect("written");
 }
 
 impl Plot<'_> {

@@ -4,262 +4,94 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Size;
-use crate::table::{Growth, LOGARITHMIC, Measured, Row, Table, Unit, separated, table};
+use crate::table::{LOGARITHMIC, Measured, Table, separated, table};
 
-const fn row(name: &'static str, what: &'static str, unit: Unit, growth: Growth) -> Row {
-    Row {
-        name,
-        what,
-        unit,
-        growth,
-    }
-}
+/// Under which name it was measured, what it is, its unit, and how it may grow: as a search (`log`), as the count (`n`),
+/// or as it likes (`-`).
+const KEYS: &str = "
+open | open, files in the page cache | ms | n
+open: read | which reads from the disk | MB | -
+open, first | open after the import, from the disk | ms | n
+open, first: read | which reads | MB | n
+open, cold | open again, from the disk | ms | n
+open, cold: read | which reads | MB | n
+get, first | `get_key`, the first of its bucket | µs | n
+get | `get_key`, any other, median | µs | log
+get, p99 | `get_key`, any other, p99 | µs | log
+page, first | a page of 25, the first | µs | log
+page, middle | a page in the middle | µs | log
+page, last | the last page | µs | log
+list all | list all, after opening | s | n
+append | 1.5 KiB appended to a file and synced | µs | -
+create | `create_key`, P-256 | µs | log
+rotate | `rotate_key`, P-256 | µs | log
+delete | `delete_key` | µs | log
+purge | purge a key, and shred it | ms | n
+check | `check` | s | n
+compact | `compact` | s | n
+fill: rate | `import_many`, P-256 | per second | -
+open: memory | resident memory after opening | MB | n
+fill: memory | at most, importing | MB | n
+read: memory | at most, reading | MB | n
+memory | at most, creating, rotating, deleting | MB | n
+purge: memory | at most, purging | MB | n
+check: memory | at most, checking | MB | n
+compact: memory | at most, compacting | MB | n
+files | files after the import | MB | n
+files, changed | files after all of this | MB | n
+files, compacted | files after `compact` | MB | n
+open, compacted | open, after `compact` | ms | n
+get, compacted | `get_key`, after `compact` | µs | log
+";
 
-use Growth::{Any, Logarithmic, Proportional};
-use Unit::{Megabytes, Microseconds, Milliseconds, PerSecond, Seconds};
+const VERSIONS: &str = "
+open | open, files in the page cache | ms | n
+get, first | `get_key`, the first | µs | n
+get | `get_key`, the newest version | µs | log
+get version | `get_key`, any version, median | µs | log
+get version, p99 | `get_key`, any version, p99 | µs | log
+sign | sign ES256 with any version | µs | log
+page, fresh | a page of 25 versions, the first since a change | ms | n
+page, first | the same page again | µs | log
+page, middle | a page in the middle | µs | log
+page, last | the last page | µs | log
+list all | list all, page by page | ms | n
+append | 1.5 KiB appended to a file and synced | µs | -
+rotate, first | `rotate_key`, the first | µs | n
+rotate | `rotate_key`, any other | µs | log
+backup | `backup_key` | ms | -
+backup: bytes | its backup | MB | -
+purge | delete, purge and shred the key | ms | n
+check | `check` | ms | n
+compact | `compact` | ms | n
+open: memory | resident memory after opening | MB | n
+read: memory | at most, reading | MB | n
+change: memory | at most, rotating | MB | n
+purge: memory | at most, purging | MB | n
+files | files after the rotations | MB | n
+files, compacted | files after `compact` | MB | n
+";
 
-const KEYS: [Row; 33] = [
-    row(
-        "open",
-        "open, files in the page cache",
-        Milliseconds,
-        Proportional,
-    ),
-    row("open: read", "which reads from the disk", Megabytes, Any),
-    row(
-        "open, first",
-        "open after the import, from the disk",
-        Milliseconds,
-        Proportional,
-    ),
-    row("open, first: read", "which reads", Megabytes, Proportional),
-    row(
-        "open, cold",
-        "open again, from the disk",
-        Milliseconds,
-        Proportional,
-    ),
-    row("open, cold: read", "which reads", Megabytes, Proportional),
-    row(
-        "get, first",
-        "`get_key`, the first of its bucket",
-        Microseconds,
-        Proportional,
-    ),
-    row(
-        "get",
-        "`get_key`, any other, median",
-        Microseconds,
-        Logarithmic,
-    ),
-    row("get, p99", "`get_key`, p99", Microseconds, Logarithmic),
-    row(
-        "page, first",
-        "a page of 25, the first",
-        Microseconds,
-        Logarithmic,
-    ),
-    row(
-        "page, middle",
-        "a page in the middle",
-        Microseconds,
-        Logarithmic,
-    ),
-    row("page, last", "the last page", Microseconds, Logarithmic),
-    row("list all", "list all, after opening", Seconds, Proportional),
-    row(
-        "append",
-        "1.5 KiB appended to a file and synced",
-        Microseconds,
-        Any,
-    ),
-    row("create", "`create_key`, P-256", Microseconds, Logarithmic),
-    row("rotate", "`rotate_key`, P-256", Microseconds, Logarithmic),
-    row("delete", "`delete_key`", Microseconds, Logarithmic),
-    row(
-        "purge",
-        "purge a key, and shred it",
-        Milliseconds,
-        Proportional,
-    ),
-    row("check", "`check`", Seconds, Proportional),
-    row("compact", "`compact`", Seconds, Proportional),
-    row("fill: rate", "`import_many`, P-256", PerSecond, Any),
-    row(
-        "open: memory",
-        "resident memory after opening",
-        Megabytes,
-        Proportional,
-    ),
-    row(
-        "fill: memory",
-        "at most, importing",
-        Megabytes,
-        Proportional,
-    ),
-    row("read: memory", "at most, reading", Megabytes, Proportional),
-    row(
-        "memory",
-        "at most, creating, rotating, deleting",
-        Megabytes,
-        Proportional,
-    ),
-    row("purge: memory", "at most, purging", Megabytes, Proportional),
-    row(
-        "check: memory",
-        "at most, checking",
-        Megabytes,
-        Proportional,
-    ),
-    row(
-        "compact: memory",
-        "at most, compacting",
-        Megabytes,
-        Proportional,
-    ),
-    row("files", "files after the import", Megabytes, Proportional),
-    row(
-        "files, changed",
-        "files after all of this",
-        Megabytes,
-        Proportional,
-    ),
-    row(
-        "files, compacted",
-        "files after `compact`",
-        Megabytes,
-        Proportional,
-    ),
-    row(
-        "open, compacted",
-        "open, after `compact`",
-        Milliseconds,
-        Proportional,
-    ),
-    row(
-        "get, compacted",
-        "`get_key`, after `compact`",
-        Microseconds,
-        Logarithmic,
-    ),
-];
+const PLOTS: &str = "\
+![Times of operations over the number of keys, both logarithmic][plot: scale_time]
 
-const VERSIONS: [Row; 24] = [
-    row(
-        "open",
-        "open, files in the page cache",
-        Milliseconds,
-        Proportional,
-    ),
-    row(
-        "get, first",
-        "`get_key`, the first",
-        Microseconds,
-        Proportional,
-    ),
-    row(
-        "get",
-        "`get_key`, the newest version",
-        Microseconds,
-        Logarithmic,
-    ),
-    row(
-        "get version",
-        "`get_key`, any version, median",
-        Microseconds,
-        Logarithmic,
-    ),
-    row(
-        "get version, p99",
-        "`get_key`, any version, p99",
-        Microseconds,
-        Logarithmic,
-    ),
-    row(
-        "sign",
-        "sign ES256 with any version",
-        Microseconds,
-        Logarithmic,
-    ),
-    row(
-        "page, first",
-        "a page of 25 versions, the first",
-        Microseconds,
-        Logarithmic,
-    ),
-    row(
-        "page, middle",
-        "a page in the middle",
-        Microseconds,
-        Logarithmic,
-    ),
-    row("page, last", "the last page", Microseconds, Logarithmic),
-    row(
-        "list all",
-        "list all, page by page",
-        Milliseconds,
-        Proportional,
-    ),
-    row(
-        "append",
-        "1.5 KiB appended to a file and synced",
-        Microseconds,
-        Any,
-    ),
-    row(
-        "rotate, first",
-        "`rotate_key`, the first",
-        Microseconds,
-        Proportional,
-    ),
-    row(
-        "rotate",
-        "`rotate_key`, any other",
-        Microseconds,
-        Logarithmic,
-    ),
-    row("backup", "`backup_key`", Milliseconds, Any),
-    row("backup: bytes", "its backup", Megabytes, Any),
-    row(
-        "purge",
-        "delete, purge and shred the key",
-        Milliseconds,
-        Proportional,
-    ),
-    row("check", "`check`", Milliseconds, Proportional),
-    row("compact", "`compact`", Milliseconds, Proportional),
-    row(
-        "open: memory",
-        "resident memory after opening",
-        Megabytes,
-        Proportional,
-    ),
-    row("read: memory", "at most, reading", Megabytes, Proportional),
-    row(
-        "change: memory",
-        "at most, rotating",
-        Megabytes,
-        Proportional,
-    ),
-    row("purge: memory", "at most, purging", Megabytes, Proportional),
-    row(
-        "files",
-        "files after the rotations",
-        Megabytes,
-        Proportional,
-    ),
-    row(
-        "files, compacted",
-        "files after `compact`",
-        Megabytes,
-        Proportional,
-    ),
-];
+![Memory and length of the files over the number of keys, both logarithmic][plot: scale_memory]";
+
+/// What grows, and why.
+const CAUSES: &str = "\
+Opening reads the log that was written since the opening before: all of it after an import, and later only where each \
+segment begins and a snapshot. The records of a vault lie in 4,096 buckets, each of which is verified before its first \
+use after an opening; the first read or change in a bucket pays for that. The storage engine keeps 256 MiB of records in \
+memory, or what [`storage_cache`](crate::VaultOptions::storage_cache) says; with more records than that, a read goes to \
+the file more often than not. Purging a key replaces the key encryption key, which seals every key object anew; in a vault \
+of more than 10,000 keys [`maintain`](crate::Vault::maintain) does that, and is counted here. No record tells of the order \
+of versions, so the first page of a key's versions opens all of them; the order is remembered for the key that was \
+listed last, until it changes. A backup holds at most 501 versions.";
 
 /// Prints it; whether every bound is held.
 pub(crate) fn print(size: &Size, keys: &Measured, versions: &Measured, took: Duration) -> bool {
-    let of_keys = table(&KEYS, &size.keys, keys);
-    let of_versions = table(&VERSIONS, &size.versions, versions);
+    let of_keys = table(KEYS, &size.keys, keys);
+    let of_versions = table(VERSIONS, &size.versions, versions);
     let most = size.keys.last().copied().unwrap_or(0);
     println!(
         "## Scale\n\n```text\ncargo bench --bench scale -- {most} --plots\n```\n\n\
@@ -274,6 +106,9 @@ pub(crate) fn print(size: &Size, keys: &Measured, versions: &Measured, took: Dur
         crate::fill::POOL,
     );
     show("A vault of so many keys, each of one version:", &of_keys);
+    if size.plots {
+        println!("{PLOTS}\n");
+    }
     show(
         "A vault with one key of so many versions, made by `rotate_key`:",
         &of_versions,
@@ -282,6 +117,7 @@ pub(crate) fn print(size: &Size, keys: &Measured, versions: &Measured, took: Dur
         of_keys.held + of_versions.held,
         of_keys.asked + of_versions.asked,
     );
+    println!("{CAUSES}\n");
     println!(
         "{} of {} bounds are held.",
         separated(held as u64),

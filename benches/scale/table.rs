@@ -28,7 +28,7 @@ impl Measured {
 
 /// Of what was measured in seconds, bytes or numbers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Unit {
+enum Unit {
     Seconds,
     Milliseconds,
     Microseconds,
@@ -37,6 +37,14 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
+    const ALL: [Self; 5] = [
+        Self::Seconds,
+        Self::Milliseconds,
+        Self::Microseconds,
+        Self::Megabytes,
+        Self::PerSecond,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Seconds => "s",
@@ -66,7 +74,7 @@ impl Unit {
 
 /// How fast something may grow from the first to the last column.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Growth {
+enum Growth {
     /// As a search in a tree, with caches that hold less and less of it: 4x.
     Logarithmic,
     /// As the count; half as much again is allowed for.
@@ -76,13 +84,32 @@ pub(crate) enum Growth {
 }
 
 /// A row of a table.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
+struct Row<'a> {
     /// Under which name it was measured.
-    pub(crate) name: &'static str,
-    pub(crate) what: &'static str,
-    pub(crate) unit: Unit,
-    pub(crate) growth: Growth,
+    name: &'a str,
+    what: &'a str,
+    unit: Unit,
+    growth: Growth,
+}
+
+impl<'a> Row<'a> {
+    fn of(line: &'a str) -> Self {
+        let fields: Vec<&str> = line.split(" | ").collect();
+        let [name, what, unit, growth] = fields[..] else {
+            panic!("not a row: {line}");
+        };
+        let unit = Unit::ALL.into_iter().find(|known| known.name() == unit);
+        Self {
+            name,
+            what,
+            unit: unit.expect("a unit"),
+            growth: match growth {
+                "log" => Growth::Logarithmic,
+                "n" => Growth::Proportional,
+                _ => Growth::Any,
+            },
+        }
+    }
 }
 
 pub(crate) const LOGARITHMIC: f64 = 4.0;
@@ -95,7 +122,7 @@ pub(crate) struct Table {
     pub(crate) asked: usize,
 }
 
-pub(crate) fn table(rows: &[Row], counts: &[usize], measured: &Measured) -> Table {
+pub(crate) fn table(rows: &str, counts: &[usize], measured: &Measured) -> Table {
     let mut table = Table {
         text: String::new(),
         held: 0,
@@ -126,7 +153,7 @@ pub(crate) fn table(rows: &[Row], counts: &[usize], measured: &Measured) -> Tabl
         "| --- | {}---: | ---: | ---: | --- |",
         "---: | ".repeat(counts.len() + 1)
     );
-    for row in rows {
+    for row in rows.trim().lines().map(Row::of) {
         let value = |count: usize| measured.get(row.name, count);
         if counts.iter().all(|count| value(*count).is_none()) {
             continue;

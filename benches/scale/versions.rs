@@ -50,6 +50,9 @@ fn read(task: &Task) {
         vault.get_key(&key).expect("the key")
     });
     tell("get", get.median());
+    // Opens every version, because no record tells of their order.
+    let first = Times::of(1, |_| page(&vault, &key, None));
+    tell("page, fresh", first.median());
     let ((versions, places), all) = seconds(|| places(&vault, &key, task.count));
     tell("list all", all);
     let get = Times::of(task.samples(2_000), |number| {
