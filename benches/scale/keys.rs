@@ -7,7 +7,7 @@ use crate::child::{Task, Times, bytes_read, memory, seconds, tell};
 use crate::{files, fill, master_key};
 
 /// In this order, each in a process of its own.
-pub(crate) const WORK: [&str; 10] = [
+pub(crate) const WORK: [&str; 9] = [
     "fill",
     "open, first",
     "open, cold",
@@ -15,7 +15,6 @@ pub(crate) const WORK: [&str; 10] = [
     "read",
     "change",
     "purge",
-    "check",
     "compact",
     "compacted",
 ];

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Size;
-use crate::table::{LOGARITHMIC, Measured, Table, separated, table};
+use crate::table::{LOGARITHMIC, Measured, PROPORTIONAL, Table, separated, table};
 
 /// Under which name it was measured, what it is, its unit, and how it may grow: as a search (`log`), as the count (`n`),
 /// or as it likes (`-`).
@@ -33,9 +33,8 @@ fill: rate | `import_many`, P-256 | per second | -
 open: memory | resident memory after opening | MB | n
 fill: memory | at most, importing | MB | n
 read: memory | at most, reading | MB | n
-memory | at most, creating, rotating, deleting | MB | n
+memory | at most, checking, creating, rotating, deleting | MB | n
 purge: memory | at most, purging | MB | n
-check: memory | at most, checking | MB | n
 compact: memory | at most, compacting | MB | n
 files | files after the import | MB | n
 files, changed | files after all of this | MB | n
@@ -98,8 +97,8 @@ pub(crate) fn print(size: &Size, keys: &Measured, versions: &Measured, took: Dur
          {}, the machine of above; {:.0} minutes, load {} after it. Each kind of work is done by a process of its own, \
          which only opens the vault before. The keys are on P-256, with a tag; they are imported with `import_many`, by \
          four threads, from {} private keys under names of their own. Changes are durable when they return. \
-         What may grow as a search in a tree, may grow {LOGARITHMIC} times from the first column to the last; of what \
-         has to touch everything, one and a half times the quotient of the counts is demanded.\n",
+         The bound for what may grow as a search in a tree is {LOGARITHMIC} times from the first column to the last; for what \
+         touches everything it is {PROPORTIONAL} times the quotient of the counts.\n",
         today(),
         took.as_secs_f64() / 60.0,
         load(),

@@ -77,7 +77,7 @@ impl Unit {
 enum Growth {
     /// As a search in a tree, with caches that hold less and less of it: 4x.
     Logarithmic,
-    /// As the count; half as much again is allowed for.
+    /// As the count, or that times its logarithm: twice the quotient of the counts.
     Proportional,
     /// Shown only.
     Any,
@@ -113,7 +113,7 @@ impl<'a> Row<'a> {
 }
 
 pub(crate) const LOGARITHMIC: f64 = 4.0;
-const PROPORTIONAL: f64 = 1.5;
+pub(crate) const PROPORTIONAL: f64 = 2.0;
 
 /// A table, and how many of how many bounds are held.
 pub(crate) struct Table {
