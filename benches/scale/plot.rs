@@ -13,6 +13,8 @@ const SIZE: (u32, u32) = (720, 400);
 /// Right of this stands what the colours mean.
 const CHART_WIDTH: i32 = 520;
 const FONT: &str = "sans-serif";
+/// Which the library makes 12 pixels.
+const FONT_SIZE: u32 = 15;
 /// Of a plot's file.
 const MOST_BYTES: usize = 20_000;
 const BACKGROUND: RGBColor = WHITE;
@@ -144,7 +146,7 @@ impl Plot<'_> {
             .bold_line_style(GRID)
             .max_light_lines(1)
             .axis_style(INK)
-            .label_style((FONT, 13).into_font().color(&INK))
+            .label_style((FONT, FONT_SIZE).into_font().color(&INK))
             .draw()?;
         for (line, colour) in lines.iter().zip(COLOURS) {
             let style = colour.stroke_width(2);
@@ -159,7 +161,7 @@ impl Plot<'_> {
             let line = [(4, height), (24, height)];
             right.draw(&PathElement::new(line, colour.stroke_width(2)))?;
             right.draw(&Circle::new((14, height), 3, colour.filled()))?;
-            let style = (FONT, 13).into_font().color(&INK);
+            let style = (FONT, FONT_SIZE).into_font().color(&INK);
             right.draw(&Text::new(*what, (32, height - 7), style))?;
         }
         root.present()?;

@@ -151,7 +151,7 @@ pub(crate) fn table(rows: &str, counts: &[usize], measured: &Measured) -> Table 
     let _ = writeln!(
         text,
         "| --- | {}---: | ---: | ---: | --- |",
-        "---: | ".repeat(counts.len() + 1)
+        "---: | ".repeat(counts.len())
     );
     for row in rows.trim().lines().map(Row::of) {
         let value = |count: usize| measured.get(row.name, count);

@@ -17,6 +17,9 @@ pub(crate) const WORK: [&str; 7] = [
     "purge versions",
 ];
 
+/// What can be measured once only in an opening is measured in so many.
+const OPENINGS: usize = 5;
+
 /// A backup holds no more.
 const MOST_IN_BACKUP: usize = 500;
 
@@ -43,18 +46,30 @@ fn fill(task: &Task) {
 }
 
 fn read(task: &Task) {
-    let (vault, key) = (task.open_uncached(), the_key());
-    let first = Times::of(1, |_| vault.get_key(&key).expect("the key"));
-    tell("get, first", first.median());
+    let key = the_key();
+    let (mut first, mut fresh, mut all) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..OPENINGS {
+        let vault = task.open_uncached();
+        // Verifies the bucket.
+        first.push(seconds(|| vault.get_key(&key).expect("the key")).1);
+        // Opens every version, because no record tells of their order.
+        fresh.push(seconds(|| page(&vault, &key, None)).1);
+        all.push(seconds(|| places(&vault, &key, task.count)).1);
+        vault.close().expect("closed");
+    }
+    for (what, times) in [
+        ("get, first", first),
+        ("page, fresh", fresh),
+        ("list all", all),
+    ] {
+        tell(what, Times::collect(times.into_iter()).median());
+    }
+    let vault = task.open_uncached();
+    let (versions, places) = places(&vault, &key, task.count);
     let get = Times::of(task.samples(2_000), |_| {
         vault.get_key(&key).expect("the key")
     });
     tell("get", get.median());
-    // Opens every version, because no record tells of their order.
-    let first = Times::of(1, |_| page(&vault, &key, None));
-    tell("page, fresh", first.median());
-    let ((versions, places), all) = seconds(|| places(&vault, &key, task.count));
-    tell("list all", all);
     let get = Times::of(task.samples(2_000), |number| {
         let version = &versions[number * 7_919 % versions.len()];
         vault.get_key(version).expect("the version")

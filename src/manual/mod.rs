@@ -42,5 +42,7 @@ pub mod format {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
+#[doc = include_str!("plots/scale_time.md")]
+#[doc = include_str!("plots/scale_memory.md")]
 #[doc = include_str!("benchmarks.md")]
 pub mod benchmarks {}
