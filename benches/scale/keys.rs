@@ -54,7 +54,9 @@ fn open_cold(work: &str, task: &Task) {
 }
 
 fn open(task: &Task) {
-    // Once for the page cache, and for the memory of an opening alone.
+    // For this and for the work that follows.
+    files::remember(&task.path);
+    // Once for the memory of an opening alone.
     let vault = task.open();
     tell("open: memory", memory("VmRSS"));
     vault.close().expect("closed");
