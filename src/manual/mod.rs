@@ -44,5 +44,7 @@ pub mod testing {}
 
 #[cfg_attr(doc, doc = include_str!("plots/peers.md"))]
 #[cfg_attr(doc, doc = include_str!("plots/durable.md"))]
+#[cfg_attr(doc, doc = include_str!("plots/scale_time.md"))]
+#[cfg_attr(doc, doc = include_str!("plots/scale_memory.md"))]
 #[doc = include_str!("benchmarks.md")]
 pub mod benchmarks {}

@@ -89,6 +89,7 @@ impl Inner {
     pub(super) fn shut(&self) -> Result<()> {
         let counts = self.settle_gcm_counts();
         self.cache.clear();
+        self.version_order.clear();
         let guarded = self.end_guard();
         let closed = self.store.close();
         drop(self.lock_scratch().take());
