@@ -186,12 +186,17 @@ say "$(cargo --version), long runs, $long times their figures"
 STRONGROOM_LONG=$long
 export STRONGROOM_LONG
 outcome=0
+# Mutations of what the fuzzing targets take: 360 times those of the short run, times the factor.
+STRONGROOM_FUZZ_FACTOR=$(awk -v factor="$long" 'BEGIN { n = int(360 * factor); print n < 1 ? 1 : n }')
+export STRONGROOM_FUZZ_FACTOR
 # One after the other: each keeps all processors busy.
 cargo test --profile long --all-features --locked --lib -- --test-threads=1 \
-    store::tests::fire store::tests::power_cuts || outcome=$?
+    store::tests::fire store::tests::power_cuts schedules || outcome=$?
 cargo test --profile long --all-features --locked --test it -- --test-threads=1 \
-    crash:: tamper:: model:: rules::concurrency || outcome=$?
-cargo test --profile long -p hsm-softhsm-tests --locked --test it -- --test-threads=1 faults::kill || outcome=$?
+    crash:: tamper:: model:: rules::concurrency cross_check:: corpus:: || outcome=$?
+cargo test --profile long --all-features --locked --test aws_lc -- --test-threads=1 cross_check:: || outcome=$?
+cargo test --profile long -p hsm-softhsm-tests --locked --test it -- --test-threads=1 \
+    faults::kill faults::soak cross_check:: || outcome=$?
 table
 [ "$outcome" -eq 0 ] || fail "not all was as it has to be"
 say "all long runs passed"

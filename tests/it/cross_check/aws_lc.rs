@@ -16,26 +16,14 @@ use strongroom::{
     RsaKeySize, SignatureAlgorithm, Vault, WrapAlgorithm,
 };
 
-use super::{Inputs, PER_DIRECTION, key_name, vault};
+use super::{Inputs, key_name, per_direction, vault};
 use crate::make;
 
-/// Operations per direction with each size of RSA key: all together.
+/// Of a hundred operations per direction, so many are done with each size of RSA key.
 const SIZES: [(KeySize, RsaKeySize, usize); 3] = [
-    (
-        KeySize::Rsa2048,
-        RsaKeySize::Bits2048,
-        PER_DIRECTION / 100 * 80,
-    ),
-    (
-        KeySize::Rsa3072,
-        RsaKeySize::Bits3072,
-        PER_DIRECTION / 100 * 14,
-    ),
-    (
-        KeySize::Rsa4096,
-        RsaKeySize::Bits4096,
-        PER_DIRECTION / 100 * 6,
-    ),
+    (KeySize::Rsa2048, RsaKeySize::Bits2048, 80),
+    (KeySize::Rsa3072, RsaKeySize::Bits3072, 14),
+    (KeySize::Rsa4096, RsaKeySize::Bits4096, 6),
 ];
 
 /// Every so many signatures are also changed in one bit, and must then be refused.
@@ -143,7 +131,8 @@ fn rsa_signatures(
     encoding: &'static dyn RsaEncoding,
 ) {
     let mut total = 0;
-    for (size, own, count) in SIZES {
+    for (size, own, share) in SIZES {
+        let count = per_direction() / 100 * share;
         let shared = Shared::rsa(size);
         verified_there(&shared, make::rsa(own), algorithm, verification, count);
         let pair = RsaKeyPair::from_pkcs8(&shared.pkcs8).unwrap();
@@ -155,7 +144,7 @@ fn rsa_signatures(
         });
         total += count;
     }
-    assert_eq!(total, PER_DIRECTION);
+    assert_eq!(total, per_direction());
 }
 
 #[test]
@@ -224,7 +213,7 @@ fn ecdsa(
     for _ in 0..EC_KEYS {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(signing, &random).unwrap();
         let shared = Shared::import(pkcs8.as_ref());
-        let count = PER_DIRECTION / EC_KEYS;
+        let count = per_direction() / EC_KEYS;
         let own = make::ec(algorithm.curve().unwrap());
         verified_there(&shared, own, algorithm, verification, count);
         let pair = EcdsaKeyPair::from_pkcs8(signing, &shared.pkcs8).unwrap();
@@ -321,7 +310,8 @@ fn rsa_encryption(
 ) {
     let mut inputs = Inputs::new(encryption.as_str());
     let mut total = 0;
-    for (size, own, count) in SIZES {
+    for (size, own, share) in SIZES {
+        let count = per_direction() / 100 * share;
         let shared = Shared::rsa(size);
         let vault = &shared.vault;
         let private = PrivateDecryptingKey::from_pkcs8(&shared.pkcs8).unwrap();
@@ -357,7 +347,7 @@ fn rsa_encryption(
         }
         total += count;
     }
-    assert_eq!(total, PER_DIRECTION);
+    assert_eq!(total, per_direction());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use strongroom::{
     SecretBytes, SignatureAlgorithm, Vault, WrapAlgorithm, hazmat,
 };
 
-use super::{Inputs, PER_DIRECTION, key_name, vault};
+use super::{Inputs, key_name, per_direction, vault};
 use crate::make;
 
 /// Operations per direction with one key.
@@ -29,7 +29,7 @@ fn with_keys(
     let vault = vault();
     let mut inputs = Inputs::new(seed);
     let mut ran = 0;
-    for number in 0..PER_DIRECTION / PER_KEY {
+    for number in 0..per_direction() / PER_KEY {
         let key = inputs.bytes(lengths[number % lengths.len()]);
         let name = key_name(number);
         let imported = ImportedKey::oct(SecretBytes::copied_from(&key));
@@ -45,7 +45,7 @@ fn with_keys(
             ran += 1;
         }
     }
-    assert_eq!(ran, PER_DIRECTION);
+    assert_eq!(ran, per_direction());
 }
 
 fn gcm(algorithm: EncryptionAlgorithm, theirs: &'static aead::Algorithm) {
