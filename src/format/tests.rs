@@ -276,6 +276,49 @@ fn rings_give_keys_by_term_and_epoch_only() {
 }
 
 #[test]
+fn terms_count_up_from_one_and_the_previous_is_below_the_current() {
+    for (current_term, previous, possible) in [
+        (0, None, false),
+        (1, None, true),
+        (0, Some(1), false),
+        (1, Some(1), false),
+        (1, Some(2), false),
+        (2, Some(1), true),
+        (u32::MAX, Some(1), true),
+    ] {
+        let ring = KekRing {
+            current_term,
+            current_key: key(4).into(),
+            previous: previous.map(|term| (term, key(3).into())),
+        };
+        let kind = KekRing::decode(&ring.encode()).map_err(|error| error.kind());
+        let terms = kind.map(|ring| (ring.current_term, ring.previous.map(|(term, _)| term)));
+        let expected = possible
+            .then_some((current_term, previous))
+            .ok_or(ErrorKind::Corrupt);
+        assert_eq!(terms, expected);
+    }
+}
+
+#[test]
+fn logs_show_counters_and_no_digests() {
+    assert_eq!(
+        format!("{:?}", bucket()),
+        "Bucket { bucket: 2748, members: 50529027, .. }"
+    );
+    let shown = format!("{:?}", state());
+    assert_eq!(
+        shown,
+        format!(
+            "State {{ generation: {}, record_count: {}, header_seq: {}, .. }}",
+            state().generation,
+            state().record_count,
+            state().header_seq
+        )
+    );
+}
+
+#[test]
 fn anchor_fields_stand_where_the_format_says() {
     let anchor = Anchor {
         generation: 0x0101_0101_0101_0101,
