@@ -27,6 +27,8 @@ pub(crate) mod token_key_backup;
 pub(crate) mod vault_stream;
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod layout_tests;
 #[cfg(test)]
 mod material_tests;
