@@ -5,8 +5,10 @@ const N: [u8; 16] = [0xab, 0xcd, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
 const V: [u8; 16] = [0x55; 16];
 const ZERO: [u8; 16] = [0; 16];
 
+type Place = (IndexKey, u8, [u8; 16], u8, [u8; 16]);
+
 /// Every constructor, with the namespace, `n`, class and `v` of the format.
-fn places() -> Vec<(IndexKey, u8, [u8; 16], u8, [u8; 16])> {
+fn places() -> Vec<Place> {
     let nameless = |class: u8, number: [u8; 8]| {
         let mut n = ZERO;
         n[0] = class;

@@ -188,6 +188,10 @@ impl Keeper {
         }
     }
 
+    fn note(&self, context: &[u8; 32]) {
+        self.asked.lock().unwrap().push(*context);
+    }
+
     fn asked(&self) -> Vec<[u8; 32]> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
@@ -195,7 +199,7 @@ impl Keeper {
 
 impl SlotProvider for Keeper {
     fn keep(&self, secret: &Key32, context: &[u8; 32], _: &dyn Entropy) -> Result<KeptSecret> {
-        self.asked.lock().unwrap().push(*context);
+        self.note(context);
         let mut kept = secret.expose().to_vec();
         kept.resize(self.length, 0);
         Ok(KeptSecret {
@@ -212,7 +216,7 @@ impl SlotProvider for Keeper {
     fn open(&self, slot: &ProvidedSlot<'_>) -> Result<Provided> {
         assert_eq!(slot.kind, SlotKind::OsKeyring);
         assert_eq!(slot.kept.len(), self.length);
-        self.asked.lock().unwrap().push(*slot.context);
+        self.note(slot.context);
         Ok(Key32::copied_from(&slot.kept[..32]).map_or(Provided::Refused, Provided::Secret))
     }
 }
