@@ -1,4 +1,4 @@
-use super::anchor::{ANCHOR_SLOT_LENGTH, Anchor};
+use super::anchor::{ANCHOR_FILE_LENGTH, ANCHOR_SLOT_LENGTH, Anchor};
 use super::bucket::{BUCKET_LENGTH, Bucket};
 use super::gcm_counter::{GCM_COUNTER_LENGTH, GcmCounter};
 use super::ring::{KEK_RING_LENGTH, KekRing, MAX_EPOCHS, SDK_RING_LENGTH, SdkRing};
@@ -319,6 +319,27 @@ fn logs_show_counters_and_no_digests() {
 }
 
 #[test]
+fn sizes_are_those_of_the_format() {
+    use super::backup::{MAX_BACKUP_HEADER_LENGTH, MAX_BLOB_LENGTH};
+    use super::backup_payload::{MAX_BACKUP_PAYLOAD, MAX_BACKUP_VERSIONS};
+    use super::header::{HEADER_COPY_LENGTH, HEADER_MAC_LENGTH, MAX_SLOTS};
+    use super::slot::{MAX_WRAPPED_LENGTH, SLOT_LENGTH, SLOT_PREFIX_LENGTH};
+    use super::vault_stream::{MAX_FRAME_LENGTH, MAX_HEAD_LENGTH};
+    assert_eq!((HEADER_COPY_LENGTH, HEADER_MAC_LENGTH), (20_480, 64));
+    assert_eq!((SLOT_LENGTH, MAX_SLOTS), (2_048, 8));
+    assert_eq!((SLOT_PREFIX_LENGTH, MAX_WRAPPED_LENGTH), (128, 1_920));
+    assert_eq!(
+        (MAX_BLOB_LENGTH, MAX_FRAME_LENGTH),
+        (50_331_648, 50_331_648)
+    );
+    assert_eq!((MAX_BACKUP_PAYLOAD, MAX_BACKUP_VERSIONS), (49_283_072, 501));
+    assert_eq!(
+        (MAX_BACKUP_HEADER_LENGTH, MAX_HEAD_LENGTH),
+        (65_536, 131_072)
+    );
+}
+
+#[test]
 fn anchor_fields_stand_where_the_format_says() {
     let anchor = Anchor {
         generation: 0x0101_0101_0101_0101,
@@ -326,6 +347,7 @@ fn anchor_fields_stand_where_the_format_says() {
         vault_id: [3; 16],
     };
     let bytes = anchor.encode(&[4; 32]);
+    assert_eq!((bytes.len(), ANCHOR_FILE_LENGTH), (4_096, 8_192));
     assert_eq!(bytes[..8], *b"SRMANC01");
     for (offset, length, fill) in [
         (8, 8, 1),
