@@ -40,6 +40,7 @@ fn a_container_is_cut_into_the_parts_that_were_put_together() {
 fn a_container_has_one_to_sixteen_stanzas_and_a_payload_of_a_chunk_at_least() {
     let stanzas = [Stanza::Recipient(&RECIPIENT); 17];
     for count in [1, 2, 16] {
+        assert_eq!(blob(&stanzas[..count], 72)[11], 2, "the mode of recipients");
         assert_eq!(kind(&blob(&stanzas[..count], 72)), Ok(count));
         let short = blob(&stanzas[..count], 71);
         assert_eq!(kind(&short), Err(ErrorKind::InvalidBackup));
@@ -60,4 +61,19 @@ fn a_container_has_one_to_sixteen_stanzas_and_a_payload_of_a_chunk_at_least() {
     let mut none = blob(&stanzas[..1], 72);
     none[57] = 0;
     assert_eq!(kind(&none), Err(ErrorKind::InvalidBackup));
+}
+
+#[test]
+fn modes_contain_their_bits_and_contents_are_two_of_them() {
+    let contents = [Modes::DOMAIN_FILE, Modes::WHOLE_VAULT];
+    let ways = [Modes::DOMAIN, Modes::RECIPIENTS, Modes::PASSPHRASE];
+    let all: Vec<Modes> = contents.into_iter().chain(ways).collect();
+    for one in &all {
+        for other in &all {
+            assert_eq!(one.contains(*other), one == other);
+        }
+        assert!(one.contains(Modes::KEY) && !Modes::KEY.contains(*one));
+    }
+    assert_eq!(contents.map(Modes::contents), contents);
+    assert_eq!(ways.map(Modes::contents), [Modes::KEY; 3]);
 }

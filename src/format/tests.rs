@@ -318,6 +318,31 @@ fn logs_show_counters_and_no_digests() {
     );
 }
 
+/// The byte of each kind, whether it needs an expected root, and whether what opens it can be lost.
+#[test]
+fn kinds_of_slots_have_their_bytes_and_their_dangers() {
+    use super::slot::{SLOT_LENGTH, Slot, SlotKind};
+    let kinds = [
+        (SlotKind::RawKey, 1, false, false),
+        (SlotKind::Passphrase, 2, false, false),
+        (SlotKind::OsKeyring, 3, false, true),
+        (SlotKind::Pkcs11AesGcm, 4, false, true),
+        (SlotKind::Pkcs11RsaOaep, 5, true, true),
+        (SlotKind::HpkeRecipient, 6, true, false),
+        (SlotKind::Other(7), 7, false, true),
+        (SlotKind::Other(255), 255, false, true),
+    ];
+    let mut empty = [0; SLOT_LENGTH];
+    assert_eq!(Slot::read(&empty), None);
+    for (kind, byte, needs_root, can_be_lost) in kinds {
+        empty[0] = byte;
+        let slot = Slot::read(&empty).unwrap();
+        assert_eq!((slot.kind, slot.prefix(0)[0]), (kind, byte));
+        assert_eq!(kind.needs_expected_root(), needs_root);
+        assert_eq!(kind.can_be_lost(), can_be_lost);
+    }
+}
+
 #[test]
 fn sizes_are_those_of_the_format() {
     use super::backup::{MAX_BACKUP_HEADER_LENGTH, MAX_BLOB_LENGTH};
