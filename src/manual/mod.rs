@@ -10,7 +10,7 @@
 //! - [`backends`]: how to write a backend.
 //! - [`mod@format`]: the bytes on disk and in backups.
 //! - [`testing`]: kills, power cuts, faults, damage and races: what was tried, and what came of it.
-//! - [`benchmarks`]: what the vault costs on top of the bare primitive.
+//! - [`benchmarks`]: what the vault costs on top of the bare primitive, and its numbers beside others.
 
 #[doc = include_str!("howto.md")]
 pub mod howto {}
@@ -42,5 +42,9 @@ pub mod format {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
+#[cfg_attr(doc, doc = include_str!("plots/peers.md"))]
+#[cfg_attr(doc, doc = include_str!("plots/durable.md"))]
+#[cfg_attr(doc, doc = include_str!("plots/scale_time.md"))]
+#[cfg_attr(doc, doc = include_str!("plots/scale_memory.md"))]
 #[doc = include_str!("benchmarks.md")]
 pub mod benchmarks {}

@@ -5,6 +5,7 @@ mod process;
 mod process_number;
 mod protection;
 mod stack;
+mod zeros;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use self::process::{HardeningReport, harden_process};
 pub use self::protection::refuse_protected_memory;
 pub use self::protection::{MemoryDegradation, MemoryProtection, MemoryReport};
 pub(crate) use self::stack::wipe_stack;
+pub(crate) use self::zeros::zeros;
 
 /// Secret bytes of any length on the heap, wiped when dropped.
 ///
@@ -73,7 +75,7 @@ impl SecretBytes {
         fill: impl FnOnce(&mut [u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<Self, E> {
         let mut secret = Self {
-            bytes: vec![0; length].into_boxed_slice(),
+            bytes: zeros(length).into_boxed_slice(),
         };
         fill(&mut secret.bytes)?;
         Ok(secret)

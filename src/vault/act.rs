@@ -72,7 +72,7 @@ impl Vault {
         subject: impl Into<Subject<'a>>,
     ) -> Result<Begun<'a>> {
         let act = Act::new(&self.inner, &self.grant, operation, subject.into());
-        let entered = match self.inner.gate.enter() {
+        let entered = match self.inner.gate.enter(Some(operation)) {
             Ok(entered) => entered,
             Err(error) => return act.turned_away(error),
         };
@@ -91,7 +91,7 @@ impl Vault {
         run: impl FnOnce(&Act<'a>) -> Result<T>,
     ) -> Result<T> {
         let act = Act::new(&self.inner, &self.grant, operation, subject.into());
-        let _operation = match self.inner.gate.enter() {
+        let _operation = match self.inner.gate.enter(Some(operation)) {
             Ok(entered) => entered,
             Err(error) => return act.turned_away(error),
         };
@@ -110,6 +110,7 @@ impl Inner {
         run: impl FnOnce(&Act<'_>) -> Result<T>,
     ) -> Result<T> {
         let act = Act::new(self, grant, operation, Subject::Vault);
+        self.counters.count_beside_gate(operation);
         if !self.gate.is_here() {
             return act.turned_away(forked());
         }
@@ -154,7 +155,7 @@ impl<'a> Act<'a> {
     /// The vault is locked, closed or another process's. Nothing that has a lock is touched: in a forked child
     /// nobody might open it.
     fn turned_away<T>(self, error: Error) -> Result<T> {
-        self.inner.counters.count(self.operation, true);
+        self.inner.counters.count_failure(self.operation);
         Err(self.named(error))
     }
 
@@ -320,7 +321,9 @@ impl<'a> Act<'a> {
 
     fn end<T>(self, outcome: Result<T>) -> Result<T> {
         let error = outcome.as_ref().err().map(Error::kind);
-        self.inner.counters.count(self.operation, error.is_some());
+        if error.is_some() {
+            self.inner.counters.count_failure(self.operation);
+        }
         self.record(error);
         #[cfg(feature = "tracing")]
         self.trace(error);

@@ -312,7 +312,12 @@ impl Iterator for AuditEntries {
         let mut read = || {
             // What was read before is given out without the vault.
             let _operation = match self.ready.is_empty() && !self.finished {
-                true => Some(inner.gate.enter().inspect_err(|_| self.finished = true)?),
+                true => Some(
+                    inner
+                        .gate
+                        .enter(None)
+                        .inspect_err(|_| self.finished = true)?,
+                ),
                 false => None,
             };
             self.advance()

@@ -1,15 +1,21 @@
 //! Who is in a vault: operations enter and leave, and nobody enters a vault that is locked, closed or another
 //! process's.
 //!
-//! Entering takes no lock. Each thread counts in one of several places, so that threads seldom share one.
+//! Entering takes no lock. Each thread counts in one of several places, so that threads seldom share one. Who leaves is
+//! counted by operation, so that how often each was called costs nothing more.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::acts::Operation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{Process, wipe_stack};
 
 const PLACES: usize = 16;
+
+/// The operations, and whatever else enters.
+const KINDS: usize = Operation::ALL.len() + 1;
 
 /// How often somebody who waits for operations looks again.
 const LOOK: Duration = Duration::from_millis(1);
@@ -19,18 +25,16 @@ const LOCKED: u8 = 1;
 const CLOSED: u8 = 2;
 
 /// On cache lines of its own; two, because processors fetch them in pairs.
-#[derive(Debug, Default)]
 #[repr(align(128))]
 struct Place {
     entered: AtomicU64,
-    left: AtomicU64,
+    left: [AtomicU64; KINDS],
 }
 
-#[derive(Debug)]
 pub(super) struct Gate {
     origin: Process,
     state: AtomicU8,
-    places: [Place; PLACES],
+    places: Box<[Place]>,
     wipes_stack: bool,
 }
 
@@ -57,27 +61,27 @@ impl Gate {
         Self {
             origin: Process::here(),
             state: AtomicU8::new(OPEN),
-            places: std::array::from_fn(|_| Place::default()),
+            places: (0..PLACES).map(|_| Place::new()).collect(),
             wipes_stack,
         }
     }
 
+    /// For an operation, or something else: `None`.
+    ///
     /// Errors: `ForkedProcess`, before anything else is touched; `VaultLocked`; `VaultFailed` after a close.
-    pub(super) fn enter(&self) -> Result<Entered<'_>> {
+    pub(super) fn enter(&self, operation: Option<Operation>) -> Result<Entered<'_>> {
         if !self.origin.is_here() {
             return Err(forked());
         }
         let place = &self.places[own_place()];
+        let left = &place.left[operation.map_or(KINDS - 1, Operation::index)];
         // First in, then look: whoever closes does it the other way round, so one of the two sees the other.
         place.entered.fetch_add(1, Ordering::SeqCst);
         let state = self.state.load(Ordering::SeqCst);
         if state == OPEN {
-            return Ok(Entered {
-                gate: self,
-                left: &place.left,
-            });
+            return Ok(Entered { gate: self, left });
         }
-        place.left.fetch_add(1, Ordering::Release);
+        left.fetch_add(1, Ordering::Release);
         Err(refusal(state))
     }
 
@@ -124,30 +128,49 @@ impl Gate {
         }
     }
 
-    /// Those who have left are counted first: if they are as many as had entered afterwards, nobody was in between.
-    fn is_empty(&self) -> bool {
-        let left: u64 = self.sum(|place| &place.left);
-        left == self.entries()
+    /// How often an operation has ended or was turned away.
+    pub(super) fn calls(&self, operation: Operation) -> u64 {
+        sum(self
+            .places
+            .iter()
+            .map(|place| &place.left[operation.index()]))
     }
 
-    /// How often an operation has begun.
-    pub(super) fn entries(&self) -> u64 {
-        self.sum(|place| &place.entered)
+    /// Those who have left are counted first: if they are as many as had entered afterwards, nobody was in between.
+    fn is_empty(&self) -> bool {
+        self.entries_at_rest().is_some()
     }
 
     /// The number of operations that have begun, if none is in flight.
     pub(super) fn entries_at_rest(&self) -> Option<u64> {
-        let left: u64 = self.sum(|place| &place.left);
-        let entered = self.entries();
+        let left = sum(self.places.iter().flat_map(|place| &place.left));
+        let entered = sum(self.places.iter().map(|place| &place.entered));
         (left == entered).then_some(entered)
     }
+}
 
-    fn sum(&self, of: impl Fn(&Place) -> &AtomicU64) -> u64 {
-        self.places
-            .iter()
-            .map(|place| of(place).load(Ordering::SeqCst))
-            .fold(0, u64::wrapping_add)
+impl Place {
+    fn new() -> Self {
+        Self {
+            entered: AtomicU64::new(0),
+            left: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
     }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("state", &self.state)
+            .field("entries_at_rest", &self.entries_at_rest())
+            .finish_non_exhaustive()
+    }
+}
+
+fn sum<'a>(counts: impl Iterator<Item = &'a AtomicU64>) -> u64 {
+    counts
+        .map(|count| count.load(Ordering::SeqCst))
+        .fold(0, u64::wrapping_add)
 }
 
 fn own_place() -> usize {
@@ -192,14 +215,14 @@ mod tests {
     #[test]
     fn an_operation_holds_a_lock_up_and_a_locked_gate_lets_nobody_in() {
         let gate = Gate::new(false);
-        let operation = gate.enter().unwrap();
+        let operation = gate.enter(None).unwrap();
         gate.lock().unwrap();
-        assert_eq!(gate.enter().unwrap_err().kind(), ErrorKind::VaultLocked);
+        assert_eq!(gate.enter(None).unwrap_err().kind(), ErrorKind::VaultLocked);
         assert!(!gate.wait_until_empty(Duration::from_millis(20)));
         drop(operation);
         assert!(gate.wait_until_empty(Duration::ZERO));
         gate.close();
-        assert_eq!(gate.enter().unwrap_err().kind(), ErrorKind::VaultLocked);
+        assert_eq!(gate.enter(None).unwrap_err().kind(), ErrorKind::VaultLocked);
     }
 
     #[test]
@@ -207,7 +230,7 @@ mod tests {
         let gate = Gate::new(false);
         gate.close();
         assert_eq!(gate.lock().unwrap_err().kind(), ErrorKind::VaultFailed);
-        assert_eq!(gate.enter().unwrap_err().kind(), ErrorKind::VaultFailed);
+        assert_eq!(gate.enter(None).unwrap_err().kind(), ErrorKind::VaultFailed);
     }
 
     #[test]
@@ -218,7 +241,7 @@ mod tests {
             std::thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| {
-                        while let Ok(_operation) = gate.enter() {
+                        while let Ok(_operation) = gate.enter(None) {
                             inside.fetch_add(1, Ordering::SeqCst);
                             inside.fetch_sub(1, Ordering::SeqCst);
                         }

@@ -1,11 +1,13 @@
 //! Listings: pages and iterators.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::lifecycle::deletion_dates;
 use super::records::StoredKey;
 use super::{Act, Inner, Operation, Subject, Vault};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::IndexKey;
 use crate::model::key::VersionRecord;
 use crate::model::name::KeyName;
 use crate::model::paging::{ContinuationToken, Page, PageSize};
@@ -91,30 +93,7 @@ impl Vault {
         size: PageSize,
     ) -> Result<Page<KeyProperties>> {
         self.act(Operation::ListKeyPropertiesVersions, name, |act| {
-            let mut versions = act.inner().versions(name)?;
-            if let Some(token) = from {
-                // The token names the last version of the page before.
-                let position = versions
-                    .iter()
-                    .position(|properties| *properties.version().as_bytes() == token.after)
-                    .ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::BadParameter,
-                            "the continuation token belongs to another listing",
-                        )
-                    })?;
-                versions.drain(..=position);
-            }
-            let more = versions.len() > size.items();
-            versions.truncate(size.items());
-            let next = versions
-                .back()
-                .filter(|_| more)
-                .map(|properties| ContinuationToken::after(*properties.version().as_bytes()));
-            Ok(Page {
-                items: versions.into(),
-                next,
-            })
+            act.inner().page_of_versions(name, from, size)
         })
     }
 
@@ -164,6 +143,59 @@ impl Inner {
         })
     }
 
+    /// A page of the versions of a key, newest first.
+    fn page_of_versions(
+        &self,
+        name: &KeyName,
+        from: Option<&ContinuationToken>,
+        size: PageSize,
+    ) -> Result<Page<KeyProperties>> {
+        self.store.read(|view| {
+            let key = self.load_active(view, name)?;
+            let object = view
+                .record(&IndexKey::key_object(key.n))?
+                .ok_or_else(version_is_missing)?;
+            let order = match self.version_order.get(&object) {
+                Some(order) => order,
+                None => {
+                    let versions = self.load_versions(view, &key)?;
+                    let order = versions.iter().rev().map(|record| record.version).collect();
+                    self.version_order.keep(&object, Arc::clone(&order));
+                    order
+                }
+            };
+            // The token names the last version of the page before.
+            let begin = match from {
+                None => 0,
+                Some(token) => order
+                    .iter()
+                    .position(|version| *version.as_bytes() == token.after)
+                    .map(|position| position + 1)
+                    .ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::BadParameter,
+                            "the continuation token belongs to another listing",
+                        )
+                    })?,
+            };
+            let end = order.len().min(begin + size.items());
+            let items = order[begin..end]
+                .iter()
+                .map(|version| {
+                    let record = self
+                        .load_version(view, &key, *version)?
+                        .ok_or_else(version_is_missing)?;
+                    Ok(self.properties(&key.object, record))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let next = order[begin..end]
+                .last()
+                .filter(|_| end < order.len())
+                .map(|version| ContinuationToken::after(*version.as_bytes()));
+            Ok(Page { items, next })
+        })
+    }
+
     /// A page of the keys that the handle may see.
     fn page<T>(
         &self,
@@ -202,6 +234,14 @@ impl Inner {
             }
         })
     }
+}
+
+/// In a read that sees one state this is nobody's race.
+fn version_is_missing() -> Error {
+    Error::new(
+        ErrorKind::Tampered,
+        "a record of the key that was there a moment before is missing",
+    )
 }
 
 /// Reads pages as they are needed.

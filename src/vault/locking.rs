@@ -89,6 +89,7 @@ impl Inner {
     pub(super) fn shut(&self) -> Result<()> {
         let counts = self.settle_gcm_counts();
         self.cache.clear();
+        self.version_order.clear();
         let guarded = self.end_guard();
         let closed = self.store.close();
         drop(self.lock_scratch().take());
@@ -190,7 +191,7 @@ mod tests {
         vault
             .create_key(&KEY, CreateKeyOptions::ec(Curve::P256))
             .unwrap();
-        let operation = vault.inner.gate.enter().unwrap();
+        let operation = vault.inner.gate.enter(None).unwrap();
         let error = vault
             .inner
             .lock(&Grant::default(), Duration::from_millis(20))

@@ -11,11 +11,11 @@ use crate::error::Result;
 
 #[derive(Debug, Default)]
 struct Counter {
-    calls: AtomicU64,
+    beside_gate: AtomicU64,
     failures: AtomicU64,
 }
 
-/// Calls and failures of each operation.
+/// Failures of each operation, and the calls that the gate does not count because they do not enter.
 #[derive(Debug)]
 pub(super) struct Counters {
     counters: Box<[Counter]>,
@@ -30,12 +30,15 @@ impl Default for Counters {
 }
 
 impl Counters {
-    pub(super) fn count(&self, operation: Operation, failed: bool) {
+    pub(super) fn count_failure(&self, operation: Operation) {
         if let Some(counter) = self.counters.get(operation.index()) {
-            counter.calls.fetch_add(1, Ordering::Relaxed);
-            if failed {
-                counter.failures.fetch_add(1, Ordering::Relaxed);
-            }
+            counter.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_beside_gate(&self, operation: Operation) {
+        if let Some(counter) = self.counters.get(operation.index()) {
+            counter.beside_gate.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -121,7 +124,8 @@ impl Vault {
                 .zip(&inner.counters.counters)
                 .filter_map(|(operation, counter)| {
                     let counted = OperationMetrics {
-                        calls: counter.calls.load(Ordering::Relaxed),
+                        calls: inner.gate.calls(*operation)
+                            + counter.beside_gate.load(Ordering::Relaxed),
                         failures: counter.failures.load(Ordering::Relaxed),
                     };
                     (counted.calls > 0).then_some((operation.method(), counted))

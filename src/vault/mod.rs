@@ -79,6 +79,7 @@ mod sync;
 mod tombstones;
 #[cfg(feature = "tracing")]
 mod trace;
+mod version_order;
 mod versions;
 mod whole;
 mod whole_report;
@@ -132,6 +133,7 @@ use self::scratch_copy::ScratchCopy;
 pub use self::slots::{UnlockKind, UnlockSlot};
 pub use self::status::VaultStatus;
 use self::tombstones::TombstoneList;
+use self::version_order::VersionOrder;
 pub use self::whole_report::{KeyOutcome, Progress, VaultBackupReport, VaultRestoreReport};
 use crate::backend::KeyBackend;
 use crate::env::{Clock, Entropy};
@@ -211,6 +213,7 @@ pub(crate) struct Inner {
     identity_making: Mutex<()>,
     counters: Counters,
     cache: KeyCache,
+    version_order: VersionOrder,
     locks: KeyLocks,
     gcm: GcmCounters,
     under_way: UnderWay,

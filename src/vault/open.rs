@@ -116,7 +116,7 @@ impl VaultOptions {
         let vault = self.open_store_after(earlier, dir, stored, hierarchy, rings)?;
         if !read_only {
             // So that a lock for want of use does not come between.
-            let operation = vault.inner.gate.enter()?;
+            let operation = vault.inner.gate.enter(None)?;
             vault.inner.raise_cost(unlock, slot, &root)?;
             drop(operation);
         }

@@ -14,6 +14,7 @@ use super::metrics::Counters;
 use super::policies::AccessPolicies;
 use super::recorder::Recorder;
 use super::tombstones::{TombstoneList, open_setting};
+use super::version_order::VersionOrder;
 use super::{Inner, KeyLocks, OpenReport, Vault, VaultOptions};
 use crate::backend::KeyBackend;
 use crate::backend::software::SoftwareBackend;
@@ -103,6 +104,7 @@ impl VaultOptions {
             } else {
                 self.key_cache
             }),
+            version_order: VersionOrder::default(),
             locks: KeyLocks::new(),
             gcm: GcmCounters::default(),
             under_way: UnderWay::default(),

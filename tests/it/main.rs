@@ -44,6 +44,7 @@ mod memory;
 mod model;
 mod overtaken;
 mod permissions;
+mod plots;
 #[path = "../../src/store/tests/programme.rs"]
 mod programme;
 #[cfg(feature = "serve")]

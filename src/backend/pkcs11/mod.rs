@@ -49,6 +49,7 @@ mod gate;
 mod handles;
 mod holding;
 mod kek;
+mod kept_object;
 mod key;
 mod known_answers;
 mod lease;

@@ -22,7 +22,7 @@ use super::error::{ErrorClass, TokenError, TokenResult};
 use super::mechanism::{Mechanism, Ulong, ulong};
 use super::template::Template;
 use super::token_info::TokenInfo;
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, zeros};
 
 /// How many handles one `C_FindObjects` returns at most.
 const FIND_BATCH: usize = 64;
@@ -194,7 +194,7 @@ impl Functions {
     ) -> TokenResult<Vec<u8>> {
         let initialize = function!(self, C_SignInit);
         let sign = function!(self, C_Sign);
-        let mut output = vec![0; capacity];
+        let mut output = zeros(capacity);
         let length = mechanism.with(|mechanism| {
             into_buffer("C_Sign", &mut output, |begin, place, length| {
                 if begin {
@@ -228,7 +228,7 @@ impl Functions {
     ) -> TokenResult<Vec<u8>> {
         let initialize = function!(self, C_EncryptInit);
         let encrypt = function!(self, C_Encrypt);
-        let mut output = vec![0; capacity];
+        let mut output = zeros(capacity);
         let length = mechanism.with(|mechanism| {
             into_buffer("C_Encrypt", &mut output, |begin, place, length| {
                 if begin {
@@ -294,7 +294,7 @@ impl Functions {
     ) -> TokenResult<SecretBytes> {
         let initialize = function!(self, C_DecryptInit);
         let decrypt = function!(self, C_Decrypt);
-        let mut output = Zeroizing::new(vec![0; capacity]);
+        let mut output = Zeroizing::new(zeros(capacity));
         let length = mechanism.with(|mechanism| {
             into_buffer("C_Decrypt", &mut output, |begin, place, length| {
                 if begin {
@@ -327,7 +327,7 @@ impl Functions {
         capacity: usize,
     ) -> TokenResult<Vec<u8>> {
         let wrap = function!(self, C_WrapKey);
-        let mut output = vec![0; capacity];
+        let mut output = zeros(capacity);
         let length = mechanism.with(|mechanism| {
             into_buffer("C_WrapKey", &mut output, |_, place, length| {
                 // SAFETY: the mechanism and its parameters live as long as the call; `place` has room for

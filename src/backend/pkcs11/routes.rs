@@ -152,7 +152,7 @@ pub(super) enum Usage {
 }
 
 /// The value of a key that an operation works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Value {
     Main,
     Mac,

@@ -24,7 +24,7 @@ use crate::model::algorithm::{
     AesMode, CryptoOperation, EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
 use crate::model::spec::{KeySpec, OctKeyLength, OctKeySize};
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, zeros};
 
 const BLOCK: usize = 16;
 const TAG: usize = 16;
@@ -352,7 +352,7 @@ where
         plaintext: &[u8],
     ) -> CryptoResult<(Vec<u8>, [u8; 16])> {
         let iv = sized(iv)?;
-        let mut ciphertext = vec![0; plaintext.len()];
+        let mut ciphertext = zeros(plaintext.len());
         let buffer = InOutBuf::new(plaintext, &mut ciphertext).map_err(|_| wrong_length())?;
         let tag = self
             .gcm
@@ -402,7 +402,7 @@ where
     }
 
     fn kw_wrap(&self, key: &[u8]) -> CryptoResult<Vec<u8>> {
-        let mut wrapped = vec![0; key.len() + SEMIBLOCK];
+        let mut wrapped = zeros(key.len() + SEMIBLOCK);
         AesKw::<&C>::inner_init(&self.cipher)
             .wrap_key(key, &mut wrapped)
             .map_err(|_| wrong_length())?;
@@ -420,7 +420,7 @@ where
 
     fn kwp_wrap(&self, key: &[u8]) -> CryptoResult<Vec<u8>> {
         // The crate leaves the padding as it finds it: zero.
-        let mut wrapped = vec![0; key.len().next_multiple_of(SEMIBLOCK) + SEMIBLOCK];
+        let mut wrapped = zeros(key.len().next_multiple_of(SEMIBLOCK) + SEMIBLOCK);
         AesKwp::<&C>::inner_init(&self.cipher)
             .wrap_key(key, &mut wrapped)
             .map_err(|_| wrong_length())?;

@@ -200,11 +200,34 @@ fn versions_come_newest_first_and_in_pages() {
     let first = vault
         .list_key_properties_versions_page(&key, None, PageSize::MAX)
         .unwrap();
-    vault.rotate_key(&key).unwrap();
+    let newest = vault.rotate_key(&key).unwrap().properties().clone();
     let rest = vault
         .list_key_properties_versions_page(&key, first.continuation(), PageSize::MAX)
         .unwrap();
     assert_eq!(rest.items(), &made[25..]);
+    let again = vault
+        .list_key_properties_versions_page(&key, None, PageSize::MAX)
+        .unwrap();
+    assert_eq!(again.items()[0], newest);
+    assert_eq!(again.items()[1..], made[..24]);
+    // Another key in between, and one of the same name.
+    let other = name("other");
+    vault.create_key(&other, oct()).unwrap();
+    let of_other = vault
+        .list_key_properties_versions_page(&other, None, PageSize::MAX)
+        .unwrap();
+    assert_eq!(of_other.items().len(), 1);
+    let second = vault
+        .list_key_properties_versions_page(&key, again.continuation(), PageSize::MAX)
+        .unwrap();
+    assert_eq!(second.items(), &made[24..]);
+    vault.delete_key(&key).unwrap();
+    vault.purge_deleted_key(&key).unwrap();
+    vault.create_key(&key, oct()).unwrap();
+    let anew = vault
+        .list_key_properties_versions_page(&key, None, PageSize::MAX)
+        .unwrap();
+    assert_eq!(anew.items().len(), 1);
     assert_eq!(
         refused(vault.list_key_properties_versions(&name("missing"))),
         ErrorKind::KeyNotFound

@@ -1,12 +1,14 @@
 //! The gate and the pool under thousands of orders in which threads can meet. Nobody is inside the gate with somebody who
 //! excludes others. No session of the pool is in two hands, none is lost, there are never more than allowed, and one
 //! thread connects at a time, whatever is lost meanwhile. Nobody waits for ever: a scheduler picks the orders, and finds
-//! it when all threads wait.
+//! it when all threads wait. And no object of a wrapped key is destroyed, or another key's, while somebody works with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shuttle::sync::atomic::{AtomicUsize, Ordering};
+use shuttle::sync::Mutex;
+use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::store::tests::programme::{Figures, cases};
 
@@ -26,8 +28,16 @@ mod gate;
 #[path = "../pool.rs"]
 mod pool;
 
-/// Where the gate and the pool look for them.
-use crate::backend::pkcs11::{error, mechanism, token_info};
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
+#[path = "../kept_object.rs"]
+mod kept_object;
+
+/// Where they look for them.
+use crate::backend::pkcs11::{error, mechanism, raw, token_info};
 mod module {
     //! Sessions that are only counted.
 
@@ -82,7 +92,7 @@ mod module {
     }
 }
 mod sync {
-    pub(super) use shuttle::sync::atomic::{AtomicUsize, Ordering};
+    pub(super) use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
 }
 
@@ -157,7 +167,7 @@ struct Shop {
     sessions: module::Sessions,
     connecting: AtomicUsize,
     /// Of the attachment of this number, at work.
-    at_work: std::sync::Mutex<std::collections::BTreeMap<u64, usize>>,
+    at_work: std::sync::Mutex<BTreeMap<u64, usize>>,
 }
 
 impl Shop {
@@ -275,5 +285,120 @@ fn whoever_excludes_others_is_alone_in_every_order() {
     shuttle::check_random(meet, count);
     shuttle::check_pct(meet, count, 3);
     figures.count(2 * count);
+    figures.finish();
+}
+
+/// Rooms for the objects of two keys, with place for one object, and the token that has them.
+#[derive(Default)]
+struct Rooms {
+    rooms: [Arc<kept_object::KeptObject>; 2],
+    epoch: AtomicU64,
+    owner: Mutex<Owner>,
+    /// Objects that are there: of which key, and of which epoch.
+    token: std::sync::Mutex<BTreeMap<u64, (usize, u64)>>,
+}
+
+#[derive(Default)]
+struct Owner {
+    last: u64,
+    present: Vec<usize>,
+    /// Destroyed when nobody works in its room.
+    withdrawn: Vec<(usize, u64)>,
+}
+
+impl Rooms {
+    fn work(&self, key: usize) {
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let pin = match kept_object::Pin::of(Arc::clone(&self.rooms[key]), epoch, 0) {
+            Some(pin) => pin,
+            None => self.unwrap(key, epoch),
+        };
+        for _ in 0..2 {
+            let object = self.token.lock().unwrap().get(&pin.handle().0).copied();
+            let (of, since) = object.expect("destroyed at work");
+            assert_eq!(of, key, "another key's");
+            assert!(since >= epoch, "of an earlier epoch");
+            shuttle::thread::yield_now();
+        }
+    }
+
+    fn unwrap(&self, key: usize, epoch: u64) -> kept_object::Pin<Arc<kept_object::KeptObject>> {
+        let mut owner = self.owner.lock().unwrap();
+        self.destroy_withdrawn(&mut owner);
+        let room = Arc::clone(&self.rooms[key]);
+        if owner.present.contains(&key) {
+            return kept_object::Pin::of(room, epoch, 0).expect("it is there");
+        }
+        owner.last += 1;
+        let (handle, now) = (owner.last, self.epoch.load(Ordering::SeqCst));
+        self.token.lock().unwrap().insert(handle, (key, now));
+        room.fill(raw::ObjectHandle(handle), now, 0);
+        owner.present.push(key);
+        let pin = kept_object::Pin::of(room, epoch, 0).expect("it is there");
+        let other = 1 - key;
+        if owner.present.contains(&other)
+            && let Some(handle) = self.rooms[other].take_idle()
+        {
+            owner.present.retain(|present| *present != other);
+            assert!(self.token.lock().unwrap().remove(&handle.0).is_some());
+        }
+        pin
+    }
+
+    /// The token is connected anew.
+    fn renew(&self) {
+        let mut owner = self.owner.lock().unwrap();
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        for key in std::mem::take(&mut owner.present) {
+            owner.withdrawn.push((key, self.rooms[key].handle().0));
+            self.rooms[key].withdraw();
+        }
+        self.destroy_withdrawn(&mut owner);
+    }
+
+    fn destroy_withdrawn(&self, owner: &mut Owner) {
+        owner.withdrawn.retain(|(key, handle)| {
+            let idle = self.rooms[*key].is_idle();
+            if idle {
+                assert!(self.token.lock().unwrap().remove(handle).is_some());
+            }
+            !idle
+        });
+    }
+}
+
+fn work_with_objects(keys: [[usize; 2]; 3], renewals: usize) {
+    let rooms = Arc::new(Rooms::default());
+    let mut threads = Vec::new();
+    for keys in keys {
+        let rooms = Arc::clone(&rooms);
+        threads.push(shuttle::thread::spawn(move || {
+            keys.into_iter().for_each(|key| rooms.work(key));
+        }));
+    }
+    let others = Arc::clone(&rooms);
+    threads.push(shuttle::thread::spawn(move || {
+        (0..renewals).for_each(|_| others.renew());
+    }));
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    rooms.renew();
+    assert!(rooms.token.lock().unwrap().is_empty(), "left over");
+}
+
+#[test]
+fn no_object_goes_while_somebody_works_with_it_in_every_order() {
+    let figures = Figures::begin("orders of threads at the objects of wrapped keys");
+    let count = cases(6_000, 600_000);
+    for (keys, renewals) in [
+        ([[0, 0], [0, 1], [1, 0]], 0),
+        ([[0, 0], [0, 0], [0, 1]], 2),
+        ([[0, 1], [1, 0], [0, 1]], 1),
+    ] {
+        shuttle::check_random(move || work_with_objects(keys, renewals), count / 3);
+        shuttle::check_pct(move || work_with_objects(keys, renewals), count / 3, 3);
+        figures.count(2 * (count / 3));
+    }
     figures.finish();
 }
