@@ -1,6 +1,8 @@
 //! Pure decisions: who may do what with a key now, and what its lifecycle permits.
 
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::schedule::{KeySchedule, schedule};
 use crate::error::{Error, ErrorKind, Result};

@@ -217,6 +217,7 @@ mod tests {
 
     use super::super::record::MAX_RECORD_PLAINTEXT;
     use super::*;
+    use crate::error::ErrorKind;
 
     fn longest() -> Event {
         let text = "x".repeat(MAX_TEXT);
@@ -296,5 +297,90 @@ mod tests {
                 let _ = Event::decode(&bytes, 0);
             }
         }
+    }
+
+    /// The bytes of an entry with these texts, kind, subject, flag of the version and actor.
+    fn entry(texts: [&str; 2], kind: u8, subject: &str, version: &[u8], actor: &str) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 2];
+        let mut put = |text: &str| put_text(&mut bytes, text).unwrap();
+        texts.into_iter().for_each(&mut put);
+        bytes.push(kind);
+        put_text(&mut bytes, subject).unwrap();
+        bytes.extend_from_slice(version);
+        put_text(&mut bytes, actor).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn an_entry_tells_what_happened_to_what_and_by_whom() {
+        let read = |bytes: &[u8]| Event::decode(bytes, 9).unwrap();
+        let about_key = read(&entry(
+            ["KeySign", "BadParameter"],
+            KEY,
+            "Ab",
+            &[0],
+            "alice",
+        ));
+        assert_eq!((about_key.seq(), about_key.time_ms()), (9, 5));
+        assert_eq!((about_key.operation(), about_key.count()), ("KeySign", 2));
+        assert_eq!(about_key.error_kind(), Some("BadParameter"));
+        assert_eq!(about_key.key().map(KeyName::as_str), Some("Ab"));
+        assert_eq!((about_key.principal(), about_key.version()), (None, None));
+        assert_eq!(about_key.actor().map(Principal::as_str), Some("alice"));
+
+        let version = [&[1][..], &[7; 16]].concat();
+        let about_someone = read(&entry(["x", ""], PRINCIPAL, "bob", &version, ""));
+        assert_eq!(
+            about_someone.principal().map(Principal::as_str),
+            Some("bob")
+        );
+        assert_eq!((about_someone.key(), about_someone.actor()), (None, None));
+        assert_eq!(about_someone.error_kind(), None);
+        assert_eq!(
+            about_someone.version(),
+            Some(KeyVersion::from_bytes([7; 16]))
+        );
+
+        let about_the_vault = read(&entry(["x", ""], NO_SUBJECT, "", &[0], ""));
+        assert_eq!(about_the_vault.key(), None);
+        assert_eq!(about_the_vault.principal(), None);
+    }
+
+    #[test]
+    fn texts_are_bounded_and_subjects_fit_their_kind() {
+        let kind = |bytes: &[u8]| Event::decode(bytes, 0).err().map(|error| error.kind());
+        let corrupt = Some(ErrorKind::Corrupt);
+        let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
+        for (texts, expected) in [
+            ([&longest[..], &longest], None),
+            ([&too_long[..], ""], corrupt),
+            (["x", &too_long], corrupt),
+            (["", "x"], corrupt),
+        ] {
+            assert_eq!(kind(&entry(texts, 0, "", &[0], "")), expected);
+            let written = Event::new(&EventFields {
+                time_ms: 5,
+                count: 2,
+                operation: texts[0],
+                error: texts[1],
+                subject: EventSubject::Vault,
+                version: None,
+                actor: None,
+            });
+            assert_eq!(written.is_ok(), expected.is_none());
+        }
+        for (number, subject, expected) in [
+            (NO_SUBJECT, "x", corrupt),
+            (KEY, "", corrupt),
+            (KEY, "no name", corrupt),
+            (PRINCIPAL, "", corrupt),
+            (3, "x", Some(ErrorKind::NewerFormat)),
+            (255, "", Some(ErrorKind::NewerFormat)),
+        ] {
+            let bytes = entry(["x", ""], number, subject, &[0], "");
+            assert_eq!(kind(&bytes), expected, "{number}");
+        }
+        assert_eq!(kind(&entry(["x", ""], 0, "", &[2], "")), corrupt);
+        assert_eq!(kind(&entry(["x", ""], 0, "", &[0, 0], "")), corrupt);
     }
 }

@@ -69,5 +69,9 @@ mod tests {
         assert_eq!(kind(&longer), ErrorKind::InvalidBackup);
         longer[1] = 2;
         assert_eq!(kind(&longer), ErrorKind::NewerFormat);
+        // The ring has a layout of its own.
+        let mut newer_ring = bytes.to_vec();
+        newer_ring[19] = 2;
+        assert_eq!(kind(&newer_ring), ErrorKind::NewerFormat);
     }
 }

@@ -232,6 +232,24 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_and_an_announcement_each_need_the_longer_layout() {
+        for object in [
+            KeyObject {
+                announced: None,
+                ..with_policy()
+            },
+            KeyObject {
+                rotation_policy: None,
+                ..with_policy()
+            },
+        ] {
+            let bytes = encode(&key(), &object).unwrap();
+            assert_eq!(bytes[..2], [0, 2]);
+            assert_eq!(decode(&bytes).unwrap().1, object);
+        }
+    }
+
+    #[test]
     fn each_key_object_has_one_layout() {
         let longer = expected(2, &[&[0, 0]]);
         assert_eq!(decode(&longer).unwrap_err().kind(), ErrorKind::Corrupt);

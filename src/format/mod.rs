@@ -27,4 +27,16 @@ pub(crate) mod token_key_backup;
 pub(crate) mod vault_stream;
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
+mod layout_tests;
+#[cfg(test)]
+mod material_tests;
+#[cfg(test)]
+mod record_tests;
+#[cfg(test)]
+mod settings_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_tests;

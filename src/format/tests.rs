@@ -1,4 +1,4 @@
-use super::anchor::{ANCHOR_SLOT_LENGTH, Anchor};
+use super::anchor::{ANCHOR_FILE_LENGTH, ANCHOR_SLOT_LENGTH, Anchor};
 use super::bucket::{BUCKET_LENGTH, Bucket};
 use super::gcm_counter::{GCM_COUNTER_LENGTH, GcmCounter};
 use super::ring::{KEK_RING_LENGTH, KekRing, MAX_EPOCHS, SDK_RING_LENGTH, SdkRing};
@@ -276,6 +276,95 @@ fn rings_give_keys_by_term_and_epoch_only() {
 }
 
 #[test]
+fn terms_count_up_from_one_and_the_previous_is_below_the_current() {
+    for (current_term, previous, possible) in [
+        (0, None, false),
+        (1, None, true),
+        (0, Some(1), false),
+        (1, Some(1), false),
+        (1, Some(2), false),
+        (2, Some(1), true),
+        (u32::MAX, Some(1), true),
+    ] {
+        let ring = KekRing {
+            current_term,
+            current_key: key(4).into(),
+            previous: previous.map(|term| (term, key(3).into())),
+        };
+        let kind = KekRing::decode(&ring.encode()).map_err(|error| error.kind());
+        let terms = kind.map(|ring| (ring.current_term, ring.previous.map(|(term, _)| term)));
+        let expected = possible
+            .then_some((current_term, previous))
+            .ok_or(ErrorKind::Corrupt);
+        assert_eq!(terms, expected);
+    }
+}
+
+#[test]
+fn logs_show_counters_and_no_digests() {
+    assert_eq!(
+        format!("{:?}", bucket()),
+        "Bucket { bucket: 2748, members: 50529027, .. }"
+    );
+    let shown = format!("{:?}", state());
+    assert_eq!(
+        shown,
+        format!(
+            "State {{ generation: {}, record_count: {}, header_seq: {}, .. }}",
+            state().generation,
+            state().record_count,
+            state().header_seq
+        )
+    );
+}
+
+/// The byte of each kind, whether it needs an expected root, and whether what opens it can be lost.
+#[test]
+fn kinds_of_slots_have_their_bytes_and_their_dangers() {
+    use super::slot::{SLOT_LENGTH, Slot, SlotKind};
+    let kinds = [
+        (SlotKind::RawKey, 1, false, false),
+        (SlotKind::Passphrase, 2, false, false),
+        (SlotKind::OsKeyring, 3, false, true),
+        (SlotKind::Pkcs11AesGcm, 4, false, true),
+        (SlotKind::Pkcs11RsaOaep, 5, true, true),
+        (SlotKind::HpkeRecipient, 6, true, false),
+        (SlotKind::Other(7), 7, false, true),
+        (SlotKind::Other(255), 255, false, true),
+    ];
+    let mut empty = [0; SLOT_LENGTH];
+    assert_eq!(Slot::read(&empty), None);
+    for (kind, byte, needs_root, can_be_lost) in kinds {
+        empty[0] = byte;
+        let slot = Slot::read(&empty).unwrap();
+        assert_eq!((slot.kind, slot.prefix(0)[0]), (kind, byte));
+        assert_eq!(kind.needs_expected_root(), needs_root);
+        assert_eq!(kind.can_be_lost(), can_be_lost);
+    }
+}
+
+#[test]
+fn sizes_are_those_of_the_format() {
+    use super::backup::{MAX_BACKUP_HEADER_LENGTH, MAX_BLOB_LENGTH};
+    use super::backup_payload::{MAX_BACKUP_PAYLOAD, MAX_BACKUP_VERSIONS};
+    use super::header::{HEADER_COPY_LENGTH, HEADER_MAC_LENGTH, MAX_SLOTS};
+    use super::slot::{MAX_WRAPPED_LENGTH, SLOT_LENGTH, SLOT_PREFIX_LENGTH};
+    use super::vault_stream::{MAX_FRAME_LENGTH, MAX_HEAD_LENGTH};
+    assert_eq!((HEADER_COPY_LENGTH, HEADER_MAC_LENGTH), (20_480, 64));
+    assert_eq!((SLOT_LENGTH, MAX_SLOTS), (2_048, 8));
+    assert_eq!((SLOT_PREFIX_LENGTH, MAX_WRAPPED_LENGTH), (128, 1_920));
+    assert_eq!(
+        (MAX_BLOB_LENGTH, MAX_FRAME_LENGTH),
+        (50_331_648, 50_331_648)
+    );
+    assert_eq!((MAX_BACKUP_PAYLOAD, MAX_BACKUP_VERSIONS), (49_283_072, 501));
+    assert_eq!(
+        (MAX_BACKUP_HEADER_LENGTH, MAX_HEAD_LENGTH),
+        (65_536, 131_072)
+    );
+}
+
+#[test]
 fn anchor_fields_stand_where_the_format_says() {
     let anchor = Anchor {
         generation: 0x0101_0101_0101_0101,
@@ -283,6 +372,7 @@ fn anchor_fields_stand_where_the_format_says() {
         vault_id: [3; 16],
     };
     let bytes = anchor.encode(&[4; 32]);
+    assert_eq!((bytes.len(), ANCHOR_FILE_LENGTH), (4_096, 8_192));
     assert_eq!(bytes[..8], *b"SRMANC01");
     for (offset, length, fill) in [
         (8, 8, 1),

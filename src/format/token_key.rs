@@ -184,6 +184,18 @@ mod tests {
     }
 
     #[test]
+    fn each_value_has_its_bit() {
+        for (main, mac, bits) in [(true, false, 1), (false, true, 2), (true, true, 3)] {
+            let values = Values { main, mac };
+            assert_eq!(values.to_bits(), bits);
+            assert_eq!(Values::from_bits(bits), Some(values));
+        }
+        for bits in (4..=u8::MAX).chain([0]) {
+            assert_eq!(Values::from_bits(bits), None);
+        }
+    }
+
+    #[test]
     fn blobs_survive_their_encoding_and_nothing_shorter_or_longer_decodes() {
         let bytes = wrapped().encode().unwrap();
         assert_eq!(TokenKey::decode(&bytes), Some(wrapped()));

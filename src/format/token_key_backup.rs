@@ -228,6 +228,28 @@ mod tests {
     }
 
     #[test]
+    fn wrapped_values_have_16_to_4096_bytes_in_eights() {
+        for (length, legal) in [
+            (0, false),
+            (8, false),
+            (15, false),
+            (16, true),
+            (17, false),
+            (24, true),
+            (4_096, true),
+            (4_097, false),
+            (4_104, false),
+        ] {
+            let key = TokenKeyBackup {
+                main: Some(vec![1; length]),
+                ..symmetric()
+            };
+            let bytes = key.encode().unwrap();
+            assert_eq!(TokenKeyBackup::decode(&bytes).is_some(), legal, "{length}");
+        }
+    }
+
+    #[test]
     fn what_no_backend_writes_does_not_decode() {
         let bytes = symmetric().encode().unwrap();
         let kind = 5 + 1 + 16 + 2 + 9;

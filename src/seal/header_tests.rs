@@ -292,6 +292,25 @@ fn at_most_two_passphrase_slots_are_tried() {
 }
 
 #[test]
+fn a_copy_says_how_many_slots_it_has_from_one_to_eight() {
+    let own = slot(Unlock::raw_key(&master(9)), &OsEntropy);
+    let copy = header(1, vec![own; 8], &OsEntropy).encode(hash32);
+    for count in [0_u16, 1, 7, 9, 256, u16::MAX] {
+        let mut altered = copy.clone();
+        altered[56..58].copy_from_slice(&count.to_be_bytes());
+        // Without slots there is nothing in their places either.
+        if count == 0 {
+            altered[64..16_448].fill(0);
+        }
+        let sum = hash32(&altered[..20_384]);
+        altered[20_384..20_416].copy_from_slice(&sum);
+        let error = StoredHeader::decode(&altered, hash32).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{count}");
+    }
+    assert!(StoredHeader::decode(&copy, hash32).is_ok());
+}
+
+#[test]
 fn slots_of_unknown_kinds_are_kept_and_skipped() {
     let mut unknown = slot(Unlock::raw_key(&master(9)), &OsEntropy);
     unknown.kind = SlotKind::Other(77);

@@ -293,3 +293,21 @@ fn record_bytes_are_those_of_the_first_release() {
         "f80319d3a62abd9a4f60f301c3f8d629db58265cc284dec2cb27bc0594c0b0af"
     );
 }
+
+#[test]
+fn keys_that_were_let_go_seal_and_open_nothing() {
+    let hierarchy = hierarchy();
+    let kek_ring = KekRing {
+        current_term: 1,
+        current_key: key(1).into(),
+        previous: None,
+    };
+    let sealed = hierarchy.seal_kek_ring(&kek_ring, 7, &OsEntropy).unwrap();
+    assert!(hierarchy.open_kek_ring(&sealed, 7).is_ok());
+    hierarchy.let_go();
+    assert!(hierarchy.open_kek_ring(&sealed, 7).is_err());
+    assert!(hierarchy.seal_kek_ring(&kek_ring, 7, &OsEntropy).is_err());
+    assert_eq!(hierarchy.header_mac(b"header"), [0; 64]);
+    // Not a key is printed, neither before nor after.
+    assert_eq!(format!("{hierarchy:?}"), "Hierarchy(..)");
+}

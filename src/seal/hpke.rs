@@ -281,3 +281,33 @@ impl rand_core::TryRng for FilledRandom {
 }
 
 impl rand_core::TryCryptoRng for FilledRandom {}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::TryRng;
+
+    use super::*;
+
+    #[test]
+    fn drawn_bytes_are_given_once_in_their_order_and_then_no_more() {
+        let bytes: [u8; 32] = std::array::from_fn(|at| u8::try_from(at).unwrap());
+        let mut random = FilledRandom::new(bytes);
+        assert_eq!(random.try_next_u32(), Ok(0x0302_0100));
+        assert_eq!(random.try_next_u64(), Ok(0x0b0a_0908_0706_0504));
+        let mut rest = [0xff; 20];
+        random.try_fill_bytes(&mut rest).unwrap();
+        assert_eq!(rest[..], bytes[12..]);
+        assert!(!random.exhausted);
+        let mut more = [0xff; 1];
+        random.try_fill_bytes(&mut more).unwrap();
+        assert_eq!((random.exhausted, more), (true, [0]));
+    }
+
+    #[test]
+    fn more_than_was_drawn_is_never_given_in_part() {
+        let mut random = FilledRandom::new([7; 32]);
+        let mut target = [0xff; 33];
+        random.try_fill_bytes(&mut target).unwrap();
+        assert_eq!((random.exhausted, target), (true, [0; 33]));
+    }
+}

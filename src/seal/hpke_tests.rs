@@ -141,6 +141,65 @@ fn every_altered_byte_and_every_other_length_is_refused() {
     assert!(Recipient::from_bytes(&[0; 32]).is_err());
 }
 
+/// DeriveKeyPair of RFC 9180, from the random bytes.
+#[test]
+fn the_ephemeral_key_is_made_of_the_random_bytes_that_were_given() {
+    let recipient = RecipientKey::from_bytes(&[5; 32]).unwrap().recipient();
+    let sealed = seal_to(&recipient, b"info", &key(7), &Counting::default()).unwrap();
+    let drawn: Vec<u8> = (1..=32).collect();
+    let prk = labeled_extract(b"", KEM_SUITE, b"dkp_prk", &drawn);
+    let private = labeled_expand(&prk, KEM_SUITE, b"sk", b"", 32);
+    let private = private.try_into().unwrap();
+    let expected = other_seal(&private, recipient.as_bytes(), b"info", key(7).expose());
+    assert_eq!(hex(&sealed), hex(&expected));
+}
+
+#[test]
+fn recipients_are_written_in_hexadecimal_and_private_keys_not_at_all() {
+    let key = RecipientKey::from_bytes(&[5; 32]).unwrap();
+    let recipient = key.recipient();
+    let text = hex(recipient.as_bytes());
+    assert_eq!(recipient.to_string(), text);
+    assert_eq!(format!("{recipient:?}"), format!("Recipient({text})"));
+    assert_eq!(format!("{key:?}"), "RecipientKey(..)");
+    assert_eq!(text.parse::<Recipient>().unwrap(), recipient);
+    assert_eq!(
+        Recipient::from_bytes(recipient.as_bytes()).unwrap(),
+        recipient
+    );
+    for bad in [&text[1..], "", &text.replace(|_| true, "g")] {
+        assert!(bad.parse::<Recipient>().is_err(), "{bad}");
+    }
+    assert!(Recipient::from_bytes(&[9; 31]).is_err());
+    assert!(Recipient::from_bytes(&[9; 33]).is_err());
+}
+
+/// RFC 7748 and its errata name them: orders 1, 2, 4 and 8, also unreduced.
+#[test]
+fn points_of_small_order_are_nobodys_keys() {
+    let one = [&[1][..], &[0; 31]].concat();
+    let p_minus = |by: u8| [&[0xed - by][..], &[0xff; 30], &[0x7f]].concat();
+    let eight = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
+    let other_eight = "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157";
+    let of_eight = [eight, other_eight].map(|text| text.parse::<Recipient>().is_err());
+    assert_eq!(of_eight, [true, true]);
+    for public in [vec![0; 32], one, p_minus(0), p_minus(1)] {
+        assert!(Recipient::from_bytes(&public).is_err(), "{public:?}");
+    }
+    // The base point, and the last number below the prime but two.
+    let base = [&[9][..], &[0; 31]].concat();
+    assert!(Recipient::from_bytes(&base).is_ok());
+    assert!(Recipient::from_bytes(&p_minus(2)).is_ok());
+}
+
+#[test]
+fn a_recipients_tag_is_the_beginning_of_the_hash_of_its_key() {
+    use sha2::Digest;
+    let recipient = RecipientKey::from_bytes(&[5; 32]).unwrap().recipient();
+    let hash = sha2::Sha512::digest(recipient.as_bytes());
+    assert_eq!(recipient.tag()[..], hash[..16]);
+}
+
 #[test]
 fn random_bytes_come_from_the_source_that_was_given() {
     let recipient = RecipientKey::from_bytes(&[5; 32]).unwrap().recipient();

@@ -37,9 +37,13 @@ mod hierarchy_tests;
 #[cfg(test)]
 mod hpke_tests;
 #[cfg(test)]
+mod slot_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod timing_tests;
+#[cfg(test)]
+mod vault_stream_tests;
 
 /// Bytes of the salt in front of a sealed message.
 pub(crate) const SALT_LENGTH: usize = 24;

@@ -19,6 +19,7 @@ pub(crate) mod fire;
 mod marker;
 mod power_cuts;
 pub(crate) mod programme;
+mod queue;
 mod schedules;
 mod spare;
 mod tampering;

@@ -1,0 +1,174 @@
+//! Which requests become a group, and who still gets an answer.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::super::queue::{Queue, Request, Work, closed};
+use super::super::{Change, CommitOptions};
+use crate::ErrorKind;
+use crate::error::Result;
+use crate::format::audit::{Event, EventFields, EventSubject};
+use crate::format::record::{Class, IndexKey, SealedRecord, record_header};
+
+/// What a group holds, unless one request alone is larger.
+const GROUP_BYTES: usize = 65_536;
+
+/// A sealed record of this length with its header.
+fn record(length: usize) -> SealedRecord {
+    let body = vec![7; length - 16];
+    let length = u32::try_from(body.len()).unwrap();
+    SealedRecord::from_parts(record_header(2, Class::KeyObject, 1, length), &body).unwrap()
+}
+
+fn event() -> Event {
+    Event::new(&EventFields {
+        time_ms: 1,
+        count: 1,
+        operation: &"x".repeat(64),
+        error: "",
+        subject: EventSubject::Vault,
+        version: None,
+        actor: None,
+    })
+    .unwrap()
+}
+
+fn request(changes: Vec<Change>, events: usize) -> (Request, mpsc::Receiver<Result<()>>) {
+    let (answer, answered) = mpsc::sync_channel(1);
+    let options = CommitOptions {
+        events: vec![event(); events],
+        ..CommitOptions::default()
+    };
+    let request = Request {
+        changes,
+        options,
+        answer,
+    };
+    (request, answered)
+}
+
+fn put(length: usize) -> Change {
+    Change::Put(IndexKey::key_object([1; 16]), record(length))
+}
+
+fn of(changes: Vec<Change>) -> Request {
+    request(changes, 0).0
+}
+
+/// How many requests each group has, until the queue is empty and closed.
+fn groups(requests: Vec<Request>) -> Vec<usize> {
+    let queue = Queue::default();
+    assert!(queue.push(requests));
+    queue.close();
+    let mut groups = Vec::new();
+    while let Work::Group(group) = queue.next(None) {
+        groups.push(group.len());
+    }
+    groups
+}
+
+#[test]
+fn requests_join_a_group_up_to_its_bytes() {
+    let half = GROUP_BYTES / 2;
+    let three = |lengths: [usize; 3]| groups(lengths.map(|length| of(vec![put(length)])).into());
+    assert_eq!(three([half, half, 88]), [2, 1]);
+    assert_eq!(three([half, half + 1, 88]), [1, 2]);
+    assert_eq!(three([half, half - 88, 88]), [3]);
+    assert_eq!(three([88, 88, 88]), [3]);
+    // A larger one is a group alone, wherever it stands.
+    let larger = || of(vec![put(half), put(half), put(half)]);
+    assert_eq!(groups(vec![larger()]), [1]);
+    assert_eq!(groups(vec![larger(), of(vec![put(88)])]), [1, 1]);
+    assert_eq!(groups(vec![of(vec![put(88)]), larger()]), [1, 1]);
+    assert!(groups(Vec::new()).is_empty());
+}
+
+#[test]
+fn records_and_events_count_and_removals_do_not() {
+    let filled = || of(vec![put(GROUP_BYTES - 88)]);
+    let index = IndexKey::key_object([1; 16]);
+    let after = |second: Request| groups(vec![filled(), second]);
+    let reseal = |length| Change::Reseal {
+        index,
+        old_salt: [0; 24],
+        record: record(length),
+    };
+    assert_eq!(after(of(vec![reseal(88)])), [2]);
+    assert_eq!(after(of(vec![reseal(89)])), [1, 1]);
+    assert_eq!(after(of(vec![Change::Remove(index); 1_000])), [2]);
+    let length = event().as_bytes().len();
+    assert!((45..=88).contains(&length));
+    assert_eq!(after(request(Vec::new(), 1).0), [2]);
+    assert_eq!(after(request(Vec::new(), 2).0), [1, 1]);
+    // Together they are a sum.
+    let room = GROUP_BYTES - length;
+    let with_event = || request(vec![put(room)], 1).0;
+    assert_eq!(groups(vec![with_event(), of(Vec::new())]), [2]);
+    assert_eq!(groups(vec![with_event(), request(Vec::new(), 1).0]), [1, 1]);
+    let too_much = || request(vec![put(room + 1)], 1).0;
+    assert_eq!(
+        groups(vec![of(vec![Change::Remove(index)]), too_much()]),
+        [1, 1]
+    );
+    assert_eq!(
+        groups(vec![of(vec![Change::Remove(index)]), with_event()]),
+        [2]
+    );
+}
+
+#[test]
+fn a_closed_queue_takes_nothing_but_gives_what_waits() {
+    let queue = Queue::default();
+    assert!(queue.push(vec![of(vec![put(88)])]));
+    queue.close();
+    assert!(!queue.push(vec![of(vec![put(88)])]));
+    assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 1));
+    assert!(matches!(queue.next(None), Work::Done));
+    assert_eq!(closed().kind(), ErrorKind::VaultFailed);
+}
+
+#[test]
+fn who_waits_when_the_committer_goes_gets_no_answer_instead_of_none_ever() {
+    let queue = Queue::default();
+    let (waiting, answered) = request(vec![put(88)], 0);
+    assert!(queue.push(vec![waiting]));
+    queue.leave();
+    assert!(answered.recv().is_err());
+    assert!(!queue.push(vec![of(vec![put(88)])]));
+}
+
+#[test]
+fn the_time_of_the_anchor_comes_only_when_nothing_waits() {
+    let queue = Queue::default();
+    let past = Instant::now();
+    assert!(matches!(queue.next(Some(past)), Work::AnchorDue));
+    assert!(queue.push(vec![of(vec![put(88)])]));
+    assert!(matches!(queue.next(Some(past)), Work::Group(_)));
+    let soon = Instant::now() + Duration::from_millis(5);
+    assert!(matches!(queue.next(Some(soon)), Work::AnchorDue));
+    assert!(Instant::now() >= soon);
+}
+
+/// As the committer does: it waits in another thread.
+#[test]
+fn who_waits_is_woken_by_requests_and_by_the_closing() {
+    let queue = Queue::default();
+    std::thread::scope(|scope| {
+        let (taken, seen) = mpsc::channel();
+        let queue = &queue;
+        let waiter = scope.spawn(move || {
+            let mut groups = 0;
+            while let Work::Group(_) = queue.next(None) {
+                groups += 1;
+                taken.send(()).unwrap();
+            }
+            groups
+        });
+        for _ in 0..3 {
+            assert!(queue.push(vec![of(vec![put(88)])]));
+            seen.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+        queue.close();
+        assert_eq!(waiter.join().unwrap(), 3);
+    });
+}
