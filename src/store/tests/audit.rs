@@ -1,6 +1,8 @@
 //! T11: whoever has the files of a vault and not its key edits, removes, reorders, exchanges or puts back entries
 //! of the audit log. The control: what the sealing of the records alone shows, without the chain.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use crate::format::audit::{Event, EventFields, EventSubject, MAX_ENTRIES_PER_RECORD};
 use crate::store::audit::opens_everywhere;
@@ -297,4 +299,40 @@ fn groups_of_many_threads_make_one_chain() {
         assert_eq!(entries.len(), 640);
         assert_eq!(store.verify_audit(None).unwrap().findings, []);
     }
+}
+
+#[test]
+fn a_store_that_has_failed_writes_nothing_more_though_entries_wait() {
+    let place = Place::with(vec![put(key_object(1), 10)]);
+    let failing = Arc::new(AtomicBool::new(false));
+    let reached = Arc::new(AtomicUsize::new(0));
+    let (own_failing, own_reached) = (Arc::clone(&failing), Arc::clone(&reached));
+    let store = place.open_with(OpenMode {
+        points: Points::calling(move |point| {
+            own_reached.fetch_add(1, Ordering::SeqCst);
+            match own_failing.load(Ordering::SeqCst) {
+                true => Err(Error::new(ErrorKind::Io, format!("injected at {point}"))),
+                false => Ok(()),
+            }
+        }),
+        ..OpenMode::default()
+    });
+    failing.store(true, Ordering::SeqCst);
+    let refused = store.commit(vec![put(key_object(2), 10)]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Io);
+    failing.store(false, Ordering::SeqCst);
+    store.note_event(event(1));
+    assert_eq!(store.event_counts(), (1, 0));
+    let steps = reached.load(Ordering::SeqCst);
+    assert!(steps > 0);
+    assert_eq!(store.close().unwrap_err().kind(), ErrorKind::VaultFailed);
+    assert_eq!(
+        reached.load(Ordering::SeqCst),
+        steps,
+        "a step of a group after the failure"
+    );
+    assert_eq!(store.event_counts(), (1, 0));
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.audit_entries(0).unwrap(), []);
 }
