@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use strongroom::{Unlock, Vault, VaultOptions};
 
-use crate::{keys, master_key, versions};
+use crate::master_key;
 
 /// The argument that makes this program such a process.
 pub(crate) const CHILD: &str = "--work";
@@ -19,6 +19,19 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// The kind of work, and what it is done on.
+    pub(crate) fn of(arguments: &[String]) -> (&str, Self) {
+        let [work, path, count, pace] = arguments else {
+            panic!("work, path, count, pace");
+        };
+        let task = Self {
+            path: Path::new(path).to_owned(),
+            count: count.parse().expect("a count"),
+            quick: pace == "quick",
+        };
+        (work, task)
+    }
+
     pub(crate) fn samples(&self, samples: usize) -> usize {
         if self.quick { samples.min(4) } else { samples }
     }
@@ -36,20 +49,6 @@ impl Task {
         options
             .open(&self.path, Unlock::raw_key(&master_key()))
             .expect("the vault opens")
-    }
-}
-
-pub(crate) fn run(arguments: &[String]) {
-    let [work, path, count, pace] = arguments else {
-        panic!("work, path, count, pace");
-    };
-    let task = Task {
-        path: Path::new(path).to_owned(),
-        count: count.parse().expect("a count"),
-        quick: pace == "quick",
-    };
-    if !keys::work(work, &task) && !versions::work(work, &task) {
-        panic!("no such work: {work}");
     }
 }
 

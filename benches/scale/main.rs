@@ -112,7 +112,10 @@ fn directory_of(scratch: &Path, what: &str, count: usize) -> PathBuf {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == child::CHILD) {
-        child::run(&arguments[1..]);
+        let (work, task) = child::Task::of(&arguments[1..]);
+        if !keys::work(work, &task) && !versions::work(work, &task) {
+            panic!("no such work: {work}");
+        }
         return ExitCode::SUCCESS;
     }
     let size = Size::of(&arguments);

@@ -94,13 +94,13 @@ pub(crate) fn print(size: &Size, keys: &Measured, versions: &Measured, took: Dur
     let most = size.keys.last().copied().unwrap_or(0);
     println!(
         "## Scale\n\n```text\ncargo bench --bench scale -- {most} --plots\n```\n\n\
-         {}, the machine of above; {:.0} minutes, load {} after it. Each kind of work is done by a process of its own, \
+         {}, the machine of above; {:.0} seconds, load {} after it. Each kind of work is done by a process of its own, \
          which only opens the vault before. The keys are on P-256, with a tag; they are imported with `import_many`, by \
          four threads, from {} private keys under names of their own. Changes are durable when they return. \
          The bound for what may grow as a search in a tree is {LOGARITHMIC} times from the first column to the last; for what \
          touches everything it is {PROPORTIONAL} times the quotient of the counts.\n",
         today(),
-        took.as_secs_f64() / 60.0,
+        took.as_secs_f64(),
         load(),
         crate::fill::POOL,
     );
