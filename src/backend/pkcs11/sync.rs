@@ -1,5 +1,5 @@
-//! What the gate, the pool and the room for an object are made of. A test compiles them once more with other ones, which try the orders in which
-//! threads can meet.
+//! What the gate, the pool and the room for an object are made of. A test compiles them once more with other ones, which
+//! try the orders in which threads can meet.
 
 pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
