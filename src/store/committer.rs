@@ -1,4 +1,4 @@
-//! The one thread that changes the vault.
+//! Changing the vault: one group at a time, by the committing thread or by the caller whose turn it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::audit;
 use super::ledger::{Changed, Ledger, Pair};
-use super::queue::{Request, Work};
+use super::queue::{Request, Upkeep, Work};
 use super::{Change, CommitOptions, Shared};
 use crate::error::{Error, Result};
 use crate::format::record::{Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
@@ -19,25 +19,52 @@ const READER_PATIENCE: Duration = Duration::from_millis(100);
 pub(super) fn run(shared: &Shared) {
     let mut due = None;
     loop {
-        let step = match shared.queue.next(due) {
+        match shared.queue.next(due) {
             Work::Done => {
                 write_last_events(shared);
                 break;
             }
-            Work::AnchorDue => Ok(()),
-            Work::Group(group) => {
-                let outcome = catch_unwind(AssertUnwindSafe(|| commit_group(shared, group)));
-                outcome.map_err(|_| Error::internal("the committing thread panicked"))
-            }
-        };
-        if let Err(error) = step {
-            shared.poison.fail(&error);
+            Work::Upkeep => {}
+            Work::Group(group) => shielded(shared, || commit_group(shared, group)),
         }
+        shielded(shared, || tidy(shared));
         due = sync_anchor_when_due(shared);
         // This stack lives as long as the vault.
         wipe_stack();
+        shared.queue.pass_on(Upkeep::default());
     }
     shared.queue.leave();
+}
+
+/// Carries out a group on the thread of the caller who has the turn for it. Its outcome lies where its answer is waited for.
+pub(super) fn take_turn(shared: &Shared, group: Vec<Request>) {
+    shielded(shared, || commit_group(shared, group));
+    let mut upkeep = Upkeep::default();
+    if shared.poison.check().is_ok() {
+        let ledger = shared.lock_ledger();
+        upkeep.now = shared.engine.is_untidy();
+        upkeep.later = ledger.anchor.as_ref().is_some_and(|own| own.due().is_some());
+    }
+    wipe_stack();
+    shared.queue.pass_on(upkeep);
+}
+
+/// After a panic nothing is written any more.
+fn shielded(shared: &Shared, step: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(step)).is_err() {
+        shared
+            .poison
+            .fail(&Error::internal("a thread panicked while it wrote"));
+    }
+}
+
+fn tidy(shared: &Shared) {
+    if shared.poison.check().is_err() || !shared.engine.is_untidy() {
+        return;
+    }
+    if let Err(error) = shared.engine.tidy() {
+        shared.poison.fail(&error);
+    }
 }
 
 /// What waits for the audit log when the vault is closed.
@@ -49,15 +76,12 @@ fn write_last_events(shared: &Shared) {
         flush_events: true,
         ..CommitOptions::default()
     };
-    let write = || write_group(shared, &mut shared.lock_ledger(), Changed::new(), flush);
-    match catch_unwind(AssertUnwindSafe(write)) {
-        Ok(Ok(())) => {}
-        // Closing reports it.
-        Ok(Err(error)) => shared.poison.fail(&error),
-        Err(_) => shared
-            .poison
-            .fail(&Error::internal("the committing thread panicked")),
-    }
+    shielded(shared, || {
+        // Closing reports what it ends with.
+        if let Err(error) = write_group(shared, &mut shared.lock_ledger(), Changed::new(), flush) {
+            shared.poison.fail(&error);
+        }
+    });
 }
 
 fn sync_anchor_when_due(shared: &Shared) -> Option<Instant> {

@@ -84,6 +84,17 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// are unknown until the vault is reopened.
     fn commit(&self, group: &Group) -> Result<()>;
 
+    /// Whether [`Storage::tidy`] has something to do.
+    fn is_untidy(&self) -> bool {
+        false
+    }
+
+    /// Makes room in the engine's files for what comes next, after a group. It changes no record. After an error as
+    /// after one of [`Storage::commit`].
+    fn tidy(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// What is wrong with how the records are kept, whatever they hold.
     fn check(&self) -> Result<Vec<Finding>>;
 

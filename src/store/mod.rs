@@ -27,6 +27,7 @@ mod engine_process;
 pub(crate) mod files;
 pub(crate) mod header_file;
 mod ledger;
+mod log_room;
 mod memory_engine;
 mod open;
 mod overlay;
@@ -74,6 +75,7 @@ pub(crate) use vault_dir::VaultDir;
 pub(crate) use view::View;
 
 use points::Points;
+use queue::Pushed;
 use shared::Shared;
 
 /// What a store works with.
@@ -211,7 +213,7 @@ impl Store {
         outcomes.pop().unwrap_or_else(none)
     }
 
-    /// As [`Store::commit_with`] for each. They come to the committing thread together, in this order, and share groups
+    /// As [`Store::commit_with`] for each. They come to the queue together, in this order, and share groups
     /// as far as these go.
     pub(crate) fn commit_each(&self, wanted: Vec<(Vec<Change>, CommitOptions)>) -> Vec<Result<()>> {
         let mut requests = Vec::with_capacity(wanted.len());
@@ -232,7 +234,15 @@ impl Store {
                 Ok(Some(answered))
             })
             .collect();
-        let is_open = requests.is_empty() || self.shared.queue.push(requests);
+        let is_open = requests.is_empty()
+            || match self.shared.queue.push(requests) {
+                Pushed::Refused => false,
+                Pushed::Waiting => true,
+                Pushed::Turn(group) => {
+                    committer::take_turn(&self.shared, group);
+                    true
+                }
+            };
         let outcome = |answered: Result<Option<mpsc::Receiver<Result<()>>>>| match answered? {
             None => Ok(()),
             Some(_) if !is_open => Err(queue::closed()),

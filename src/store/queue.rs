@@ -1,4 +1,8 @@
-//! The queue of those who want something changed, and the groups that the committer takes from it.
+//! The queue of those who want something changed, and the groups that are taken from it.
+//!
+//! One at a time has the turn to write: the committer, or a caller who finds nobody before him and nobody
+//! beside him for a while. He carries out his own request, since waking another thread and being woken by it takes as long as
+//! half of the disk's work. Where callers come together, the committer makes larger groups of them.
 
 use std::collections::VecDeque;
 use std::sync::{PoisonError, mpsc};
@@ -10,6 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Requests join a group up to so many sealed bytes; a larger one is a group alone.
 const GROUP_BYTES: usize = 64 * 1024;
+/// After so many groups of one caller each, the next is taken to be alone too.
+const LONELY: u32 = 3;
 
 /// Changes of one caller, applied together or not at all.
 #[derive(Debug)]
@@ -31,41 +37,90 @@ impl Request {
     }
 }
 
-/// What waits for the committer.
+/// What waits to be written.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
+    /// Only the committer waits for it.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     requests: VecDeque<Request>,
+    /// Somebody has the turn.
+    taken: bool,
+    /// How many callers came since the last group was taken.
+    callers: usize,
+    /// How many groups in a row were of one caller each.
+    lonely: u32,
+    /// The committer is to look after the files.
+    upkeep: bool,
+    /// The committer looks after the files in a while anyway.
+    timed: bool,
     closing: bool,
     gone: bool,
 }
 
-/// What the committer does next.
+/// What the committer does next. All but the last gives it the turn, which ends with [`Queue::pass_on`].
 pub(super) enum Work {
     Group(Vec<Request>),
-    /// The time that it gave has come.
-    AnchorDue,
+    /// The time that it gave has come, or somebody asked for it.
+    Upkeep,
     /// The queue was closed, and nothing is left in it.
     Done,
 }
 
+/// What became of requests.
+#[must_use]
+pub(super) enum Pushed {
+    /// They are carried out by somebody else.
+    Waiting,
+    /// The caller has the turn for these, which ends with [`Queue::pass_on`]; any others of his wait.
+    Turn(Vec<Request>),
+    /// The committer no longer runs.
+    Refused,
+}
+
+/// What the committer is to do after a caller's turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Upkeep {
+    pub(super) now: bool,
+    /// When the time comes: some time is enough.
+    pub(super) later: bool,
+}
+
 impl Queue {
-    /// Requests that come together go into groups in their order. `false` when the committer no longer runs.
-    #[must_use]
-    pub(super) fn push(&self, requests: Vec<Request>) -> bool {
+    /// Requests that come together go into groups in their order.
+    pub(super) fn push(&self, requests: Vec<Request>) -> Pushed {
         let mut waiting = self.lock();
         if waiting.closing || waiting.gone {
-            return false;
+            return Pushed::Refused;
         }
+        let first = waiting.is_free() && waiting.requests.is_empty() && waiting.lonely >= LONELY;
         waiting.requests.extend(requests);
+        waiting.callers += 1;
+        if first {
+            return Pushed::Turn(waiting.take_group());
+        }
+        let free = waiting.is_free();
         drop(waiting);
-        self.changed.notify_one();
-        true
+        if free {
+            self.changed.notify_one();
+        }
+        Pushed::Waiting
+    }
+
+    /// Ends the turn.
+    pub(super) fn pass_on(&self, upkeep: Upkeep) {
+        let mut waiting = self.lock();
+        waiting.taken = false;
+        waiting.upkeep |= upkeep.now || (upkeep.later && !waiting.timed);
+        let wanted = waiting.upkeep || waiting.closing || !waiting.requests.is_empty();
+        drop(waiting);
+        if wanted {
+            self.changed.notify_one();
+        }
     }
 
     /// No request is taken any more; those that wait are still carried out.
@@ -85,33 +140,58 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for requests, or until `due`.
+    /// Waits for requests, or until `due`. For the committer.
     pub(super) fn next(&self, due: Option<Instant>) -> Work {
         let mut waiting = self.lock();
+        waiting.timed = due.is_some();
         loop {
-            if !waiting.requests.is_empty() {
-                return Work::Group(take_group(&mut waiting.requests));
+            let rest = due.map(|due| due.saturating_duration_since(Instant::now()));
+            waiting.upkeep |= rest.is_some_and(|rest| rest.is_zero());
+            if !waiting.taken {
+                if !waiting.requests.is_empty() {
+                    return Work::Group(waiting.take_group());
+                }
+                if waiting.closing {
+                    return Work::Done;
+                }
+                if waiting.upkeep {
+                    waiting.upkeep = false;
+                    waiting.taken = true;
+                    return Work::Upkeep;
+                }
             }
-            if waiting.closing {
-                return Work::Done;
-            }
-            waiting = match due {
-                None => self
-                    .changed
-                    .wait(waiting)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(due) => {
-                    let rest = due.saturating_duration_since(Instant::now());
-                    if rest.is_zero() {
-                        return Work::AnchorDue;
-                    }
+            waiting = match rest.filter(|rest| !rest.is_zero()) {
+                Some(rest) => {
                     self.changed
                         .wait_timeout(waiting, rest)
                         .unwrap_or_else(PoisonError::into_inner)
                         .0
                 }
+                // Whoever has the turn wakes us.
+                None => self
+                    .changed
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+}
+
+impl Waiting {
+    /// Whether nobody has the turn, or is about to take it.
+    fn is_free(&self) -> bool {
+        !self.taken && !self.upkeep
+    }
+
+    /// With the turn for it.
+    fn take_group(&mut self) -> Vec<Request> {
+        self.taken = true;
+        self.lonely = match self.callers {
+            0 | 1 => self.lonely.saturating_add(1),
+            _ => 0,
+        };
+        self.callers = 0;
+        take_group(&mut self.requests)
     }
 }
 

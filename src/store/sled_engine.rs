@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::Finding;
 use super::engine::{Group, Page, Scan, Storage, Write};
 use super::files::{Access, Files, VaultFile};
+use super::log_room::LogRoom;
 use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
@@ -53,6 +54,7 @@ pub(crate) struct SledOptions {
 pub(crate) struct SledEngine {
     open: RwLock<Option<Open>>,
     data: Box<dyn VaultFile>,
+    room: LogRoom,
     files: Arc<dyn Files>,
     poison: Arc<Poison>,
     points: Points,
@@ -116,6 +118,7 @@ impl SledEngine {
         let engine = Self {
             open: RwLock::new(Some(open)),
             data,
+            room: LogRoom::open(files.as_ref())?,
             files: Arc::clone(files),
             poison,
             points: options.points,
@@ -276,6 +279,15 @@ impl Storage for SledEngine {
                 "a commit left the log for a file in `blobs`",
             ));
         }
+        Ok(())
+    }
+
+    fn is_untidy(&self) -> bool {
+        self.room.is_short()
+    }
+
+    fn tidy(&self) -> Result<()> {
+        self.room.extend();
         Ok(())
     }
 
