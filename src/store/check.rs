@@ -31,7 +31,7 @@ pub(super) fn run(
     let engine = shared.engine.as_ref();
     let config = &shared.config;
 
-    match open::read_state(engine, config) {
+    match open::read_state(engine, &config.hierarchy) {
         Ok((state, hash)) if state == ledger.state && hash == ledger.state_hash => {}
         Ok(_) => report.add(
             "STATE record",

@@ -43,7 +43,10 @@ pub(super) fn take_turn(shared: &Shared, group: Vec<Request>) {
     if shared.poison.check().is_ok() {
         let ledger = shared.lock_ledger();
         upkeep.now = shared.engine.is_untidy();
-        upkeep.later = ledger.anchor.as_ref().is_some_and(|own| own.due().is_some());
+        upkeep.later = ledger
+            .anchor
+            .as_ref()
+            .is_some_and(|own| own.due().is_some());
     }
     wipe_stack();
     shared.queue.pass_on(upkeep);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::anchor::AnchorFile;
-use super::engine::{Bound, Group, Page, Scan, Storage, Write, lowest};
+use super::engine::{Bound, Group, Page, Redo, Scan, Storage, Write, lowest};
 use super::files::{Access, Files};
 use super::open::{check_meta, load_buckets, read_state};
 use super::parts;
@@ -174,7 +174,7 @@ fn copy(from: &dyn Storage, to: &SledEngine, points: &Points) -> Result<()> {
             return Ok(());
         }
         to.commit(&Group {
-            redo: Vec::new(),
+            redo: Redo::none(),
             writes,
         })?;
     }
@@ -195,7 +195,7 @@ fn verify(shared: &Shared, copy: &dyn Storage) -> Result<u64> {
         _ => differs().with_source(error),
     };
     let read = || -> Result<()> {
-        let (state, _) = read_state(copy, &shared.config)?;
+        let (state, _) = read_state(copy, &shared.config.hierarchy)?;
         load_buckets(copy, &shared.config, &state)?;
         check_meta(copy, &shared.config, &state)
     };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Finding;
+use super::journal::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Class, IndexKey, SealedRecord};
 
@@ -22,12 +23,27 @@ impl Write {
 }
 
 /// Writes that become durable together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Group {
-    /// The redo record: what an engine without atomic groups writes first. One with them may ignore it.
-    pub(crate) redo: Vec<Write>,
+    pub(crate) redo: Redo,
     /// The changes themselves, in the order in which they are applied.
     pub(crate) writes: Vec<Write>,
+}
+
+/// The redo record of a group: what an engine without atomic groups makes durable first. One with them may ignore it.
+#[derive(Debug)]
+pub(crate) enum Redo {
+    /// For the journal. The changes themselves may become durable later.
+    Journal(Entry),
+    /// Of a group that is too large for it: written among the records, and durable before any of them.
+    Records(Vec<Write>),
+}
+
+impl Redo {
+    /// For writes that need not become durable as a whole.
+    pub(crate) fn none() -> Self {
+        Self::Records(Vec::new())
+    }
 }
 
 /// A bound of a scan: the bytes of an index key, or what follows it.
@@ -80,17 +96,22 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// The next page of a scan.
     fn scan(&self, scan: &Scan) -> Result<Page>;
 
-    /// Writes a group; `Ok` means that all of it survives a power cut. After an error the engine's contents
-    /// are unknown until the vault is reopened.
+    /// Writes a group; `Ok` means that all of it survives a power cut, though perhaps in the journal alone. After an
+    /// error the engine's contents are unknown until the vault is reopened.
     fn commit(&self, group: &Group) -> Result<()>;
+
+    /// The entries that the journal had when the engine was opened, in their order. Asked for once.
+    fn journaled(&self) -> Vec<Entry> {
+        Vec::new()
+    }
 
     /// Whether [`Storage::tidy`] has something to do.
     fn is_untidy(&self) -> bool {
         false
     }
 
-    /// Makes room in the engine's files for what comes next, after a group. It changes no record. After an error as
-    /// after one of [`Storage::commit`].
+    /// Makes room in the engine's files for what comes next. It changes no record. After an error as after one of
+    /// [`Storage::commit`].
     fn tidy(&self) -> Result<()> {
         Ok(())
     }

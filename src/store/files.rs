@@ -16,8 +16,6 @@ pub(crate) enum Access {
     ReadWrite,
     /// Read and write; made with mode 0600 when there is none.
     Create,
-    /// For [`VaultFile::append`], and reading.
-    Append,
 }
 
 /// What is known of a file without reading it.
@@ -56,8 +54,6 @@ pub(crate) trait VaultFile: fmt::Debug + Send + Sync {
     /// Reads until `bytes` is full or the file ends; the number of bytes read.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize>;
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
-    /// Writes behind the end of a file that was opened with [`Access::Append`], wherever others have moved that to.
-    fn append(&self, bytes: &[u8]) -> Result<()>;
     /// `fdatasync`.
     fn sync_data(&self) -> Result<()>;
     /// Asks the system to forget its clean pages, so that the next read comes from the disk.
@@ -98,7 +94,6 @@ impl Files for DirectoryFiles {
             Access::Read => OFlags::RDONLY,
             Access::ReadWrite => OFlags::RDWR,
             Access::Create => OFlags::RDWR | OFlags::CREATE,
-            Access::Append => OFlags::RDWR | OFlags::APPEND,
         };
         let mode = Mode::RUSR | Mode::WUSR;
         let fd = match retry(|| fs::openat(&self.directory, name, flags, mode)) {
@@ -229,18 +224,6 @@ impl VaultFile for OpenFile {
                 // No progress without an error: POSIX allows it only on a full device.
                 Ok(0) => return Err(self.failure("write", Errno::NOSPC)),
                 Ok(count) => done += count,
-                Err(errno) => return Err(self.failure("write", errno)),
-            }
-        }
-        Ok(())
-    }
-
-    fn append(&self, bytes: &[u8]) -> Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match retry(|| rustix::io::write(&self.fd, rest)) {
-                Ok(0) => return Err(self.failure("write", Errno::NOSPC)),
-                Ok(count) => rest = &rest[count..],
                 Err(errno) => return Err(self.failure("write", errno)),
             }
         }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::anchor::AnchorFile;
-use super::engine::{Bound, Group, Scan, Storage, Write};
+use super::engine::{Bound, Group, Redo, Scan, Storage, Write};
+use super::journal::Entry as JournalEntry;
 use super::overlay::PreImages;
 use super::redo;
+use super::sled_engine::fits_one_step;
 use super::{AuditState, CommitOptions, HeaderFacts, StoreConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bucket::Bucket;
@@ -23,6 +25,9 @@ pub(super) struct KnownBucket {
     /// Its contents, once they were verified against the members.
     pub(super) bucket: Option<Bucket>,
 }
+
+/// So many pieces of an earlier redo record go with a small group, which hardly grows by it.
+const MOST_REMOVED: u64 = 64;
 
 /// Guarded by the commit lock.
 #[derive(Debug)]
@@ -195,21 +200,16 @@ impl Ledger {
         let state_hash = hash32(record.as_bytes());
         writes.push(Write::Put(IndexKey::state(), record));
 
-        let mut redo = redo::seal(
+        let pieces = redo::seal(
             &config.hierarchy,
             config.entropy.as_ref(),
             state.generation,
             &self.state_hash,
             &writes,
         )?;
-        let redo_pieces = redo.len() as u64;
-        redo.extend(
-            (redo_pieces..self.redo_pieces)
-                .rev()
-                .map(|piece| Write::Remove(IndexKey::redo(piece))),
-        );
+        let (group, redo_pieces) = self.group(state.generation, pieces, writes);
         Ok(Prepared {
-            group: Group { redo, writes },
+            group,
             pre_images,
             state,
             state_hash,
@@ -217,6 +217,34 @@ impl Ledger {
             redo_pieces,
             header,
         })
+    }
+
+    /// The group, by the journal if it is small enough, and how many pieces are among the records after it.
+    fn group(
+        &self,
+        generation: u64,
+        pieces: Vec<SealedRecord>,
+        writes: Vec<Write>,
+    ) -> (Group, u64) {
+        let left = |kept: u64| {
+            let removed = (kept..self.redo_pieces).rev();
+            removed.map(|piece| Write::Remove(IndexKey::redo(piece)))
+        };
+        let entry = JournalEntry { generation, pieces };
+        if entry.fits() && fits_one_step(&writes) && self.redo_pieces <= MOST_REMOVED {
+            let redo = Redo::Journal(entry);
+            let writes = left(0).chain(writes).collect();
+            return (Group { redo, writes }, 0);
+        }
+        let count = entry.pieces.len() as u64;
+        let redo = (0..count)
+            .map(IndexKey::redo)
+            .zip(entry.pieces)
+            .map(|(index, piece)| Write::Put(index, piece))
+            .chain(left(count))
+            .collect();
+        let redo = Redo::Records(redo);
+        (Group { redo, writes }, count)
     }
 
     /// The group is durable.

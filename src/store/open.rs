@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::anchor::AnchorFile;
-use super::engine::{Bound, Scan, Storage};
+use super::engine::{Bound, Group, Redo, Scan, Storage, Write};
 use super::ledger::{Changed, KnownBucket, Ledger, toggle};
 use super::memory_engine::MemoryEngine;
 use super::points::Points;
@@ -20,6 +20,7 @@ use crate::format::record::{
 };
 use crate::format::state::State;
 use crate::seal::hash32;
+use crate::seal::hierarchy::Hierarchy;
 
 /// How a store is opened.
 #[derive(Debug, Default)]
@@ -257,18 +258,27 @@ fn load(
     mode: &OpenMode,
     report: &mut OpenReport,
 ) -> Result<Ledger> {
-    let (mut state, mut state_hash) = read_state(engine, config)?;
+    let (mut state, mut state_hash) = read_state(engine, &config.hierarchy)?;
     let (redo_pieces, redo) = redo::load(engine, &config.hierarchy)?;
     if let Some(redo) = redo {
         let next = state.generation.checked_add(1) == Some(redo.generation);
         if next && redo.base == state_hash {
-            engine.commit(&super::engine::Group {
-                redo: Vec::new(),
+            engine.commit(&Group {
+                redo: Redo::none(),
                 writes: redo.writes,
             })?;
             report.redone = true;
-            (state, state_hash) = read_state(engine, config)?;
+            (state, state_hash) = read_state(engine, &config.hierarchy)?;
         }
+    }
+    let writes = ahead_of(engine, &config.hierarchy, (state.generation, state_hash))?;
+    if !writes.is_empty() {
+        engine.commit(&Group {
+            redo: Redo::none(),
+            writes,
+        })?;
+        report.redone = true;
+        (state, state_hash) = read_state(engine, &config.hierarchy)?;
     }
 
     report.header_accepted = match_header(&state, config)?;
@@ -296,7 +306,32 @@ fn load(
     })
 }
 
-pub(super) fn read_state(engine: &dyn Storage, config: &StoreConfig) -> Result<(State, [u8; 32])> {
+/// What the journal holds of the groups after this generation with this hash of STATE. What the records are in, in the
+/// middle of them, does not matter when all are applied in their order.
+pub(super) fn ahead_of(
+    engine: &dyn Storage,
+    hierarchy: &Hierarchy,
+    (mut generation, mut state_hash): (u64, [u8; 32]),
+) -> Result<Vec<Write>> {
+    let mut writes = Vec::new();
+    for entry in engine.journaled() {
+        if generation.checked_add(1) != Some(entry.generation) {
+            continue;
+        }
+        let redo = redo::open(hierarchy, entry.pieces)?;
+        let next =
+            redo.filter(|redo| redo.generation == entry.generation && redo.base == state_hash);
+        let Some((redo, hash)) = next.and_then(|redo| redo.state_hash().map(|hash| (redo, hash)))
+        else {
+            break;
+        };
+        (generation, state_hash) = (redo.generation, hash);
+        writes.extend(redo.writes);
+    }
+    Ok(writes)
+}
+
+pub(super) fn read_state(engine: &dyn Storage, hierarchy: &Hierarchy) -> Result<(State, [u8; 32])> {
     let index = IndexKey::state();
     let record = engine.get(&index)?.ok_or_else(|| {
         Error::new(
@@ -304,7 +339,6 @@ pub(super) fn read_state(engine: &dyn Storage, config: &StoreConfig) -> Result<(
             "the vault's STATE record is missing: its records were exchanged or lost; restore the vault",
         )
     })?;
-    let hierarchy = &config.hierarchy;
     let plaintext = hierarchy.open_record(&*hierarchy.meta_key()?, &index, &record)?;
     Ok((State::decode(&plaintext)?, hash32(record.as_bytes())))
 }

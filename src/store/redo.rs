@@ -40,7 +40,7 @@ pub(super) fn seal(
     generation: u64,
     base: &[u8; 32],
     writes: &[Write],
-) -> Result<Vec<Write>> {
+) -> Result<Vec<SealedRecord>> {
     let stream = encode(writes)?;
     let hash = hash32(&stream);
     let count = u16::try_from(stream.len().div_ceil(SLICE_LENGTH))
@@ -61,9 +61,7 @@ pub(super) fn seal(
                 .bytes(&hash)
                 .bytes(slice);
             let index = IndexKey::redo(u64::from(number));
-            hierarchy
-                .seal_record(&*hierarchy.meta_key()?, &index, 0, &plaintext, entropy)
-                .map(|record| Write::Put(index, record))
+            hierarchy.seal_record(&*hierarchy.meta_key()?, &index, 0, &plaintext, entropy)
         })
         .collect()
 }
@@ -95,7 +93,26 @@ pub(super) fn load(engine: &dyn Storage, hierarchy: &Hierarchy) -> Result<(u64, 
         .map_or(0, |(index, _)| piece_number(index))
         .min(u64::from(MAX_PIECES))
         + 2;
-    Ok((stored, join(hierarchy, &pieces)?))
+    Ok((stored, join(hierarchy, pieces)?))
+}
+
+/// The group in the pieces of a redo record, if they are whole.
+///
+/// Errors: `NewerFormat`, `Corrupt`.
+pub(super) fn open(hierarchy: &Hierarchy, pieces: Vec<SealedRecord>) -> Result<Option<Redo>> {
+    let indices = (0..).map(IndexKey::redo);
+    join(hierarchy, indices.zip(pieces.into_iter().map(Ok)))
+}
+
+impl Redo {
+    /// Hash of the STATE record that the group writes.
+    pub(super) fn state_hash(&self) -> Option<[u8; 32]> {
+        let state = IndexKey::state();
+        self.writes.iter().rev().find_map(|write| match write {
+            Write::Put(index, record) if *index == state => Some(hash32(record.as_bytes())),
+            _ => None,
+        })
+    }
 }
 
 fn piece_number(index: &IndexKey) -> u64 {
@@ -107,7 +124,7 @@ fn piece_number(index: &IndexKey) -> u64 {
 
 fn join(
     hierarchy: &Hierarchy,
-    pieces: &[(IndexKey, Result<SealedRecord>)],
+    pieces: impl IntoIterator<Item = (IndexKey, Result<SealedRecord>)>,
 ) -> Result<Option<Redo>> {
     let mut stream = Vec::new();
     let mut fields: Option<PieceFields> = None;
@@ -116,13 +133,13 @@ fn join(
         if fields.as_ref().is_some_and(|first| position >= first.count) {
             break;
         }
-        if *index != IndexKey::redo(u64::from(position)) {
+        if index != IndexKey::redo(u64::from(position)) {
             return Ok(None);
         }
         let Ok(record) = record else {
             return Ok(None);
         };
-        let Ok(plaintext) = hierarchy.open_record(&*hierarchy.meta_key()?, index, record) else {
+        let Ok(plaintext) = hierarchy.open_record(&*hierarchy.meta_key()?, &index, &record) else {
             return Ok(None);
         };
         let Some((piece, slice)) = PieceFields::read(&plaintext, position)? else {

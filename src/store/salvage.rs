@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::engine::{Scan, Storage};
+use super::engine::{Group, Redo, Scan, Storage};
+use super::open::{ahead_of, read_state};
 use super::points::Points;
 use super::poison::Poison;
 use super::sled_engine::{SledEngine, SledOptions};
@@ -36,6 +37,13 @@ pub(crate) fn visit_records(
         },
         Arc::new(Poison::default()),
     )?;
+    // What a crash left in the journal, where it can be told that it belongs to these records.
+    let newest = read_state(&engine, hierarchy)
+        .and_then(|(state, hash)| ahead_of(&engine, hierarchy, (state.generation, hash)));
+    if let Ok(writes) = newest {
+        let redo = Redo::none();
+        engine.commit(&Group { redo, writes })?;
+    }
     let mut complete = true;
     let mut outcome = Ok(());
     // Settings first: a new vault is made with them.

@@ -8,14 +8,14 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Finding;
-use super::engine::{Group, Page, Scan, Storage, Write};
+use super::engine::{Group, Page, Redo, Scan, Storage, Write};
 use super::files::{Access, Files, VaultFile};
-use super::log_room::LogRoom;
+use super::journal::{self, Entry, Journal};
 use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
@@ -32,6 +32,8 @@ pub(super) const CONF_FILE: &str = "conf";
 const TREE: &[u8] = b"r";
 /// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
 const STEP_BYTES: usize = 128 * 1024;
+/// From here on it is time to sync sled, so that a group seldom waits for that.
+const TIDY_BYTES: usize = STEP_BYTES / 2;
 /// sled keeps its lock for moments after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,10 +56,19 @@ pub(crate) struct SledOptions {
 pub(crate) struct SledEngine {
     open: RwLock<Option<Open>>,
     data: Box<dyn VaultFile>,
-    room: LogRoom,
     files: Arc<dyn Files>,
     poison: Arc<Poison>,
     points: Points,
+    ahead: Mutex<Ahead>,
+}
+
+/// What is durable in the journal and not yet in sled.
+struct Ahead {
+    journal: Journal,
+    /// What was in it when it was opened.
+    found: Vec<Entry>,
+    /// Bytes that sled has got and not synced.
+    unsynced: usize,
 }
 
 pub(super) struct Open {
@@ -115,13 +126,18 @@ impl SledEngine {
                 .open(DB_FILE, Access::ReadWrite)?
                 .ok_or_else(|| Error::new(ErrorKind::Io, "sled made no file `db`"))?,
         };
+        let (journal, found) = Journal::open(files.as_ref(), options.forget_cached)?;
         let engine = Self {
             open: RwLock::new(Some(open)),
             data,
-            room: LogRoom::open(files.as_ref())?,
             files: Arc::clone(files),
             poison,
             points: options.points,
+            ahead: Mutex::new(Ahead {
+                journal,
+                found,
+                unsynced: 0,
+            }),
         };
         engine.check_same_file(&options.path)?;
         engine.restrict_modes()?;
@@ -201,6 +217,73 @@ impl SledEngine {
         self.data.sync_data().map_err(Failure::Engine)
     }
 
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes durable in sled what so far is so in the journal.
+    fn catch_up(&self, open: &Open, ahead: &mut Ahead) -> Result<(), Failure> {
+        if ahead.unsynced > 0 {
+            self.sync(open)?;
+            ahead.unsynced = 0;
+        }
+        ahead.journal.restart();
+        Ok(())
+    }
+
+    fn commit_by_journal(
+        &self,
+        open: &Open,
+        entry: &Entry,
+        writes: &[Write],
+    ) -> Result<(), Failure> {
+        let ahead = &mut *self.ahead();
+        let bytes = cost(writes);
+        let full = ahead.unsynced > 0 && ahead.unsynced + bytes > STEP_BYTES;
+        if full || !ahead.journal.has_room_for(entry) {
+            self.catch_up(open, ahead)?;
+        }
+        self.points.reach("journal").map_err(Failure::Engine)?;
+        ahead
+            .journal
+            .write(self.files.as_ref(), entry)
+            .map_err(Failure::Engine)?;
+        self.points.reach("sync journal").map_err(Failure::Engine)?;
+        ahead.journal.sync().map_err(Failure::Engine)?;
+        for write in writes {
+            self.write(open, write)?;
+        }
+        ahead.unsynced += bytes;
+        Ok(())
+    }
+
+    /// In steps, each synced before the next.
+    fn commit_in_steps(
+        &self,
+        open: &Open,
+        redo: &[Write],
+        writes: &[Write],
+    ) -> Result<(), Failure> {
+        self.catch_up(open, &mut self.ahead())?;
+        for writes in [redo, writes] {
+            let mut unsynced = 0;
+            for write in writes {
+                let bytes = cost(std::slice::from_ref(write));
+                if unsynced + bytes > STEP_BYTES {
+                    self.sync(open)?;
+                    unsynced = 0;
+                }
+                self.write(open, write)?;
+                unsynced += bytes;
+                debug_assert!(unsynced <= STEP_BYTES);
+            }
+            if !writes.is_empty() {
+                self.sync(open)?;
+            }
+        }
+        Ok(())
+    }
+
     fn write(&self, open: &Open, write: &Write) -> Result<(), Failure> {
         let index = write.index();
         let keep = match write {
@@ -246,28 +329,9 @@ impl Storage for SledEngine {
     }
 
     fn commit(&self, group: &Group) -> Result<()> {
-        self.run(|open| {
-            let fits = cost(&group.redo) + cost(&group.writes) <= STEP_BYTES;
-            for writes in [&group.redo, &group.writes] {
-                let mut unsynced = 0;
-                for write in writes {
-                    let bytes = cost(std::slice::from_ref(write));
-                    if !fits && unsynced + bytes > STEP_BYTES {
-                        self.sync(open)?;
-                        unsynced = 0;
-                    }
-                    self.write(open, write)?;
-                    unsynced += bytes;
-                    debug_assert!(unsynced <= STEP_BYTES);
-                }
-                if !fits && !writes.is_empty() {
-                    self.sync(open)?;
-                }
-            }
-            if fits {
-                self.sync(open)?;
-            }
-            Ok(())
+        self.run(|open| match &group.redo {
+            Redo::Journal(entry) => self.commit_by_journal(open, entry, &group.writes),
+            Redo::Records(redo) => self.commit_in_steps(open, redo, &group.writes),
         })?;
         if cfg!(debug_assertions)
             && self
@@ -282,13 +346,17 @@ impl Storage for SledEngine {
         Ok(())
     }
 
+    fn journaled(&self) -> Vec<Entry> {
+        std::mem::take(&mut self.ahead().found)
+    }
+
     fn is_untidy(&self) -> bool {
-        self.room.is_short()
+        let ahead = self.ahead();
+        ahead.unsynced >= TIDY_BYTES || ahead.journal.used() >= journal::LENGTH / 2
     }
 
     fn tidy(&self) -> Result<()> {
-        self.room.extend();
-        Ok(())
+        self.run(|open| self.catch_up(open, &mut self.ahead()))
     }
 
     fn check(&self) -> Result<Vec<Finding>> {
@@ -340,6 +408,11 @@ impl fmt::Debug for SledEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SledEngine")
     }
+}
+
+/// Whether sled may get so much between two syncs.
+pub(super) fn fits_one_step(writes: &[Write]) -> bool {
+    cost(writes) <= STEP_BYTES
 }
 
 /// The bytes that sled gets to write.

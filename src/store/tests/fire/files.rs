@@ -94,10 +94,6 @@ impl VaultFile for WatchedFile {
         }
         self.file.write_at(bytes, offset)
     }
-    fn append(&self, bytes: &[u8]) -> Result<()> {
-        (self.hook)("file: append")?;
-        self.file.append(bytes)
-    }
     fn sync_data(&self) -> Result<()> {
         (self.hook)("file: sync")?;
         self.file.sync_data()
