@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier, RandomizedPrehashSigner};
+use p256::elliptic_curve::Group;
+use p256::elliptic_curve::ff::PrimeField;
+use zeroize::Zeroizing;
 
 use super::random::with_random;
 use super::rsa::RsaPadding;
@@ -31,18 +34,15 @@ pub(in crate::crypto) struct EcPublicKey {
     key: VerifyingKey,
 }
 
-/// A uniform scalar by rejection, with its point, tested by a signature.
+/// A uniform scalar by rejection, with its point, which is computed twice.
 pub(super) fn generate(curve: Curve, entropy: &dyn Entropy) -> CryptoResult<EcMaterial> {
     let (d, key) = generate_scalar(curve, entropy)?;
+    if !key.belongs_to(&key.verifying_key()) {
+        return Err(CryptoError::Internal(
+            "the point of the generated key does not belong to its private number".to_owned(),
+        ));
+    }
     let (x, y) = key.point();
-    let public = EcPublicKey::from_coordinates(curve, &x, &y)?;
-    let algorithm = curve_algorithm(curve);
-    let length = algorithm.digest().map_or(0, |hash| hash.digest_length());
-    let digest = vec![0x5a; length];
-    let signature = key.sign_hedged(&digest, entropy)?;
-    public.verify(algorithm, &digest, &signature).map_err(|_| {
-        CryptoError::Internal("the generated key does not verify its own signature".to_owned())
-    })?;
     Ok(EcMaterial { curve, d, x, y })
 }
 
@@ -66,15 +66,6 @@ fn generate_scalar(
     Err(CryptoError::Internal(
         "the random generator gives no usable numbers".to_owned(),
     ))
-}
-
-const fn curve_algorithm(curve: Curve) -> SignatureAlgorithm {
-    match curve {
-        Curve::P256 => SignatureAlgorithm::Es256,
-        Curve::P384 => SignatureAlgorithm::Es384,
-        Curve::P521 => SignatureAlgorithm::Es512,
-        Curve::P256K => SignatureAlgorithm::Es256K,
-    }
 }
 
 impl EcKey {
@@ -255,11 +246,30 @@ macro_rules! curves {
                 }
             }
 
-            fn point(&self) -> (Vec<u8>, Vec<u8>) {
-                let point = match self {
+            fn verifying_key(&self) -> VerifyingKey {
+                match self {
                     $( Self::$curve(key) => VerifyingKey::$curve(*key.verifying_key()), )+
                 }
-                .uncompressed();
+            }
+
+            /// Whether twice the point of half the number is this point. Half the number has other digits, so that
+            /// neither a fault nor a wrong entry of the tables spoils both in the same way; a signature and its
+            /// verification would take several times as long.
+            fn belongs_to(&self, point: &VerifyingKey) -> bool {
+                match (self, point) {
+                    $( (Self::$curve(key), VerifyingKey::$curve(point)) => {
+                        let half = Zeroizing::new(
+                            **key.as_nonzero_scalar() * <$krate::Scalar as PrimeField>::TWO_INV,
+                        );
+                        let own = $krate::ProjectivePoint::mul_by_generator(&half).double();
+                        own.to_affine() == *point.as_affine()
+                    } )+
+                    _ => false,
+                }
+            }
+
+            fn point(&self) -> (Vec<u8>, Vec<u8>) {
+                let point = self.verifying_key().uncompressed();
                 let (x, y) = point[1..].split_at(point.len() / 2);
                 (x.to_vec(), y.to_vec())
             }
@@ -327,4 +337,25 @@ curves! {
 
 fn signing_failed() -> CryptoError {
     CryptoError::Internal("the signature could not be computed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::OsEntropy;
+
+    #[test]
+    fn a_pair_is_told_from_what_is_none() {
+        let curves = [Curve::P256, Curve::P384, Curve::P521, Curve::P256K];
+        for curve in curves {
+            let [one, other] =
+                [(); 2].map(|()| generate_scalar(curve, &OsEntropy).expect("a key").1);
+            assert!(one.belongs_to(&one.verifying_key()), "{curve}");
+            assert!(!one.belongs_to(&other.verifying_key()), "{curve}");
+            for foreign in curves.into_iter().filter(|foreign| *foreign != curve) {
+                let foreign = generate_scalar(foreign, &OsEntropy).expect("a key").1;
+                assert!(!one.belongs_to(&foreign.verifying_key()), "{curve}");
+            }
+        }
+    }
 }

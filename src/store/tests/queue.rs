@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::super::queue::{Queue, Request, Work, closed};
+use super::super::queue::{Pushed, Queue, Request, Upkeep, Work, closed};
 use super::super::{Change, CommitOptions};
 use crate::ErrorKind;
 use crate::error::Result;
@@ -55,14 +55,24 @@ fn of(changes: Vec<Change>) -> Request {
     request(changes, 0).0
 }
 
+/// Whether they wait for the committer.
+fn waits(queue: &Queue, requests: Vec<Request>) -> bool {
+    matches!(queue.push(requests), Pushed::Waiting)
+}
+
+fn is_refused(queue: &Queue) -> bool {
+    matches!(queue.push(vec![of(vec![put(88)])]), Pushed::Refused)
+}
+
 /// How many requests each group has, until the queue is empty and closed.
 fn groups(requests: Vec<Request>) -> Vec<usize> {
     let queue = Queue::default();
-    assert!(queue.push(requests));
+    assert!(waits(&queue, requests));
     queue.close();
     let mut groups = Vec::new();
     while let Work::Group(group) = queue.next(None) {
         groups.push(group.len());
+        queue.pass_on(Upkeep::default());
     }
     groups
 }
@@ -119,10 +129,11 @@ fn records_and_events_count_and_removals_do_not() {
 #[test]
 fn a_closed_queue_takes_nothing_but_gives_what_waits() {
     let queue = Queue::default();
-    assert!(queue.push(vec![of(vec![put(88)])]));
+    assert!(waits(&queue, vec![of(vec![put(88)])]));
     queue.close();
-    assert!(!queue.push(vec![of(vec![put(88)])]));
+    assert!(is_refused(&queue));
     assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 1));
+    queue.pass_on(Upkeep::default());
     assert!(matches!(queue.next(None), Work::Done));
     assert_eq!(closed().kind(), ErrorKind::VaultFailed);
 }
@@ -131,22 +142,116 @@ fn a_closed_queue_takes_nothing_but_gives_what_waits() {
 fn who_waits_when_the_committer_goes_gets_no_answer_instead_of_none_ever() {
     let queue = Queue::default();
     let (waiting, answered) = request(vec![put(88)], 0);
-    assert!(queue.push(vec![waiting]));
+    assert!(waits(&queue, vec![waiting]));
     queue.leave();
     assert!(answered.recv().is_err());
-    assert!(!queue.push(vec![of(vec![put(88)])]));
+    assert!(is_refused(&queue));
 }
 
 #[test]
 fn the_time_of_the_anchor_comes_only_when_nothing_waits() {
     let queue = Queue::default();
     let past = Instant::now();
-    assert!(matches!(queue.next(Some(past)), Work::AnchorDue));
-    assert!(queue.push(vec![of(vec![put(88)])]));
+    assert!(matches!(queue.next(Some(past)), Work::Upkeep));
+    queue.pass_on(Upkeep::default());
+    assert!(waits(&queue, vec![of(vec![put(88)])]));
     assert!(matches!(queue.next(Some(past)), Work::Group(_)));
+    queue.pass_on(Upkeep::default());
     let soon = Instant::now() + Duration::from_millis(5);
-    assert!(matches!(queue.next(Some(soon)), Work::AnchorDue));
+    assert!(matches!(queue.next(Some(soon)), Work::Upkeep));
+    queue.pass_on(Upkeep::default());
+    let soon = Instant::now() + Duration::from_millis(5);
+    assert!(matches!(queue.next(Some(soon)), Work::Upkeep));
     assert!(Instant::now() >= soon);
+}
+
+/// As three callers, one after the other, whose groups the committer took.
+fn quiet_queue() -> Queue {
+    let queue = Queue::default();
+    for _ in 0..3 {
+        assert!(waits(&queue, vec![of(vec![put(88)])]));
+        assert!(matches!(queue.next(None), Work::Group(_)));
+        queue.pass_on(Upkeep::default());
+    }
+    queue
+}
+
+fn turn(queue: &Queue, requests: Vec<Request>) -> usize {
+    match queue.push(requests) {
+        Pushed::Turn(group) => group.len(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn who_is_alone_for_a_while_gets_the_turn_and_nobody_else_meanwhile() {
+    let queue = quiet_queue();
+    assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+    assert!(waits(&queue, vec![of(vec![put(88)]), of(vec![put(88)])]));
+    queue.pass_on(Upkeep::default());
+    // What came meanwhile is the committer's, and goes before what comes now.
+    assert!(waits(&queue, vec![of(vec![put(88)])]));
+    assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 3));
+    queue.pass_on(Upkeep::default());
+    // That were two callers at once: he is no longer alone.
+    assert!(waits(&queue, vec![of(vec![put(88)])]));
+}
+
+#[test]
+fn a_turn_is_for_one_group_and_the_committer_takes_the_rest() {
+    let queue = quiet_queue();
+    let half = || of(vec![put(GROUP_BYTES / 2)]);
+    assert_eq!(turn(&queue, vec![half(), half(), half()]), 2);
+    queue.pass_on(Upkeep::default());
+    assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 1));
+}
+
+#[test]
+fn upkeep_comes_before_the_next_turn_and_after_what_waits() {
+    let now = Upkeep {
+        now: true,
+        later: false,
+    };
+    let queue = quiet_queue();
+    assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+    queue.pass_on(now);
+    assert!(waits(&queue, vec![of(vec![put(88)])]));
+    assert!(matches!(queue.next(None), Work::Group(_)));
+    queue.pass_on(Upkeep::default());
+    assert!(matches!(queue.next(None), Work::Upkeep));
+    queue.pass_on(Upkeep::default());
+    assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+    queue.pass_on(now);
+    queue.close();
+    assert!(matches!(queue.next(None), Work::Done));
+}
+
+/// The committer hears of the first unsynced anchor, and then has its own time for it.
+#[test]
+fn upkeep_for_later_wakes_the_committer_only_when_it_has_no_time_of_its_own() {
+    let later = Upkeep {
+        now: false,
+        later: true,
+    };
+    let queue = quiet_queue();
+    assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+    queue.pass_on(later);
+    assert!(matches!(queue.next(None), Work::Upkeep));
+    queue.pass_on(Upkeep::default());
+    std::thread::scope(|scope| {
+        let soon = Instant::now() + Duration::from_millis(200);
+        let queue = &queue;
+        let waiter = scope.spawn(move || {
+            let work = queue.next(Some(soon));
+            (matches!(work, Work::Upkeep), Instant::now() >= soon)
+        });
+        // Whenever the other thread begins to wait: it ends at its own time.
+        std::thread::sleep(Duration::from_millis(50));
+        if turn(queue, vec![of(vec![put(88)])]) == 1 {
+            queue.pass_on(later);
+        }
+        assert_eq!(waiter.join().unwrap(), (true, true));
+    });
 }
 
 /// As the committer does: it waits in another thread.
@@ -160,12 +265,13 @@ fn who_waits_is_woken_by_requests_and_by_the_closing() {
             let mut groups = 0;
             while let Work::Group(_) = queue.next(None) {
                 groups += 1;
+                queue.pass_on(Upkeep::default());
                 taken.send(()).unwrap();
             }
             groups
         });
         for _ in 0..3 {
-            assert!(queue.push(vec![of(vec![put(88)])]));
+            assert!(waits(queue, vec![of(vec![put(88)])]));
             seen.recv_timeout(Duration::from_secs(60)).unwrap();
         }
         queue.close();
