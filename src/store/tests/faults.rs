@@ -273,7 +273,7 @@ fn a_panic_in_a_storage_call_poisons_and_does_not_escape() {
     let own = Arc::clone(&armed);
     let points = Points::calling(move |point| {
         assert!(
-            !(own.load(Ordering::SeqCst) && point == "flush"),
+            !(own.load(Ordering::SeqCst) && point == "sync journal"),
             "injected panic"
         );
         Ok(())
@@ -453,14 +453,16 @@ fn a_group_costs_one_sync_and_the_anchor_alternates_only_over_syncs() {
     let (store, log) = open_counting(&place);
     store.commit(vec![put(key_object(1), 100)]).unwrap();
     let first = log.take();
-    assert_eq!(first.len(), 2, "{first:?}");
-    assert_eq!(first[0], "sync db");
+    assert_eq!(first.len(), 3, "{first:?}");
+    assert_eq!(first[..2], ["write0 vault.journal", "sync vault.journal"]);
     assert!(
-        first[1].starts_with("write") && first[1].ends_with("vault.anchor"),
+        first[2].starts_with("write") && first[2].ends_with("vault.anchor"),
         "{first:?}"
     );
     store.commit(vec![put(key_object(2), 30_000)]).unwrap();
-    assert_eq!(log.take(), first, "the same slot until a sync");
+    let second = log.take();
+    assert_eq!(second[0], "write4096 vault.journal", "behind the first");
+    assert_eq!(second[1..], first[1..], "the same slot until a sync");
     thread::sleep(std::time::Duration::from_millis(1_300));
     assert_eq!(
         log.take(),
@@ -469,8 +471,8 @@ fn a_group_costs_one_sync_and_the_anchor_alternates_only_over_syncs() {
     );
     store.commit(vec![put(key_object(3), 100)]).unwrap();
     let other = log.take();
-    assert_eq!(other[0], "sync db");
-    assert_ne!(other[1], first[1], "the other slot after a sync");
+    assert_eq!(other[1], "sync vault.journal");
+    assert_ne!(other[2], first[2], "the other slot after a sync");
     store.close().unwrap();
     assert_eq!(log.take(), ["sync vault.anchor", "sync db"]);
 }
@@ -478,7 +480,8 @@ fn a_group_costs_one_sync_and_the_anchor_alternates_only_over_syncs() {
 #[test]
 fn a_file_operation_that_fails_poisons_and_loses_nothing_that_was_acknowledged() {
     for fails in [
-        "sync db",
+        "write0 vault.journal",
+        "sync vault.journal",
         "write0 vault.anchor",
         "write4096 vault.anchor",
         "sync vault.anchor",
@@ -511,6 +514,48 @@ fn a_file_operation_that_fails_poisons_and_loses_nothing_that_was_acknowledged()
             assert_eq!(get(&store, &key_object(1)).unwrap(), Some(of(&kept)));
         }
         assert_eq!(get(&store, &key_object(3)).unwrap(), None);
+    }
+}
+
+/// The records are synced when enough of them is in the journal alone. Whoever was answered before loses nothing when
+/// that fails, and the vault is of no more use.
+#[test]
+fn a_later_sync_of_the_records_that_fails_loses_nothing_that_was_acknowledged() {
+    let place = Place::new();
+    let (store, log) = open_counting(&place);
+    let changes: Vec<Change> = (0..40)
+        .map(|number| put(version(number, 1), 10_000))
+        .collect();
+    for change in &changes {
+        store.commit(vec![change.clone()]).unwrap();
+    }
+    let operations = log.take();
+    let syncs = |name: &str| operations.iter().filter(|own| *own == name).count();
+    assert_eq!(syncs("sync vault.journal"), 40);
+    assert!((2..=10).contains(&syncs("sync db")), "{operations:?}");
+
+    *log.fail.lock().unwrap() = Some("sync db".to_owned());
+    let mut acknowledged = Vec::new();
+    for number in 0..40 {
+        let change = put(version(number, 2), 10_000);
+        match store.commit(vec![change.clone()]) {
+            Ok(()) => acknowledged.push(change),
+            Err(refused) => {
+                assert!(matches!(
+                    refused.kind(),
+                    ErrorKind::VaultFailed | ErrorKind::StorageFull
+                ));
+                break;
+            }
+        }
+    }
+    assert!((1..=13).contains(&acknowledged.len()));
+    assert!(store.close().is_err());
+    let (store, report) = place.try_open().unwrap();
+    assert!(report.unclean);
+    assert_eq!(store.check().unwrap().findings, []);
+    for change in changes.iter().chain(&acknowledged) {
+        assert_eq!(get(&store, change.index()).unwrap(), Some(of(change)));
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod disk;
 mod faults;
 mod files;
 pub(crate) mod fire;
+mod journal;
 mod marker;
 mod power_cuts;
 pub(crate) mod programme;

@@ -331,6 +331,8 @@ impl Tally {
     }
 }
 
+/// What is written at a change.
+const WRITTEN: [&str; 2] = ["vault/db", "vault/vault.journal"];
 const MOMENTS: usize = 66;
 /// In each run, so many images are recovered under record, and the power goes again.
 const RECOVERIES: usize = 3;
@@ -372,7 +374,7 @@ fn cut_one_run(seed: u64, figures: &Figures, tally: &Tally) {
         .fetch_add(recording.bytes_written(), Ordering::Relaxed);
     let mut random = Random::new(seed);
     let mut expected = Expected::new(seed);
-    let moments = recording.moments(MOMENTS, "vault/db", &mut random);
+    let moments = recording.moments(MOMENTS, &WRITTEN, &mut random);
     let mut recovered = 0;
     recording.visit(&moments, |moment, disk, marks| {
         let done = acknowledged(marks);
@@ -381,7 +383,11 @@ fn cut_one_run(seed: u64, figures: &Figures, tally: &Tally) {
             let story = format!("run {seed}, {cut:?} at {moment} of {}", recording.len());
             let tried = figures.case(&story, || try_image(&image, place, &mut expected, &done));
             if let Some(report) = tried {
-                tally.note(report, disk.is_unsynced("vault/db"), false);
+                tally.note(
+                    report,
+                    WRITTEN.iter().any(|path| disk.is_unsynced(path)),
+                    false,
+                );
             }
             let last = moments.len() - moments.iter().filter(|other| **other > moment).count();
             if recovered < RECOVERIES
@@ -427,14 +433,18 @@ fn cut_recovery(
     std::fs::write(second.join("marks"), b"").unwrap();
     image.write(&second.join("disk"));
     let recording = record_run(TEST, &second, "recover");
-    let moments = recording.moments(MOMENTS_OF_RECOVERY, "vault/db", random);
+    let moments = recording.moments(MOMENTS_OF_RECOVERY, &WRITTEN, random);
     recording.visit(&moments, |moment, disk, _| {
         for cut in Cut::ALL {
             let image = disk.after(cut, random);
             let story = format!("{story}, then {cut:?} at {moment} of {}", recording.len());
             let tried = figures.case(&story, || try_image(&image, place, expected, done));
             if let Some(report) = tried {
-                tally.note(report, disk.is_unsynced("vault/db"), true);
+                tally.note(
+                    report,
+                    WRITTEN.iter().any(|path| disk.is_unsynced(path)),
+                    true,
+                );
             }
         }
     });

@@ -18,6 +18,8 @@ const TEST: &str = "crash::power_cuts::no_power_cut_loses_or_halves_a_change_of_
 const THREADS: u64 = 2;
 /// Images of one recorded run.
 const IMAGES: usize = MOMENTS * Cut::ALL.len();
+/// What is written at a change.
+const WRITTEN: [&str; 2] = ["vault/db", "vault/vault.journal"];
 const MOMENTS: usize = 40;
 const CHANGES: u64 = 18;
 const SESSIONS: u64 = 2;
@@ -78,7 +80,7 @@ fn t4_what_was_acknowledged_survives_a_power_cut_and_without_the_syncs_it_does_n
     let recording = Recording::of(&mut process, &layout.disk(), &layout.marks());
     let harmed = |recording: &Recording| {
         let mut random = Random::new(SEED);
-        let moments = recording.moments(MOMENTS / 4, "vault/db", &mut random);
+        let moments = recording.moments(MOMENTS / 4, &WRITTEN, &mut random);
         let mut harmed = 0;
         recording.visit(&moments, |_, disk, marks| {
             let done = acknowledged(marks, THREADS);
@@ -120,14 +122,14 @@ fn cut_one_run(seed: u64, figures: &Figures, tally: &Tally) {
         .bytes_recorded
         .fetch_add(recording.bytes_written(), Ordering::Relaxed);
     let mut random = Random::new(seed);
-    let moments = recording.moments(MOMENTS, "vault/db", &mut random);
+    let moments = recording.moments(MOMENTS, &WRITTEN, &mut random);
     recording.visit(&moments, |moment, disk, marks| {
         let created = marks.contains("created");
         let done = acknowledged(marks, THREADS);
         for cut in Cut::ALL {
             let image = disk.after(cut, &mut random);
             let story = format!("run {seed}, {cut:?} at {moment} of {}", recording.len());
-            let unsynced = disk.is_unsynced("vault/db");
+            let unsynced = WRITTEN.iter().any(|path| disk.is_unsynced(path));
             tally.unsynced.fetch_add(unsynced.into(), Ordering::Relaxed);
             if !created && !image.contains("vault") {
                 tally.absent.fetch_add(1, Ordering::Relaxed);

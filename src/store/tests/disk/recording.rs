@@ -76,12 +76,12 @@ impl Recording {
         self.steps.len() + 1
     }
 
-    /// Moments for cuts, ascending: most of them while bytes of this file are not durable.
-    pub(crate) fn moments(&self, count: usize, path: &str, random: &mut Random) -> Vec<usize> {
+    /// Moments for cuts, ascending: most of them while bytes of one of these files are not durable.
+    pub(crate) fn moments(&self, count: usize, paths: &[&str], random: &mut Random) -> Vec<usize> {
         let all: Vec<usize> = (0..self.len()).collect();
         let mut in_flight = Vec::new();
         self.visit(&all, |moment, disk, _| {
-            if disk.is_unsynced(path) {
+            if paths.iter().any(|path| disk.is_unsynced(path)) {
                 in_flight.push(moment);
             }
         });
