@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use aws_lc_rs::agreement::{self, PrivateKey};
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::AsBigEndian;
 use aws_lc_rs::signature::{
@@ -21,12 +20,8 @@ use crate::model::material::{EcMaterial, KeyMaterial, MaterialParts};
 use crate::model::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
 
-/// A working generator misses the range of scalars once in 2^32 tries on P-256 and less often elsewhere.
-const GENERATION_TRIES: usize = 64;
-
 /// What aws-lc calls the parts of ECDSA on one curve.
 struct Algorithms {
-    agreement: &'static agreement::Algorithm,
     digest: &'static digest::Algorithm,
     signing: &'static EcdsaSigningAlgorithm,
     verification: &'static EcdsaVerificationAlgorithm,
@@ -34,7 +29,6 @@ struct Algorithms {
 }
 
 static P256: Algorithms = Algorithms {
-    agreement: &agreement::ECDH_P256,
     digest: &digest::SHA256,
     signing: &aws::ECDSA_P256_SHA256_FIXED_SIGNING,
     verification: &aws::ECDSA_P256_SHA256_FIXED,
@@ -42,7 +36,6 @@ static P256: Algorithms = Algorithms {
 };
 
 static P384: Algorithms = Algorithms {
-    agreement: &agreement::ECDH_P384,
     digest: &digest::SHA384,
     signing: &aws::ECDSA_P384_SHA384_FIXED_SIGNING,
     verification: &aws::ECDSA_P384_SHA384_FIXED,
@@ -50,7 +43,6 @@ static P384: Algorithms = Algorithms {
 };
 
 static P521: Algorithms = Algorithms {
-    agreement: &agreement::ECDH_P521,
     digest: &digest::SHA512,
     signing: &aws::ECDSA_P521_SHA512_FIXED_SIGNING,
     verification: &aws::ECDSA_P521_SHA512_FIXED,
@@ -77,10 +69,6 @@ impl Algorithms {
     }
 }
 
-pub(super) fn offers(curve: Curve) -> bool {
-    Algorithms::of(curve).is_some()
-}
-
 /// A private key, with the other engine's for what this one cannot do.
 pub(super) struct EcKey {
     curve: Curve,
@@ -88,55 +76,6 @@ pub(super) struct EcKey {
     pair: EcdsaKeyPair,
     engine: RustCryptoEngine,
     rest: OnceLock<Box<dyn CryptoKey>>,
-}
-
-/// A uniform scalar by rejection, from the caller's source; the point and the test of the pair by aws-lc.
-pub(super) fn generate(curve: Curve, entropy: &dyn Entropy) -> CryptoResult<EcMaterial> {
-    let algorithms = Algorithms::of(curve).ok_or(CryptoError::Unsupported)?;
-    let (d, point) = generate_scalar(curve, algorithms, entropy)?;
-    let (x, y) = coordinates(curve, &point)?;
-    let material = EcMaterial { curve, d, x, y };
-    let failed =
-        || CryptoError::Internal("the generated key does not verify its own signature".to_owned());
-    let pair = parse(algorithms, &material).ok_or_else(failed)?;
-    let data = Digest::import_less_safe(
-        &[0x5a; digest::MAX_OUTPUT_LEN][..algorithms.digest.output_len()],
-        algorithms.digest,
-    )
-    .map_err(|_| failed())?;
-    let signature = pair.sign_digest(&data).map_err(|_| failed())?;
-    ParsedPublicKey::new(algorithms.verification, &point)
-        .map_err(|_| failed())?
-        .verify_digest_sig(&data, signature.as_ref())
-        .map_err(|_| failed())?;
-    Ok(material)
-}
-
-/// The scalar and the point, uncompressed.
-fn generate_scalar(
-    curve: Curve,
-    algorithms: &Algorithms,
-    entropy: &dyn Entropy,
-) -> CryptoResult<(SecretBytes, Vec<u8>)> {
-    for _ in 0..GENERATION_TRIES {
-        let d = SecretBytes::filled_with(curve.field_length(), |bytes| {
-            entropy.fill(bytes).map_err(CryptoError::Random)?;
-            if curve == Curve::P521 {
-                // 521 bits in 66 bytes: without this nearly every try would be out of range.
-                bytes[0] &= 1;
-            }
-            Ok(())
-        })?;
-        let point = PrivateKey::from_private_key(algorithms.agreement, d.expose())
-            .ok()
-            .and_then(|key| key.compute_public_key().ok());
-        if let Some(point) = point {
-            return Ok((d, point.as_ref().to_vec()));
-        }
-    }
-    Err(CryptoError::Internal(
-        "the random generator gives no usable numbers".to_owned(),
-    ))
 }
 
 /// Of an uncompressed point.

@@ -1,5 +1,6 @@
 //! The engine on aws-lc: RSA with the usual exponent, and the NIST curves. Every other key goes to RustCrypto, and so
-//! does a key that aws-lc refuses: RustCrypto takes it, or says what is wrong with it.
+//! does a key that aws-lc refuses: RustCrypto takes it, or says what is wrong with it. New EC keys are RustCrypto's
+//! too, which computes a point from the caller's random number in half the time.
 
 use super::rustcrypto::RustCryptoEngine;
 use super::{CryptoKey, CryptoPublicKey, CryptoResult, Engine};
@@ -31,16 +32,13 @@ impl Engine for AwsLcEngine {
         public_exponent: Option<u64>,
         entropy: &dyn Entropy,
     ) -> CryptoResult<KeyMaterial> {
-        let parts = match (spec, public_exponent) {
+        match (spec, public_exponent) {
             (KeySpec::Rsa(size), None | Some(rsa::EXPONENT)) => {
-                MaterialParts::Rsa(rsa::generate(size, &self.rest, entropy)?)
+                let parts = rsa::generate(size, &self.rest, entropy)?;
+                Ok(KeyMaterial::new(MaterialParts::Rsa(parts)))
             }
-            (KeySpec::Ec(curve), None) if ec::offers(curve) => {
-                MaterialParts::Ec(ec::generate(curve, entropy)?)
-            }
-            _ => return self.rest.generate(spec, public_exponent, entropy),
-        };
-        Ok(KeyMaterial::new(parts))
+            _ => self.rest.generate(spec, public_exponent, entropy),
+        }
     }
 
     fn load(&self, material: &KeyMaterial) -> CryptoResult<Box<dyn CryptoKey>> {
