@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::audit;
 use super::ledger::{Changed, Ledger, Pair};
-use super::queue::{Request, Upkeep, Work};
+use super::queue::{Request, Work};
 use super::{Change, CommitOptions, Shared};
 use crate::error::{Error, Result};
 use crate::format::record::{Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
@@ -24,14 +24,13 @@ pub(super) fn run(shared: &Shared) {
                 write_last_events(shared);
                 break;
             }
-            Work::Upkeep => {}
+            Work::Anchor => {}
             Work::Group(group) => shielded(shared, || commit_group(shared, group)),
         }
-        shielded(shared, || tidy(shared));
         due = sync_anchor_when_due(shared);
         // This stack lives as long as the vault.
         wipe_stack();
-        shared.queue.pass_on(Upkeep::default());
+        shared.queue.pass_on(false);
     }
     shared.queue.leave();
 }
@@ -39,17 +38,13 @@ pub(super) fn run(shared: &Shared) {
 /// Carries out a group on the thread of the caller who has the turn for it. Its outcome lies where its answer is waited for.
 pub(super) fn take_turn(shared: &Shared, group: Vec<Request>) {
     shielded(shared, || commit_group(shared, group));
-    let mut upkeep = Upkeep::default();
-    if shared.poison.check().is_ok() {
+    let unsynced = {
         let ledger = shared.lock_ledger();
-        upkeep.now = shared.engine.is_untidy();
-        upkeep.later = ledger
-            .anchor
-            .as_ref()
-            .is_some_and(|own| own.due().is_some());
-    }
+        let anchor = ledger.anchor.as_ref();
+        anchor.is_some_and(|anchor| anchor.due().is_some())
+    };
     wipe_stack();
-    shared.queue.pass_on(upkeep);
+    shared.queue.pass_on(unsynced);
 }
 
 /// After a panic nothing is written any more.
@@ -58,15 +53,6 @@ fn shielded(shared: &Shared, step: impl FnOnce()) {
         shared
             .poison
             .fail(&Error::internal("a thread panicked while it wrote"));
-    }
-}
-
-fn tidy(shared: &Shared) {
-    if shared.poison.check().is_err() || !shared.engine.is_untidy() {
-        return;
-    }
-    if let Err(error) = shared.engine.tidy() {
-        shared.poison.fail(&error);
     }
 }
 

@@ -105,17 +105,6 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Whether [`Storage::tidy`] has something to do.
-    fn is_untidy(&self) -> bool {
-        false
-    }
-
-    /// Makes room in the engine's files for what comes next. It changes no record. After an error as after one of
-    /// [`Storage::commit`].
-    fn tidy(&self) -> Result<()> {
-        Ok(())
-    }
-
     /// What is wrong with how the records are kept, whatever they hold.
     fn check(&self) -> Result<Vec<Finding>>;
 

@@ -54,9 +54,9 @@ struct Waiting {
     callers: usize,
     /// How many groups in a row were of one caller each.
     lonely: u32,
-    /// The committer is to look after the files.
-    upkeep: bool,
-    /// The committer looks after the files in a while anyway.
+    /// The committer is to look at the anchor.
+    anchor: bool,
+    /// The committer looks at the anchor in a while anyway.
     timed: bool,
     closing: bool,
     gone: bool,
@@ -65,8 +65,8 @@ struct Waiting {
 /// What the committer does next. All but the last gives it the turn, which ends with [`Queue::pass_on`].
 pub(super) enum Work {
     Group(Vec<Request>),
-    /// The time that it gave has come, or somebody asked for it.
-    Upkeep,
+    /// The time that it gave has come, or it has to learn that there is one.
+    Anchor,
     /// The queue was closed, and nothing is left in it.
     Done,
 }
@@ -80,14 +80,6 @@ pub(super) enum Pushed {
     Turn(Vec<Request>),
     /// The committer no longer runs.
     Refused,
-}
-
-/// What the committer is to do after a caller's turn.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Upkeep {
-    pub(super) now: bool,
-    /// When the time comes: some time is enough.
-    pub(super) later: bool,
 }
 
 impl Queue {
@@ -111,12 +103,12 @@ impl Queue {
         Pushed::Waiting
     }
 
-    /// Ends the turn.
-    pub(super) fn pass_on(&self, upkeep: Upkeep) {
+    /// Ends the turn. `unsynced` says that the committer will have to sync the anchor, if it does not know.
+    pub(super) fn pass_on(&self, unsynced: bool) {
         let mut waiting = self.lock();
         waiting.taken = false;
-        waiting.upkeep |= upkeep.now || (upkeep.later && !waiting.timed);
-        let wanted = waiting.upkeep || waiting.closing || !waiting.requests.is_empty();
+        waiting.anchor |= unsynced && !waiting.timed;
+        let wanted = waiting.anchor || waiting.closing || !waiting.requests.is_empty();
         drop(waiting);
         if wanted {
             self.changed.notify_one();
@@ -146,7 +138,7 @@ impl Queue {
         waiting.timed = due.is_some();
         loop {
             let rest = due.map(|due| due.saturating_duration_since(Instant::now()));
-            waiting.upkeep |= rest.is_some_and(|rest| rest.is_zero());
+            waiting.anchor |= rest.is_some_and(|rest| rest.is_zero());
             if !waiting.taken {
                 if !waiting.requests.is_empty() {
                     return Work::Group(waiting.take_group());
@@ -154,10 +146,10 @@ impl Queue {
                 if waiting.closing {
                     return Work::Done;
                 }
-                if waiting.upkeep {
-                    waiting.upkeep = false;
+                if waiting.anchor {
+                    waiting.anchor = false;
                     waiting.taken = true;
-                    return Work::Upkeep;
+                    return Work::Anchor;
                 }
             }
             waiting = match rest.filter(|rest| !rest.is_zero()) {
@@ -180,7 +172,7 @@ impl Queue {
 impl Waiting {
     /// Whether nobody has the turn, or is about to take it.
     fn is_free(&self) -> bool {
-        !self.taken && !self.upkeep
+        !self.taken && !self.anchor
     }
 
     /// With the turn for it.

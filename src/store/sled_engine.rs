@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::Finding;
 use super::engine::{Group, Page, Redo, Scan, Storage, Write};
 use super::files::{Access, Files, VaultFile};
-use super::journal::{self, Entry, Journal};
+use super::journal::{Entry, Journal};
 use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
@@ -32,8 +32,6 @@ pub(super) const CONF_FILE: &str = "conf";
 const TREE: &[u8] = b"r";
 /// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
 const STEP_BYTES: usize = 128 * 1024;
-/// From here on it is time to sync sled, so that a group seldom waits for that.
-const TIDY_BYTES: usize = STEP_BYTES / 2;
 /// sled keeps its lock for moments after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -348,15 +346,6 @@ impl Storage for SledEngine {
 
     fn journaled(&self) -> Vec<Entry> {
         std::mem::take(&mut self.ahead().found)
-    }
-
-    fn is_untidy(&self) -> bool {
-        let ahead = self.ahead();
-        ahead.unsynced >= TIDY_BYTES || ahead.journal.used() >= journal::LENGTH / 2
-    }
-
-    fn tidy(&self) -> Result<()> {
-        self.run(|open| self.catch_up(open, &mut self.ahead()))
     }
 
     fn check(&self) -> Result<Vec<Finding>> {

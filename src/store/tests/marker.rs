@@ -49,11 +49,9 @@ fn what_is_not_sealed_is_found_in_the_files() {
                 store
                     .commit(vec![Change::Put(index, unsealed(&index, &plaintext))])
                     .unwrap();
-                // So far it is in the journal alone, which is sealed.
-                store.shared.engine.tidy().unwrap();
-                assert!(files_contain(&place.path, marker), "{length} bytes, open");
+                // So far it may be in the journal alone, which is sealed.
                 store.close().unwrap();
-                assert!(files_contain(&place.path, marker), "{length} bytes, closed");
+                assert!(files_contain(&place.path, marker), "{length} bytes");
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::super::queue::{Pushed, Queue, Request, Upkeep, Work, closed};
+use super::super::queue::{Pushed, Queue, Request, Work, closed};
 use super::super::{Change, CommitOptions};
 use crate::ErrorKind;
 use crate::error::Result;
@@ -72,7 +72,7 @@ fn groups(requests: Vec<Request>) -> Vec<usize> {
     let mut groups = Vec::new();
     while let Work::Group(group) = queue.next(None) {
         groups.push(group.len());
-        queue.pass_on(Upkeep::default());
+        queue.pass_on(false);
     }
     groups
 }
@@ -133,7 +133,7 @@ fn a_closed_queue_takes_nothing_but_gives_what_waits() {
     queue.close();
     assert!(is_refused(&queue));
     assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 1));
-    queue.pass_on(Upkeep::default());
+    queue.pass_on(false);
     assert!(matches!(queue.next(None), Work::Done));
     assert_eq!(closed().kind(), ErrorKind::VaultFailed);
 }
@@ -152,16 +152,16 @@ fn who_waits_when_the_committer_goes_gets_no_answer_instead_of_none_ever() {
 fn the_time_of_the_anchor_comes_only_when_nothing_waits() {
     let queue = Queue::default();
     let past = Instant::now();
-    assert!(matches!(queue.next(Some(past)), Work::Upkeep));
-    queue.pass_on(Upkeep::default());
+    assert!(matches!(queue.next(Some(past)), Work::Anchor));
+    queue.pass_on(false);
     assert!(waits(&queue, vec![of(vec![put(88)])]));
     assert!(matches!(queue.next(Some(past)), Work::Group(_)));
-    queue.pass_on(Upkeep::default());
+    queue.pass_on(false);
     let soon = Instant::now() + Duration::from_millis(5);
-    assert!(matches!(queue.next(Some(soon)), Work::Upkeep));
-    queue.pass_on(Upkeep::default());
+    assert!(matches!(queue.next(Some(soon)), Work::Anchor));
+    queue.pass_on(false);
     let soon = Instant::now() + Duration::from_millis(5);
-    assert!(matches!(queue.next(Some(soon)), Work::Upkeep));
+    assert!(matches!(queue.next(Some(soon)), Work::Anchor));
     assert!(Instant::now() >= soon);
 }
 
@@ -171,7 +171,7 @@ fn quiet_queue() -> Queue {
     for _ in 0..3 {
         assert!(waits(&queue, vec![of(vec![put(88)])]));
         assert!(matches!(queue.next(None), Work::Group(_)));
-        queue.pass_on(Upkeep::default());
+        queue.pass_on(false);
     }
     queue
 }
@@ -188,11 +188,11 @@ fn who_is_alone_for_a_while_gets_the_turn_and_nobody_else_meanwhile() {
     let queue = quiet_queue();
     assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
     assert!(waits(&queue, vec![of(vec![put(88)]), of(vec![put(88)])]));
-    queue.pass_on(Upkeep::default());
+    queue.pass_on(false);
     // What came meanwhile is the committer's, and goes before what comes now.
     assert!(waits(&queue, vec![of(vec![put(88)])]));
     assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 3));
-    queue.pass_on(Upkeep::default());
+    queue.pass_on(false);
     // That were two callers at once: he is no longer alone.
     assert!(waits(&queue, vec![of(vec![put(88)])]));
 }
@@ -202,54 +202,38 @@ fn a_turn_is_for_one_group_and_the_committer_takes_the_rest() {
     let queue = quiet_queue();
     let half = || of(vec![put(GROUP_BYTES / 2)]);
     assert_eq!(turn(&queue, vec![half(), half(), half()]), 2);
-    queue.pass_on(Upkeep::default());
+    queue.pass_on(false);
     assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 1));
 }
 
+/// The committer hears of the first anchor that is not synced, and then has a time of its own for it.
 #[test]
-fn upkeep_comes_before_the_next_turn_and_after_what_waits() {
-    let now = Upkeep {
-        now: true,
-        later: false,
-    };
+fn the_committer_learns_of_an_anchor_once() {
     let queue = quiet_queue();
     assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
-    queue.pass_on(now);
+    queue.pass_on(true);
+    // Before that nobody else gets the turn, and what waits goes first.
     assert!(waits(&queue, vec![of(vec![put(88)])]));
     assert!(matches!(queue.next(None), Work::Group(_)));
-    queue.pass_on(Upkeep::default());
-    assert!(matches!(queue.next(None), Work::Upkeep));
-    queue.pass_on(Upkeep::default());
+    queue.pass_on(false);
+    assert!(matches!(queue.next(None), Work::Anchor));
+    queue.pass_on(false);
     assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
-    queue.pass_on(now);
+    queue.pass_on(true);
     queue.close();
     assert!(matches!(queue.next(None), Work::Done));
-}
 
-/// The committer hears of the first unsynced anchor, and then has its own time for it.
-#[test]
-fn upkeep_for_later_wakes_the_committer_only_when_it_has_no_time_of_its_own() {
-    let later = Upkeep {
-        now: false,
-        later: true,
-    };
-    let queue = quiet_queue();
-    assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
-    queue.pass_on(later);
-    assert!(matches!(queue.next(None), Work::Upkeep));
-    queue.pass_on(Upkeep::default());
+    let queue = &quiet_queue();
     std::thread::scope(|scope| {
         let soon = Instant::now() + Duration::from_millis(200);
-        let queue = &queue;
         let waiter = scope.spawn(move || {
             let work = queue.next(Some(soon));
-            (matches!(work, Work::Upkeep), Instant::now() >= soon)
+            (matches!(work, Work::Anchor), Instant::now() >= soon)
         });
-        // Whenever the other thread begins to wait: it ends at its own time.
+        // Long enough for the other thread to begin to wait; if it has not, nothing is shown and nothing fails.
         std::thread::sleep(Duration::from_millis(50));
-        if turn(queue, vec![of(vec![put(88)])]) == 1 {
-            queue.pass_on(later);
-        }
+        assert_eq!(turn(queue, vec![of(vec![put(88)])]), 1);
+        queue.pass_on(false);
         assert_eq!(waiter.join().unwrap(), (true, true));
     });
 }
@@ -265,7 +249,7 @@ fn who_waits_is_woken_by_requests_and_by_the_closing() {
             let mut groups = 0;
             while let Work::Group(_) = queue.next(None) {
                 groups += 1;
-                queue.pass_on(Upkeep::default());
+                queue.pass_on(false);
                 taken.send(()).unwrap();
             }
             groups

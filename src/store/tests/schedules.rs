@@ -138,7 +138,7 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
         };
         assert!(matches!(queue.push(vec![request]), queue::Pushed::Waiting));
         assert!(matches!(queue.next(None), queue::Work::Group(_)));
-        queue.pass_on(queue::Upkeep::default());
+        queue.pass_on(false);
     }
     let committer = {
         let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
@@ -147,7 +147,7 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
             loop {
                 match queue.next(None) {
                     queue::Work::Done => break,
-                    queue::Work::Upkeep => {}
+                    queue::Work::Anchor => {}
                     queue::Work::Group(group) => {
                         groups += 1;
                         carry_out(&done, group);
@@ -156,7 +156,7 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
                 if matches!(end, End::Gone) && groups == 2 {
                     break;
                 }
-                queue.pass_on(queue::Upkeep::default());
+                queue.pass_on(false);
             }
             queue.leave();
         })
@@ -189,10 +189,7 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
                         queue::Pushed::Waiting => {}
                         queue::Pushed::Turn(group) => {
                             carry_out(&done, group);
-                            queue.pass_on(queue::Upkeep {
-                                now: at_once == 2,
-                                later: true,
-                            });
+                            queue.pass_on(true);
                         }
                     }
                     taken.extend(answers);

@@ -76,7 +76,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The files that strongroom itself reads and writes; "." is the directory.
-const OWN_FILES: [&str; 5] = [
+const OWN_FILES: [&str; 6] = [
+    "vault.journal",
     "vault.anchor",
     "vault.lock",
     "vault.hdr",
