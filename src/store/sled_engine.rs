@@ -32,6 +32,9 @@ pub(super) const CONF_FILE: &str = "conf";
 const TREE: &[u8] = b"r";
 /// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
 const STEP_BYTES: usize = 128 * 1024;
+/// The most bytes of groups that are in the journal alone. Given one by one, sled writes two to four times as many into
+/// its log: half a segment at the most.
+const AHEAD_BYTES: usize = 64 * 1024;
 /// sled keeps its lock for moments after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -237,7 +240,7 @@ impl SledEngine {
     ) -> Result<(), Failure> {
         let ahead = &mut *self.ahead();
         let bytes = cost(writes);
-        let full = ahead.unsynced > 0 && ahead.unsynced + bytes > STEP_BYTES;
+        let full = ahead.unsynced > 0 && ahead.unsynced + bytes > AHEAD_BYTES;
         if full || !ahead.journal.has_room_for(entry) {
             self.catch_up(open, ahead)?;
         }
