@@ -496,3 +496,56 @@ fn a_golden_vault_with_policies_works() {
     }
     judge(&sister);
 }
+
+/// The layout of the journal: the last changes of a vault that was not closed are in nothing else.
+#[test]
+fn a_golden_vault_that_was_not_closed_has_its_last_changes() {
+    let case = Case {
+        directory: "unclosed",
+        chacha: false,
+        passphrase: false,
+    };
+    let key = name("last");
+    let directory = scratch();
+    let path = directory.path().join("vault");
+    let open = || {
+        case.unlocked(|unlock| case.options().open(&path, unlock))
+            .unwrap()
+    };
+    if variable("STRONGROOM_WRITE_GOLDEN").is_some() && !case.path().exists() {
+        let create = |unlock: Unlock<'_>| case.options().create(&path, unlock).unwrap();
+        case.unlocked(create).close().unwrap();
+        let vault = open();
+        let options = CreateKeyOptions::ec(Curve::P256).tag("team", "billing");
+        vault.create_key(&key, options).unwrap();
+        vault.rotate_key(&key).unwrap();
+        let facts = json!({ "key": portrait(&vault, &key), "signature": signature(&vault, "last", "ES256") });
+        for (file, bytes) in read_image(&path) {
+            let file = case.path().join("vault").join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, bytes).unwrap();
+        }
+        let text = serde_json::to_string_pretty(&facts).unwrap();
+        fs::write(case.path().join("facts.json"), text).unwrap();
+        drop(vault);
+        fs::remove_dir_all(&path).unwrap();
+    }
+    write_image(&path, &read_image(&case.path().join("vault")));
+    let vault = open();
+    let report = vault.open_report().unwrap();
+    assert!(
+        report
+            .findings()
+            .contains(&strongroom::OpenFinding::ChangeCompleted),
+        "{report:?}"
+    );
+    let facts: Value =
+        serde_json::from_slice(&fs::read(case.path().join("facts.json")).unwrap()).unwrap();
+    assert_eq!(portrait(&vault, &key), facts["key"]);
+    hold(&vault, &facts["signature"]);
+    assert!(vault.check().unwrap().is_clean());
+    vault.close().unwrap();
+    let vault = open();
+    assert!(vault.open_report().unwrap().is_clean());
+    assert_eq!(portrait(&vault, &key), facts["key"]);
+}
