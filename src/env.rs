@@ -9,6 +9,15 @@ use crate::error::{Error, ErrorKind, Result};
 pub trait Clock: Debug + Send + Sync {
     /// Milliseconds since 1970-01-01T00:00:00 UTC.
     fn unix_milliseconds(&self) -> u64;
+
+    /// The same, if that is cheaper from a clock that lags a little: by less than a second. Every operation reads it, for
+    /// the age of what is cached. Dates of keys, and whatever else is decided or written, go by
+    /// [`Clock::unix_milliseconds`].
+    ///
+    /// Unless it is implemented, it is [`Clock::unix_milliseconds`].
+    fn coarse_unix_milliseconds(&self) -> u64 {
+        self.unix_milliseconds()
+    }
 }
 
 /// The system's wall clock.
@@ -28,6 +37,16 @@ impl Clock for SystemClock {
             .map_or(0, |since| {
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
             })
+    }
+
+    /// The time of the kernel's last tick: of some milliseconds ago.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn coarse_unix_milliseconds(&self) -> u64 {
+        use rustix::time::{ClockId, clock_gettime};
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+        let milliseconds = u64::try_from(now.tv_nsec / 1_000_000).unwrap_or(0);
+        seconds.saturating_mul(1_000).saturating_add(milliseconds)
     }
 }
 

@@ -40,14 +40,15 @@ pub(crate) struct Now {
 }
 
 /// What is asked: may `operation` be done now with a version of these properties?
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) tag: KeyTag,
     pub(crate) spec: KeySpec,
     pub(crate) attributes: &'a VersionAttributes,
     pub(crate) operation: CryptoOperation,
     pub(crate) rules: AlgorithmRules,
-    pub(crate) now: Now,
+    /// Asked only if the answer depends on it.
+    pub(crate) now: &'a dyn Fn() -> Now,
 }
 
 /// Decides. The error is the first of [`refusals`].
@@ -75,7 +76,7 @@ pub(crate) fn authorize_import(
         attributes,
         operation,
         rules,
-        now: Now {
+        now: &|| Now {
             time: Timestamp::from_unix_seconds(0),
             leeway_seconds: 0,
         },
@@ -161,10 +162,11 @@ fn is_disabled(verb: KeyOperation) -> Error {
 /// Not-before is inclusive, expiry exclusive.
 fn outside_validity(question: &Question<'_>) -> Option<Error> {
     let verb = question.operation.operation();
-    let (validity, now) = (&question.attributes.validity, question.now);
-    if !verb.needs_current_key() {
+    let validity = &question.attributes.validity;
+    if !verb.needs_current_key() || !validity.has_dates() {
         return None;
     }
+    let now = (question.now)();
     if let Some(not_before) = validity.not_before()
         && now.time.plus_seconds(now.leeway_seconds) < not_before
     {

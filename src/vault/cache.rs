@@ -23,7 +23,7 @@ const SHARDS: usize = 32;
 /// From a number of 64 bits to that of a shard.
 const SHIFT: u32 = 64 - SHARDS.ilog2();
 
-/// After this time a cached version is read again, in milliseconds.
+/// After this time a cached version is read again, in milliseconds. The clock for it may lag by a second.
 const MAX_AGE_MS: u64 = 3_600_000;
 
 /// A version that is open for use.
