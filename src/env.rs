@@ -1,6 +1,7 @@
-//! The clock and the random generator: the only callers of the system's own.
+//! The clock and the random generator: the only callers of the system's own; and which thread asks.
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -79,4 +80,14 @@ impl Entropy for OsEntropy {
             .with_source(error)
         })
     }
+}
+
+/// The number of the thread that asks: each has its own, from 0 on. Asking costs next to nothing.
+pub(crate) fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    // A thread that ends has no number of its own any more.
+    OWN.try_with(|own| *own).unwrap_or(0)
 }

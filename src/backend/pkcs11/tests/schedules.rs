@@ -33,6 +33,14 @@ mod pool;
     clippy::duplicate_mod,
     reason = "the model uses a part of it, made of other locks"
 )]
+#[path = "../seats.rs"]
+mod seats;
+
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
 #[path = "../kept_object.rs"]
 mod kept_object;
 
@@ -51,6 +59,7 @@ mod module {
     /// The sessions that are open.
     pub(super) type Sessions = Arc<Mutex<(usize, BTreeSet<usize>)>>;
 
+    #[derive(Debug)]
     pub(super) struct ModuleSession {
         pub(super) number: usize,
         pub(super) attachment: u64,
@@ -94,6 +103,11 @@ mod module {
 mod sync {
     pub(super) use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+
+    /// Fewer seats than threads: some share one.
+    pub(super) fn thread_number() -> usize {
+        usize::from(shuttle::thread::current().id()) % 3
+    }
 }
 
 /// Nobody waits so long: who gives up has waited for nothing.
@@ -171,13 +185,19 @@ struct Shop {
 }
 
 impl Shop {
-    fn checkout(&self) -> (module::ModuleSession, Arc<pool::Attachment>) {
+    fn checkout(&self) -> seats::Loan<'_> {
         loop {
+            if let Some(own) = self.pool.own_session(0) {
+                return own;
+            }
             match self.pool.turn(0).unwrap() {
-                pool::Turn::Use(session, attachment) => return (session, attachment),
+                pool::Turn::Use(seated) => return seats::Loan::Loose(seated),
                 pool::Turn::Open(attachment) => {
                     let session = module::ModuleSession::open(&self.sessions, attachment.number);
-                    return (session, attachment);
+                    return seats::Loan::Loose(seats::Seated {
+                        session,
+                        attachment,
+                    });
                 }
                 pool::Turn::Connect { .. } => self.connect(),
                 pool::Turn::Wait => self.pool.wait(&mut None).unwrap(),
@@ -206,9 +226,10 @@ impl Shop {
     }
 
     fn work(&self, fate: Fate) {
-        let (session, attachment) = self.checkout();
-        let number = attachment.number;
-        assert_eq!(session.attachment, number, "a session of another login");
+        let loan = self.checkout();
+        let attachment = Arc::clone(&loan.seated().attachment);
+        let (number, of) = (attachment.number, loan.seated().session.attachment);
+        assert_eq!(of, number, "a session of another login");
         *self.at_work.lock().unwrap().entry(number).or_default() += 1;
         assert!(self.at_work.lock().unwrap()[&number] <= MOST_SESSIONS);
         shuttle::thread::yield_now();
@@ -219,7 +240,7 @@ impl Shop {
             Fate::TokenLost => self.pool.token_lost(&attachment, true),
         }
         let keep = matches!(fate, Fate::Well);
-        self.pool.give_back(session, attachment, keep);
+        self.pool.give_back(loan, keep);
     }
 }
 
@@ -237,6 +258,7 @@ fn share(fates: [Fate; 3]) {
             shuttle::thread::spawn(move || {
                 shop.work(fate);
                 shop.work(Fate::Well);
+                shop.work(Fate::Well);
             })
         })
         .collect();
@@ -244,6 +266,11 @@ fn share(fates: [Fate; 3]) {
         thread.join().unwrap();
     }
     let left = shop.pool.take_sessions();
+    let last = left.last().map(|anchor| anchor.attachment);
+    assert!(
+        left.iter().all(|session| Some(session.attachment) == last),
+        "of an earlier login"
+    );
     assert!(
         (1..=1 + MOST_SESSIONS).contains(&left.len()),
         "{}",
