@@ -51,15 +51,21 @@ pub(crate) struct Question<'a> {
     pub(crate) now: &'a dyn Fn() -> Now,
 }
 
+/// What is looked at, in this order.
+const CHECKS: [fn(&Question<'_>) -> Option<Error>; 5] =
+    [unfit, against_rules, disabled, outside_validity, not_listed];
+
 /// Decides. The error is the first of [`refusals`].
 pub(crate) fn authorize(question: Question<'_>) -> Result<Authorized> {
-    match refusals(question).next() {
-        Some(refusal) => Err(refusal),
-        None => Ok(Authorized {
-            tag: question.tag,
-            operation: question.operation,
-        }),
+    for check in CHECKS {
+        if let Some(refusal) = check(&question) {
+            return Err(refusal);
+        }
     }
+    Ok(Authorized {
+        tag: question.tag,
+        operation: question.operation,
+    })
 }
 
 /// Allows a version to unwrap a key that is being imported: RSA, enabled, and for nothing else than imports.
@@ -114,8 +120,6 @@ pub(crate) fn backend_operations(operations: KeyOperations) -> KeyOperations {
 
 /// Every reason against it, in the order in which they are looked at.
 pub(crate) fn refusals(question: Question<'_>) -> impl Iterator<Item = Error> {
-    const CHECKS: [fn(&Question<'_>) -> Option<Error>; 5] =
-        [unfit, against_rules, disabled, outside_validity, not_listed];
     CHECKS.into_iter().filter_map(move |check| check(&question))
 }
 

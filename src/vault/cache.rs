@@ -113,14 +113,8 @@ impl KeyCache {
 
     /// Spreads names well enough; the map inside hashes them properly.
     fn shard(&self, name: &KeyName) -> &RwLock<Shard> {
-        // Eight bytes at a time, in lower case: a name has letters, digits and dashes only.
-        const LOWER: u64 = 0x2020_2020_2020_2020;
-        let (words, rest) = name.as_str().as_bytes().as_chunks::<8>();
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let sum = words.iter().chain([&last]).fold(0_u64, |sum, word| {
-            (sum.rotate_left(5) ^ (u64::from_le_bytes(*word) | LOWER))
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        let sum = name.words().fold(0_u64, |sum, word| {
+            (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
         &self.shards[(sum >> SHIFT) as usize]
     }

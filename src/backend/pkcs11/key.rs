@@ -38,7 +38,7 @@ pub(super) struct TokenKeyHandle {
     public: Option<PublicKey>,
     rejection_secret: Option<SecretBytes>,
     serial: String,
-    /// Those of the private part, in order; known from the first use on.
+    /// Those of the private part; known from the first use on.
     routes: OnceLock<Vec<(CryptoOperation, Route)>>,
     source: Source,
     verify_after_sign: bool,
@@ -306,13 +306,13 @@ impl KeyHandle for TokenKeyHandle {
 fn private_routes(profile: &Profile, spec: KeySpec) -> Vec<(CryptoOperation, Route)> {
     let mut routes = profile.routes.of(spec);
     routes.retain(|(_, route)| *route != Route::Public);
-    routes.sort_unstable_by_key(|(operation, _)| *operation);
     routes
 }
 
 fn route_of(routes: &[(CryptoOperation, Route)], operation: CryptoOperation) -> Option<Route> {
-    let found = routes.binary_search_by_key(&operation, |(of, _)| *of);
-    found.ok().map(|index| routes[index].1)
+    // They are few, and two bytes are compared faster than put in order.
+    let found = routes.iter().find(|(of, _)| *of == operation);
+    found.map(|(_, route)| *route)
 }
 
 pub(super) fn wrong_signature() -> BackendError {

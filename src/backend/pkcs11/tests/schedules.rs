@@ -179,6 +179,8 @@ struct Shop {
     most_sessions: usize,
     sessions: module::Sessions,
     connecting: AtomicUsize,
+    /// The last attachment of which everybody was told that it is lost.
+    lost: std::sync::atomic::AtomicU64,
     /// Of the attachment of this number, at work.
     at_work: std::sync::Mutex<BTreeMap<u64, usize>>,
 }
@@ -225,10 +227,12 @@ impl Shop {
     }
 
     fn work(&self, fate: Fate) {
+        let lost = self.lost.load(Ordering::SeqCst);
         let loan = self.checkout();
         let attachment = Arc::clone(&loan.seated().attachment);
         let (number, of) = (attachment.number, loan.seated().session.attachment);
         assert_eq!(of, number, "a session of another login");
+        assert!(number > lost, "a session of a lost token");
         *self.at_work.lock().unwrap().entry(number).or_default() += 1;
         assert!(self.at_work.lock().unwrap()[&number] <= self.most_sessions);
         shuttle::thread::yield_now();
@@ -237,6 +241,9 @@ impl Shop {
             Fate::Well | Fate::Refused => {}
             Fate::SessionLost => self.pool.session_lost(&attachment, |_| false),
             Fate::TokenLost => self.pool.token_lost(&attachment, true),
+        }
+        if matches!(fate, Fate::SessionLost | Fate::TokenLost) {
+            self.lost.fetch_max(number, Ordering::SeqCst);
         }
         let keep = matches!(fate, Fate::Well);
         self.pool.give_back(loan, keep);
@@ -249,6 +256,7 @@ fn share(fates: &'static [Fate], most_sessions: usize) {
         most_sessions,
         sessions: module::Sessions::default(),
         connecting: AtomicUsize::new(0),
+        lost: std::sync::atomic::AtomicU64::new(0),
         at_work: std::sync::Mutex::default(),
     });
     let threads: Vec<_> = fates
