@@ -26,7 +26,9 @@ use crate::store::tests::programme::{Figures, cases};
 #[path = "cache.rs"]
 mod cache;
 mod sync {
+    pub(super) use shuttle::sync::atomic::{AtomicU64, Ordering};
     pub(super) use shuttle::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub(super) use shuttle::thread_local;
 }
 
 use cache::{KeyCache, OpenVersion};
