@@ -165,6 +165,8 @@ fn info() -> token_info::TokenInfo {
     }
 }
 
+const MOST_SESSIONS: usize = 2;
+
 /// What happens to the first work of each thread.
 #[derive(Clone, Copy)]
 enum Fate {
@@ -172,6 +174,8 @@ enum Fate {
     Refused,
     SessionLost,
     TokenLost,
+    /// The module is started anew, for another of its tokens.
+    Restarted,
 }
 
 struct Shop {
@@ -179,6 +183,8 @@ struct Shop {
     most_sessions: usize,
     sessions: module::Sessions,
     connecting: AtomicUsize,
+    /// Of the module.
+    generation: AtomicU64,
     /// The last attachment of which everybody was told that it is lost.
     lost: std::sync::atomic::AtomicU64,
     /// Of the attachment of this number, at work.
@@ -188,10 +194,11 @@ struct Shop {
 impl Shop {
     fn checkout(&self) -> seats::Loan<'_> {
         loop {
-            if let Some(own) = self.pool.own_session(0) {
+            let generation = self.generation.load(Ordering::SeqCst);
+            if let Some(own) = self.pool.own_session(generation) {
                 return own;
             }
-            match self.pool.turn(0).unwrap() {
+            match self.pool.turn(generation).unwrap() {
                 pool::Turn::Use(seated) => return seats::Loan::Loose(seated),
                 pool::Turn::Open(attachment) => {
                     let session = module::ModuleSession::open(&self.sessions, attachment.number);
@@ -217,7 +224,7 @@ impl Shop {
             let attachment = pool::Attachment {
                 slot: 0,
                 info: info(),
-                generation: 0,
+                generation: self.generation.load(Ordering::SeqCst),
                 number,
             };
             let anchor = module::ModuleSession::open(&self.sessions, number);
@@ -228,11 +235,13 @@ impl Shop {
 
     fn work(&self, fate: Fate) {
         let lost = self.lost.load(Ordering::SeqCst);
+        let generation = self.generation.load(Ordering::SeqCst);
         let loan = self.checkout();
         let attachment = Arc::clone(&loan.seated().attachment);
         let (number, of) = (attachment.number, loan.seated().session.attachment);
         assert_eq!(of, number, "a session of another login");
         assert!(number > lost, "a session of a lost token");
+        assert!(attachment.generation >= generation, "a dead session");
         *self.at_work.lock().unwrap().entry(number).or_default() += 1;
         assert!(self.at_work.lock().unwrap()[&number] <= self.most_sessions);
         shuttle::thread::yield_now();
@@ -241,6 +250,9 @@ impl Shop {
             Fate::Well | Fate::Refused => {}
             Fate::SessionLost => self.pool.session_lost(&attachment, |_| false),
             Fate::TokenLost => self.pool.token_lost(&attachment, true),
+            Fate::Restarted => {
+                self.generation.fetch_add(1, Ordering::SeqCst);
+            }
         }
         if matches!(fate, Fate::SessionLost | Fate::TokenLost) {
             self.lost.fetch_max(number, Ordering::SeqCst);
@@ -250,12 +262,13 @@ impl Shop {
     }
 }
 
-fn share(fates: &'static [Fate], most_sessions: usize) {
+fn share(fates: &'static [Fate], most_sessions: usize, works: usize) {
     let shop = Arc::new(Shop {
         pool: pool::Pool::new(Some(most_sessions), PATIENCE),
         most_sessions,
         sessions: module::Sessions::default(),
         connecting: AtomicUsize::new(0),
+        generation: AtomicU64::new(0),
         lost: std::sync::atomic::AtomicU64::new(0),
         at_work: std::sync::Mutex::default(),
     });
@@ -265,8 +278,7 @@ fn share(fates: &'static [Fate], most_sessions: usize) {
             let shop = Arc::clone(&shop);
             shuttle::thread::spawn(move || {
                 shop.work(fate);
-                shop.work(Fate::Well);
-                shop.work(Fate::Well);
+                (1..works).for_each(|_| shop.work(Fate::Well));
             })
         })
         .collect();
@@ -296,23 +308,24 @@ fn share(fates: &'static [Fate], most_sessions: usize) {
 
 #[test]
 fn sessions_are_shared_in_every_order() {
-    use Fate::{Refused, SessionLost, TokenLost, Well};
+    use Fate::{Refused, Restarted, SessionLost, TokenLost, Well};
     let figures = Figures::begin("orders of threads at the token's sessions");
     let count = cases(5_000, 500_000);
-    const ALL: [(&[Fate], usize); 7] = [
-        (&[Well, Well, Well], 2),
-        (&[Well, Refused, SessionLost], 2),
-        (&[Well, TokenLost, TokenLost], 2),
-        (&[SessionLost, TokenLost, Well], 2),
-        (&[SessionLost, SessionLost, SessionLost], 2),
-        // Somebody waits nearly always, and nobody else tells him.
-        (&[Well, Well], 1),
-        (&[Well, TokenLost], 1),
+    let three: [&[Fate]; 6] = [
+        &[Well, Well, Well],
+        &[Well, Refused, SessionLost],
+        &[Well, TokenLost, TokenLost],
+        &[SessionLost, TokenLost, Well],
+        &[SessionLost, SessionLost, SessionLost],
+        &[Well, Restarted, Well],
     ];
-    let each = count / ALL.len();
-    for (fates, most_sessions) in ALL {
-        shuttle::check_random(move || share(fates, most_sessions), each);
-        shuttle::check_pct(move || share(fates, most_sessions), each, 3);
+    // Somebody waits nearly always, and nobody else tells him.
+    let two: [&[Fate]; 2] = [&[Well, Well], &[Well, TokenLost]];
+    let three = three.map(|fates| (fates, MOST_SESSIONS, 3, count / 12));
+    let two = two.map(|fates| (fates, 1, 2, count / 4));
+    for (fates, sessions, works, each) in three.into_iter().chain(two) {
+        shuttle::check_random(move || share(fates, sessions, works), each);
+        shuttle::check_pct(move || share(fates, sessions, works), each, 3);
         figures.count(2 * each);
     }
     figures.finish();
