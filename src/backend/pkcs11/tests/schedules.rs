@@ -262,7 +262,8 @@ impl Shop {
     }
 }
 
-fn share(fates: &'static [Fate], most_sessions: usize, works: usize) {
+/// Each thread works well so many times before its fate and after it.
+fn share(fates: &'static [Fate], most_sessions: usize, before: usize, after: usize) {
     let shop = Arc::new(Shop {
         pool: pool::Pool::new(Some(most_sessions), PATIENCE),
         most_sessions,
@@ -277,8 +278,9 @@ fn share(fates: &'static [Fate], most_sessions: usize, works: usize) {
         .map(|&fate| {
             let shop = Arc::clone(&shop);
             shuttle::thread::spawn(move || {
+                (0..before).for_each(|_| shop.work(Fate::Well));
                 shop.work(fate);
-                (1..works).for_each(|_| shop.work(Fate::Well));
+                (0..after).for_each(|_| shop.work(Fate::Well));
             })
         })
         .collect();
@@ -320,12 +322,15 @@ fn sessions_are_shared_in_every_order() {
         &[Well, Restarted, Well],
     ];
     // Somebody waits nearly always, and nobody else tells him.
-    let two: [&[Fate]; 2] = [&[Well, Well], &[Well, TokenLost]];
-    let three = three.map(|fates| (fates, MOST_SESSIONS, 3, count / 12));
-    let two = two.map(|fates| (fates, 1, 2, count / 4));
-    for (fates, sessions, works, each) in three.into_iter().chain(two) {
-        shuttle::check_random(move || share(fates, sessions, works), each);
-        shuttle::check_pct(move || share(fates, sessions, works), each, 3);
+    let one: [&[Fate]; 3] = [&[Well, Well], &[Well, TokenLost], &[Well, Well, Well]];
+    // The other's session is in its seat when the login is lost.
+    let two: [&[Fate]; 1] = [&[Well, SessionLost]];
+    let three = three.map(|fates| (fates, MOST_SESSIONS, 0, 2, count / 12));
+    let one = one.map(|fates| (fates, 1, 0, 1, count / 5));
+    let two = two.map(|fates| (fates, MOST_SESSIONS, 1, 1, count / 5));
+    for (fates, sessions, before, after, each) in three.into_iter().chain(one).chain(two) {
+        shuttle::check_random(move || share(fates, sessions, before, after), each);
+        shuttle::check_pct(move || share(fates, sessions, before, after), each, 3);
         figures.count(2 * each);
     }
     figures.finish();
