@@ -40,25 +40,32 @@ pub(crate) struct Now {
 }
 
 /// What is asked: may `operation` be done now with a version of these properties?
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) tag: KeyTag,
     pub(crate) spec: KeySpec,
     pub(crate) attributes: &'a VersionAttributes,
     pub(crate) operation: CryptoOperation,
     pub(crate) rules: AlgorithmRules,
-    pub(crate) now: Now,
+    /// Asked only if the answer depends on it.
+    pub(crate) now: &'a dyn Fn() -> Now,
 }
+
+/// What is looked at, in this order.
+const CHECKS: [fn(&Question<'_>) -> Option<Error>; 5] =
+    [unfit, against_rules, disabled, outside_validity, not_listed];
 
 /// Decides. The error is the first of [`refusals`].
 pub(crate) fn authorize(question: Question<'_>) -> Result<Authorized> {
-    match refusals(question).next() {
-        Some(refusal) => Err(refusal),
-        None => Ok(Authorized {
-            tag: question.tag,
-            operation: question.operation,
-        }),
+    for check in CHECKS {
+        if let Some(refusal) = check(&question) {
+            return Err(refusal);
+        }
     }
+    Ok(Authorized {
+        tag: question.tag,
+        operation: question.operation,
+    })
 }
 
 /// Allows a version to unwrap a key that is being imported: RSA, enabled, and for nothing else than imports.
@@ -75,7 +82,7 @@ pub(crate) fn authorize_import(
         attributes,
         operation,
         rules,
-        now: Now {
+        now: &|| Now {
             time: Timestamp::from_unix_seconds(0),
             leeway_seconds: 0,
         },
@@ -113,8 +120,6 @@ pub(crate) fn backend_operations(operations: KeyOperations) -> KeyOperations {
 
 /// Every reason against it, in the order in which they are looked at.
 pub(crate) fn refusals(question: Question<'_>) -> impl Iterator<Item = Error> {
-    const CHECKS: [fn(&Question<'_>) -> Option<Error>; 5] =
-        [unfit, against_rules, disabled, outside_validity, not_listed];
     CHECKS.into_iter().filter_map(move |check| check(&question))
 }
 
@@ -161,10 +166,11 @@ fn is_disabled(verb: KeyOperation) -> Error {
 /// Not-before is inclusive, expiry exclusive.
 fn outside_validity(question: &Question<'_>) -> Option<Error> {
     let verb = question.operation.operation();
-    let (validity, now) = (&question.attributes.validity, question.now);
-    if !verb.needs_current_key() {
+    let validity = &question.attributes.validity;
+    if !verb.needs_current_key() || !validity.has_dates() {
         return None;
     }
+    let now = (question.now)();
     if let Some(not_before) = validity.not_before()
         && now.time.plus_seconds(now.leeway_seconds) < not_before
     {

@@ -34,6 +34,10 @@ impl Validity {
         })
     }
 
+    pub(crate) fn has_dates(self) -> bool {
+        self.not_before.is_some() || self.expires_on.is_some()
+    }
+
     pub(crate) fn not_before(self) -> Option<Timestamp> {
         self.not_before
     }

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 use crate::model::attributes::Validity;
 use crate::model::duration::CalendarDuration;
@@ -66,7 +68,7 @@ fn question(attributes: &VersionAttributes, operation: CryptoOperation) -> Quest
         attributes,
         operation,
         rules: AlgorithmRules::none_refused(),
-        now: Now {
+        now: &|| Now {
             time: at(1_000),
             leeway_seconds: 0,
         },
@@ -186,7 +188,7 @@ fn not_before_is_inclusive_expiry_exclusive_and_leeway_widens_both() {
             "encrypt with RSA-OAEP-256",
             "wrapKey with RSA-OAEP-256",
         ] {
-            let now = Now {
+            let now = &|| Now {
                 time: at(seconds),
                 leeway_seconds,
             };
@@ -203,7 +205,7 @@ fn not_before_is_inclusive_expiry_exclusive_and_leeway_widens_both() {
     let sign = operation("sign with PS256");
     let when = |attributes, seconds| {
         kinds(Question {
-            now: Now {
+            now: &|| Now {
                 time: at(seconds),
                 leeway_seconds: 0,
             },
@@ -217,6 +219,33 @@ fn not_before_is_inclusive_expiry_exclusive_and_leeway_widens_both() {
 }
 
 #[test]
+fn the_clock_is_asked_only_where_the_answer_depends_on_it() {
+    let asked = Cell::new(0);
+    let now = || {
+        asked.set(asked.get() + 1);
+        Now {
+            time: at(150),
+            leeway_seconds: 0,
+        }
+    };
+    for (attributes, name, times) in [
+        (attributes(all_operations()), "sign with PS256", 0),
+        (valid_between(Some(100), Some(200)), "verify with PS256", 0),
+        (valid_between(Some(100), Some(200)), "sign with PS256", 1),
+        (valid_between(Some(100), None), "sign with PS256", 1),
+        (valid_between(None, Some(200)), "sign with PS256", 1),
+    ] {
+        asked.set(0);
+        let question = Question {
+            now: &now,
+            ..question(&attributes, operation(name))
+        };
+        authorize(question).unwrap();
+        assert_eq!(asked.get(), times, "{name}: {:?}", attributes.validity);
+    }
+}
+
+#[test]
 fn old_data_stay_readable_at_any_time() {
     let bounded = valid_between(Some(100), Some(200));
     for seconds in [0, 99, 200, u64::MAX] {
@@ -225,7 +254,7 @@ fn old_data_stay_readable_at_any_time() {
             "unwrapKey with RSA-OAEP-256",
             "verify with PS256",
         ] {
-            let now = Now {
+            let now = &|| Now {
                 time: at(seconds),
                 leeway_seconds: 0,
             };

@@ -144,13 +144,14 @@ impl Inner {
                 message: absent.to_string(),
             });
         }
+        let now = || now;
         let refusals = policy::refusals(Question {
             tag: body.tag,
             spec: body.spec,
             attributes,
             operation,
             rules: self.rules.get(),
-            now,
+            now: &now,
         });
         reasons.extend(refusals.map(Refusal::from));
         let id = self.identifier(&key.object.name, version.version);

@@ -5,10 +5,11 @@
 //! counted by operation, so that how often each was called costs nothing more.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::acts::Operation;
+use crate::env::thread_number;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::{Process, wipe_stack};
 
@@ -73,7 +74,7 @@ impl Gate {
         if !self.origin.is_here() {
             return Err(forked());
         }
-        let place = &self.places[own_place()];
+        let place = &self.places[thread_number() % PLACES];
         let left = &place.left[operation.map_or(KINDS - 1, Operation::index)];
         // First in, then look: whoever closes does it the other way round, so one of the two sees the other.
         place.entered.fetch_add(1, Ordering::SeqCst);
@@ -173,15 +174,6 @@ fn sum<'a>(counts: impl Iterator<Item = &'a AtomicU64>) -> u64 {
         .fold(0, u64::wrapping_add)
 }
 
-fn own_place() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % PLACES;
-    }
-    // A thread that ends has no place of its own any more.
-    OWN.try_with(|own| *own).unwrap_or(0)
-}
-
 pub(super) fn forked() -> Error {
     Error::new(
         ErrorKind::ForkedProcess,
@@ -210,6 +202,8 @@ pub(super) fn locked() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]

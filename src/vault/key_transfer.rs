@@ -75,9 +75,8 @@ impl Vault {
 impl Inner {
     fn unwrap_transferred(&self, blob: &KeyTransferBlob) -> Result<SecretBytes> {
         let selector = KeySelector::from(&blob.key_id);
-        let now_ms = self.now_ms();
         let open = self
-            .open_version(selector, now_ms)
+            .open_version(selector)
             .map_err(|error| error.with_key(&blob.key_id))?;
         let authorized =
             policy::authorize_import(open.tag, open.spec, &open.attributes, self.rules.get())

@@ -28,11 +28,8 @@ pub(super) enum IvSource<'a> {
 
 impl Inner {
     /// The open version that is meant, from the cache or from the store.
-    pub(super) fn open_version(
-        &self,
-        selector: KeySelector<'_>,
-        now_ms: u64,
-    ) -> Result<Arc<OpenVersion>> {
+    pub(super) fn open_version(&self, selector: KeySelector<'_>) -> Result<Arc<OpenVersion>> {
+        let now_ms = self.clock.coarse_unix_milliseconds();
         if let Some(open) = self.cache.get(selector, now_ms) {
             // A closed or failed vault must not go on from its cache.
             self.store.ensure_usable()?;
@@ -71,10 +68,9 @@ impl Inner {
         operation: CryptoOperation,
         input: Input<'_>,
     ) -> Result<(Arc<OpenVersion>, Output)> {
-        let now_ms = self.now_ms();
-        let open = self.open_version(selector, now_ms)?;
+        let open = self.open_version(selector)?;
         act.note_version(open.id.version());
-        let authorized = self.authorize(&open, operation, now_ms)?;
+        let authorized = self.authorize(&open, operation)?;
         let output = self.perform(authorized, &open, input)?;
         Ok((open, output))
     }
@@ -111,7 +107,6 @@ impl Inner {
         &self,
         open: &OpenVersion,
         operation: CryptoOperation,
-        now_ms: u64,
     ) -> Result<policy::Authorized> {
         policy::authorize(policy::Question {
             tag: open.tag,
@@ -119,7 +114,8 @@ impl Inner {
             attributes: &open.attributes,
             operation,
             rules: self.rules.get(),
-            now: self.decision_time(now_ms),
+            // Most versions have no dates, and reading the clock takes a while.
+            now: &|| self.decision_time(self.now_ms()),
         })
     }
 
@@ -132,10 +128,9 @@ impl Inner {
         options: EncryptOptions<'_>,
         iv_source: IvSource<'_>,
     ) -> Result<EncryptResult> {
-        let now_ms = self.now_ms();
-        let open = self.open_version(selector, now_ms)?;
+        let open = self.open_version(selector)?;
         act.note_version(open.id.version());
-        let authorized = self.authorize(&open, CryptoOperation::Encrypt(algorithm), now_ms)?;
+        let authorized = self.authorize(&open, CryptoOperation::Encrypt(algorithm))?;
         perform::at_most(plaintext, MAX_ENCRYPT_BYTES, "the data")?;
         perform::check_data(algorithm, plaintext, options.aad)?;
         let mut made = [0; 16];

@@ -26,7 +26,9 @@ use crate::store::tests::programme::{Figures, cases};
 #[path = "cache.rs"]
 mod cache;
 mod sync {
+    pub(super) use shuttle::sync::atomic::{AtomicU64, Ordering};
     pub(super) use shuttle::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub(super) use shuttle::thread_local;
 }
 
 use cache::{KeyCache, OpenVersion};
@@ -78,15 +80,19 @@ fn opened(state: u64) -> Arc<OpenVersion> {
 }
 
 /// As an operation finds its key: in the cache, or in the store and then into the cache.
-fn find(cache: &KeyCache, store: &Mutex<u64>) -> u64 {
+fn find(cache: &KeyCache, store: &Mutex<u64>) -> Arc<OpenVersion> {
     let key = name();
     if let Some(open) = cache.get((&key).into(), 0) {
-        return open.attributes.updated.unix_seconds();
+        return open;
     }
     let epoch = cache.epoch(&key);
-    let state = *store.lock().unwrap();
-    cache.insert(epoch, &opened(state), true);
-    state
+    let open = opened(*store.lock().unwrap());
+    cache.insert(epoch, &open, true);
+    open
+}
+
+fn state_of(open: &OpenVersion) -> u64 {
+    open.attributes.updated.unix_seconds()
 }
 
 fn meet() {
@@ -97,12 +103,17 @@ fn meet() {
             let (cache, store) = (Arc::clone(&cache), Arc::clone(&store));
             shuttle::thread::spawn(move || {
                 let mut last = 0;
-                for _ in 0..3 {
+                // Operations last, and their version with them.
+                let mut at_work = Vec::new();
+                // The third time it may find what it found before.
+                for _ in 0..5 {
                     // A listing reads the store alone.
                     last = last.max(*store.lock().unwrap());
-                    let found = find(&cache, &store);
+                    let open = find(&cache, &store);
+                    let found = state_of(&open);
                     assert!(found >= last, "{found} after {last}");
                     last = found;
+                    at_work.push(open);
                 }
             })
         })
@@ -111,7 +122,7 @@ fn meet() {
         let change = cache.change(&name());
         *store.lock().unwrap() = state;
         drop(change);
-        assert_eq!(find(&cache, &store), state, "after the change");
+        assert_eq!(state_of(&find(&cache, &store)), state, "after the change");
     }
     for reader in readers {
         reader.join().unwrap();

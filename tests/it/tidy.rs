@@ -24,7 +24,7 @@ const UNSAFE: &[&str] = &["backend::pkcs11::raw", "secret::arena"];
 /// Foreign crates and the rooms, or the paths inside them, that may name them.
 const ROOMS_OF_CRATES: &[(&[&str], &[&str])] = &[
     (&["sled"], &["store"]),
-    (&["rustix"], &["secret", "store"]),
+    (&["rustix"], &["env", "secret", "store"]),
     (&["bincode"], &["format"]),
     (&["http"], &["rest", "azure_transport", "fuzzing"]),
     (&["tower_service"], &["rest::tower"]),

@@ -38,8 +38,8 @@ pub(super) struct TokenKeyHandle {
     public: Option<PublicKey>,
     rejection_secret: Option<SecretBytes>,
     serial: String,
-    /// Those of the private part, in order; known from the first use on.
-    routes: OnceLock<Vec<(CryptoOperation, Route)>>,
+    /// Those of the private part; known from the first use on.
+    routes: OnceLock<PrivateRoutes>,
     source: Source,
     verify_after_sign: bool,
     /// A signature was verified: the object is the one whose public key the records hold.
@@ -112,11 +112,11 @@ impl TokenKeyHandle {
                 self.routes.get_or_init(|| routes)
             }
         };
-        if let Some(route) = route_of(routes, operation) {
+        if let Some(route) = routes[number_of(operation)] {
             return Ok(route);
         }
         let settled = private_routes(&*self.connection.settled_profile()?, self.spec);
-        route_of(&settled, operation).ok_or_else(|| {
+        settled[number_of(operation)].ok_or_else(|| {
             BackendError::new(
                 BackendErrorKind::Unsupported,
                 format!(
@@ -303,16 +303,36 @@ impl KeyHandle for TokenKeyHandle {
     }
 }
 
-fn private_routes(profile: &Profile, spec: KeySpec) -> Vec<(CryptoOperation, Route)> {
-    let mut routes = profile.routes.of(spec);
-    routes.retain(|(_, route)| *route != Route::Public);
-    routes.sort_unstable_by_key(|(operation, _)| *operation);
-    routes
+/// The route of each operation, by the operation's number.
+type PrivateRoutes = [Option<Route>; OPERATIONS];
+
+const ENCRYPTIONS: usize = EncryptionAlgorithm::ALL.len();
+const SIGNATURES: usize = SignatureAlgorithm::ALL.len();
+const WRAPS: usize = WrapAlgorithm::ALL.len();
+const OPERATIONS: usize = 2 * (ENCRYPTIONS + SIGNATURES + WRAPS);
+
+/// Each operation has its own, below [`OPERATIONS`].
+fn number_of(operation: CryptoOperation) -> usize {
+    const SIGN: usize = 2 * ENCRYPTIONS;
+    const WRAP: usize = SIGN + 2 * SIGNATURES;
+    match operation {
+        CryptoOperation::Encrypt(algorithm) => algorithm as usize,
+        CryptoOperation::Decrypt(algorithm) => ENCRYPTIONS + algorithm as usize,
+        CryptoOperation::Sign(algorithm) => SIGN + algorithm as usize,
+        CryptoOperation::Verify(algorithm) => SIGN + SIGNATURES + algorithm as usize,
+        CryptoOperation::WrapKey(algorithm) => WRAP + algorithm as usize,
+        CryptoOperation::UnwrapKey(algorithm) => WRAP + WRAPS + algorithm as usize,
+    }
 }
 
-fn route_of(routes: &[(CryptoOperation, Route)], operation: CryptoOperation) -> Option<Route> {
-    let found = routes.binary_search_by_key(&operation, |(of, _)| *of);
-    found.ok().map(|index| routes[index].1)
+fn private_routes(profile: &Profile, spec: KeySpec) -> PrivateRoutes {
+    let mut routes = [None; OPERATIONS];
+    for (operation, route) in profile.routes.of(spec) {
+        if route != Route::Public {
+            routes[number_of(operation)] = Some(route);
+        }
+    }
+    routes
 }
 
 pub(super) fn wrong_signature() -> BackendError {
@@ -320,4 +340,18 @@ pub(super) fn wrong_signature() -> BackendError {
         BackendErrorKind::Device,
         "the token gave a signature that does not verify with the key's public part",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_operation_has_a_number_of_its_own() {
+        let numbers: BTreeSet<usize> = CryptoOperation::all().map(number_of).collect();
+        assert_eq!(numbers.len(), CryptoOperation::all().count());
+        assert!(numbers.iter().all(|number| *number < OPERATIONS));
+    }
 }

@@ -9,9 +9,10 @@ use super::error::{ErrorClass, TokenError, TokenResult};
 use super::gate::Permit;
 use super::handles::HandleCache;
 use super::mechanism::{Mechanism, Ulong};
-use super::module::{Module, ModuleSession};
+use super::module::Module;
 use super::pool::{Attachment, Pool};
 use super::raw::{Functions, ObjectHandle};
+use super::seats::{Loan, Seated};
 use super::template::Template;
 use super::token_info::TokenInfo;
 use crate::secret::SecretBytes;
@@ -23,7 +24,7 @@ pub(super) struct Lease<'a> {
     pool: &'a Pool,
     handles: &'a HandleCache,
     /// There until it is dropped.
-    seat: Option<(ModuleSession, Arc<Attachment>)>,
+    loan: Option<Loan<'a>>,
     epoch: u64,
     keep: bool,
     /// Dropped last: closing a session needs it.
@@ -36,14 +37,13 @@ impl<'a> Lease<'a> {
         permit: Permit<'a>,
         pool: &'a Pool,
         handles: &'a HandleCache,
-        session: ModuleSession,
-        attachment: Arc<Attachment>,
+        loan: Loan<'a>,
     ) -> Self {
         Self {
             module,
             pool,
             handles,
-            seat: Some((session, attachment)),
+            loan: Some(loan),
             epoch: module.epoch(),
             keep: false,
             _permit: permit,
@@ -60,11 +60,11 @@ impl<'a> Lease<'a> {
     }
 
     pub(super) fn attachment(&self) -> &Attachment {
-        &self.seat().1
+        &self.seated().attachment
     }
 
-    fn seat(&self) -> &(ModuleSession, Arc<Attachment>) {
-        self.seat.as_ref().expect("taken by drop only")
+    fn seated(&self) -> &Seated {
+        self.loan.as_ref().expect("taken by drop only").seated()
     }
 
     pub(super) fn module(&self) -> &'a Arc<Module> {
@@ -76,7 +76,7 @@ impl<'a> Lease<'a> {
     }
 
     pub(super) fn session(&self) -> &Session {
-        self.seat().0.raw()
+        self.seated().session.raw()
     }
 
     /// Object handles are good for as long as this number stays the same.
@@ -274,8 +274,8 @@ impl<'a> Lease<'a> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let Some((session, attachment)) = self.seat.take() {
-            self.pool.give_back(session, attachment, self.keep);
+        if let Some(loan) = self.loan.take() {
+            self.pool.give_back(loan, self.keep);
         }
     }
 }

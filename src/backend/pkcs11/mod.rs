@@ -71,6 +71,7 @@ mod raw;
 mod return_codes;
 mod rollback_guard;
 mod routes;
+mod seats;
 mod selection;
 mod self_test;
 mod sync;

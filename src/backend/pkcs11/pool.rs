@@ -1,4 +1,4 @@
-//! The sessions of one token: the anchor, which holds the login, and a bounded stack of those that work.
+//! The sessions of one token: the anchor, which holds the login, and a bounded number of those that work.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -8,12 +8,17 @@ use std::time::{Duration, Instant};
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::mechanism::Ulong;
 use super::module::{Module, ModuleSession};
+use super::seats::{Loan, Seated, Seats};
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::token_info::TokenInfo;
 use crate::env::{Entropy, OsEntropy};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often somebody who waits looks again unasked. Whoever leaves a session in its seat may, on some processors, see too
+/// late that somebody waits.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The connection to a token: found in a slot, logged in.
 #[derive(Debug)]
@@ -42,15 +47,16 @@ pub(super) struct Pool {
     changed: Condvar,
     limit: Option<usize>,
     timeout: Duration,
+    seats: Seats,
 }
 
 #[derive(Default)]
 struct State {
     attachment: Option<Arc<Attachment>>,
     anchor: Option<ModuleSession>,
-    /// Each with the attachment that it belongs to.
-    idle: Vec<(ModuleSession, Arc<Attachment>)>,
-    /// Idle ones and those at work, of this attachment.
+    /// Those that found no seat, or were given back while somebody waited.
+    idle: Vec<Seated>,
+    /// Those at rest, here and in seats, and those at work, of this attachment.
     open: usize,
     limit: usize,
     attachments: u64,
@@ -72,7 +78,7 @@ struct Pause {
 
 /// What a caller who wants a session has to do.
 pub(super) enum Turn {
-    Use(ModuleSession, Arc<Attachment>),
+    Use(Seated),
     /// Open a session; its place is reserved.
     Open(Arc<Attachment>),
     /// Connect; everybody else waits. `lost` is the generation of the module whose token was lost.
@@ -95,6 +101,19 @@ impl Pool {
         self.timeout
     }
 
+    /// The session that this thread used last, without a question to anybody. The caller holds a permit, as for
+    /// [`Pool::turn`].
+    pub(super) fn own_session(&self, generation: u64) -> Option<Loan<'_>> {
+        let own = Loan::Seat(self.seats.own()?);
+        let attachment = &own.seated().attachment;
+        if self.seats.is_free_for(attachment) && attachment.generation == generation {
+            return Some(own);
+        }
+        // Whoever wanted all that are at rest may have met this one in hand.
+        self.give_back(own, true);
+        None
+    }
+
     pub(super) fn turn(&self, generation: u64) -> TokenResult<Turn> {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -104,8 +123,9 @@ impl Pool {
         if let Some(attachment) = &state.attachment
             && attachment.generation == generation
         {
-            if let Some((session, attachment)) = state.idle.pop() {
-                return Ok(Turn::Use(session, attachment));
+            let idle = state.idle.pop();
+            if let Some(seated) = idle.or_else(|| self.seats.take_one(attachment)) {
+                return Ok(Turn::Use(seated));
             }
             let attachment = Arc::clone(attachment);
             if state.open < state.limit {
@@ -128,10 +148,13 @@ impl Pool {
         let start = *since.get_or_insert_with(Instant::now);
         let mut state = self.lock();
         loop {
+            // Whoever gives a session back is to tell.
+            self.seats.close();
             let ready = !state.connecting
                 && (state.attachment.is_none()
                     || !state.idle.is_empty()
-                    || state.open < state.limit);
+                    || state.open < state.limit
+                    || self.seats.any_at_rest());
             if ready {
                 return Ok(());
             }
@@ -145,7 +168,7 @@ impl Pool {
             state.waiting += 1;
             state = self
                 .changed
-                .wait_timeout(state, left)
+                .wait_timeout(state, left.min(LOOK))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
             state.waiting -= 1;
@@ -169,20 +192,29 @@ impl Pool {
     }
 
     /// Takes a session back; one that is not to be kept is closed. The caller holds a permit.
-    pub(super) fn give_back(
-        &self,
-        session: ModuleSession,
-        attachment: Arc<Attachment>,
-        keep: bool,
-    ) {
+    pub(super) fn give_back(&self, loan: Loan<'_>, keep: bool) {
+        let seated = match loan {
+            Loan::Seat(occupied) if keep => match self.seats.leave(occupied) {
+                Some(seated) => seated,
+                None => return,
+            },
+            Loan::Seat(occupied) => occupied.take(),
+            Loan::Loose(seated) => seated,
+        };
         let mut dropped = None;
         let mut state = self.lock();
-        let current = state.is_current(&attachment);
+        let current = state.is_current(&seated.attachment);
         if current && keep && state.open <= state.limit {
-            state.idle.push((session, attachment));
             state.doubtful = false;
+            let left = if state.waiting == 0 {
+                self.seats.free_for(&seated.attachment);
+                self.seats.put(seated)
+            } else {
+                Some(seated)
+            };
+            state.idle.extend(left);
         } else {
-            dropped = Some(session);
+            dropped = Some(seated);
         }
         if current {
             if dropped.is_some() {
@@ -203,6 +235,7 @@ impl Pool {
             state.doubtful = gently;
             state.lost = (!gently).then_some(attachment.generation);
             state.attachment = None;
+            self.seats.close();
             self.notify(&state);
         }
     }
@@ -218,10 +251,12 @@ impl Pool {
         if !state.is_current(attachment) {
             return;
         }
-        let idle = std::mem::take(&mut state.idle);
+        let mut idle = std::mem::take(&mut state.idle);
+        idle.extend(std::iter::from_fn(|| self.seats.take_one(attachment)));
         state.open -= idle.len();
         if !state.anchor.as_ref().is_some_and(alive) {
             state.attachment = None;
+            self.seats.close();
         }
         self.notify(&state);
         drop(state);
@@ -233,9 +268,11 @@ impl Pool {
         let mut state = self.lock();
         state.attachment = None;
         state.open = 0;
+        self.seats.close();
         let anchor = state.anchor.take();
-        let idle = std::mem::take(&mut state.idle).into_iter();
-        let mut sessions: Vec<_> = idle.map(|(session, _)| session).collect();
+        let mut idle = std::mem::take(&mut state.idle);
+        idle.extend(self.seats.take_all());
+        let mut sessions: Vec<_> = idle.into_iter().map(|seated| seated.session).collect();
         // The anchor last: with it the login ends.
         sessions.extend(anchor);
         sessions
@@ -334,7 +371,7 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("attachment", &state.attachment)
             .field("open", &state.open)
-            .field("idle", &state.idle.len())
+            .field("idle", &(state.idle.len() + self.seats.count_at_rest()))
             .field("limit", &state.limit)
             .finish_non_exhaustive()
     }

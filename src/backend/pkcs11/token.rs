@@ -16,6 +16,7 @@ use super::lease::Lease;
 use super::module::{Module, ModuleSession, lock};
 use super::pin::{Breaker, PinSource};
 use super::pool::{Attachment, Pool, Turn};
+use super::seats::{Loan, Seated};
 use super::selection::TokenSelector;
 use super::token_info::TokenInfo;
 use crate::secret::Pin;
@@ -230,27 +231,20 @@ impl Token {
         let mut since = None;
         loop {
             let permit = module.enter(self.pool.timeout())?;
-            match self.pool.turn(module.generation())? {
-                Turn::Use(session, attachment) => {
-                    return Ok(Lease::new(
-                        module,
-                        permit,
-                        &self.pool,
-                        &self.handles,
-                        session,
-                        attachment,
-                    ));
-                }
+            let generation = module.generation();
+            let lend = |permit, loan| Lease::new(module, permit, &self.pool, &self.handles, loan);
+            if let Some(own) = self.pool.own_session(generation) {
+                return Ok(lend(permit, own));
+            }
+            match self.pool.turn(generation)? {
+                Turn::Use(seated) => return Ok(lend(permit, Loan::Loose(seated))),
                 Turn::Open(attachment) => match module.open_session(attachment.slot) {
                     Ok(session) => {
-                        return Ok(Lease::new(
-                            module,
-                            permit,
-                            &self.pool,
-                            &self.handles,
+                        let seated = Seated {
                             session,
                             attachment,
-                        ));
+                        };
+                        return Ok(lend(permit, Loan::Loose(seated)));
                     }
                     Err(mut error) => {
                         let wait = self.pool.not_opened(&attachment, &error);

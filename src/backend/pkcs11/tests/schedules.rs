@@ -33,6 +33,14 @@ mod pool;
     clippy::duplicate_mod,
     reason = "the model uses a part of it, made of other locks"
 )]
+#[path = "../seats.rs"]
+mod seats;
+
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
 #[path = "../kept_object.rs"]
 mod kept_object;
 
@@ -51,6 +59,7 @@ mod module {
     /// The sessions that are open.
     pub(super) type Sessions = Arc<Mutex<(usize, BTreeSet<usize>)>>;
 
+    #[derive(Debug)]
     pub(super) struct ModuleSession {
         pub(super) number: usize,
         pub(super) attachment: u64,
@@ -94,6 +103,11 @@ mod module {
 mod sync {
     pub(super) use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
     pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+
+    /// Fewer seats than threads: some share one.
+    pub(super) fn thread_number() -> usize {
+        usize::from(shuttle::thread::current().id()) % 3
+    }
 }
 
 /// Nobody waits so long: who gives up has waited for nothing.
@@ -160,24 +174,38 @@ enum Fate {
     Refused,
     SessionLost,
     TokenLost,
+    /// The module is started anew, for another of its tokens.
+    Restarted,
 }
 
 struct Shop {
     pool: pool::Pool,
+    most_sessions: usize,
     sessions: module::Sessions,
     connecting: AtomicUsize,
+    /// Of the module.
+    generation: AtomicU64,
+    /// The last attachment of which everybody was told that it is lost.
+    lost: std::sync::atomic::AtomicU64,
     /// Of the attachment of this number, at work.
     at_work: std::sync::Mutex<BTreeMap<u64, usize>>,
 }
 
 impl Shop {
-    fn checkout(&self) -> (module::ModuleSession, Arc<pool::Attachment>) {
+    fn checkout(&self) -> seats::Loan<'_> {
         loop {
-            match self.pool.turn(0).unwrap() {
-                pool::Turn::Use(session, attachment) => return (session, attachment),
+            let generation = self.generation.load(Ordering::SeqCst);
+            if let Some(own) = self.pool.own_session(generation) {
+                return own;
+            }
+            match self.pool.turn(generation).unwrap() {
+                pool::Turn::Use(seated) => return seats::Loan::Loose(seated),
                 pool::Turn::Open(attachment) => {
                     let session = module::ModuleSession::open(&self.sessions, attachment.number);
-                    return (session, attachment);
+                    return seats::Loan::Loose(seats::Seated {
+                        session,
+                        attachment,
+                    });
                 }
                 pool::Turn::Connect { .. } => self.connect(),
                 pool::Turn::Wait => self.pool.wait(&mut None).unwrap(),
@@ -196,7 +224,7 @@ impl Shop {
             let attachment = pool::Attachment {
                 slot: 0,
                 info: info(),
-                generation: 0,
+                generation: self.generation.load(Ordering::SeqCst),
                 number,
             };
             let anchor = module::ModuleSession::open(&self.sessions, number);
@@ -206,37 +234,53 @@ impl Shop {
     }
 
     fn work(&self, fate: Fate) {
-        let (session, attachment) = self.checkout();
-        let number = attachment.number;
-        assert_eq!(session.attachment, number, "a session of another login");
+        let lost = self.lost.load(Ordering::SeqCst);
+        let generation = self.generation.load(Ordering::SeqCst);
+        let loan = self.checkout();
+        let attachment = Arc::clone(&loan.seated().attachment);
+        let (number, of) = (attachment.number, loan.seated().session.attachment);
+        assert_eq!(of, number, "a session of another login");
+        assert!(number > lost, "a session of a lost token");
+        assert!(attachment.generation >= generation, "a dead session");
         *self.at_work.lock().unwrap().entry(number).or_default() += 1;
-        assert!(self.at_work.lock().unwrap()[&number] <= MOST_SESSIONS);
+        assert!(self.at_work.lock().unwrap()[&number] <= self.most_sessions);
         shuttle::thread::yield_now();
         *self.at_work.lock().unwrap().entry(number).or_default() -= 1;
         match fate {
             Fate::Well | Fate::Refused => {}
             Fate::SessionLost => self.pool.session_lost(&attachment, |_| false),
             Fate::TokenLost => self.pool.token_lost(&attachment, true),
+            Fate::Restarted => {
+                self.generation.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        if matches!(fate, Fate::SessionLost | Fate::TokenLost) {
+            self.lost.fetch_max(number, Ordering::SeqCst);
         }
         let keep = matches!(fate, Fate::Well);
-        self.pool.give_back(session, attachment, keep);
+        self.pool.give_back(loan, keep);
     }
 }
 
-fn share(fates: [Fate; 3]) {
+/// Each thread works well so many times before its fate and after it.
+fn share(fates: &'static [Fate], most_sessions: usize, before: usize, after: usize) {
     let shop = Arc::new(Shop {
-        pool: pool::Pool::new(Some(MOST_SESSIONS), PATIENCE),
+        pool: pool::Pool::new(Some(most_sessions), PATIENCE),
+        most_sessions,
         sessions: module::Sessions::default(),
         connecting: AtomicUsize::new(0),
+        generation: AtomicU64::new(0),
+        lost: std::sync::atomic::AtomicU64::new(0),
         at_work: std::sync::Mutex::default(),
     });
     let threads: Vec<_> = fates
-        .into_iter()
-        .map(|fate| {
+        .iter()
+        .map(|&fate| {
             let shop = Arc::clone(&shop);
             shuttle::thread::spawn(move || {
+                (0..before).for_each(|_| shop.work(Fate::Well));
                 shop.work(fate);
-                shop.work(Fate::Well);
+                (0..after).for_each(|_| shop.work(Fate::Well));
             })
         })
         .collect();
@@ -244,8 +288,13 @@ fn share(fates: [Fate; 3]) {
         thread.join().unwrap();
     }
     let left = shop.pool.take_sessions();
+    let last = left.last().map(|anchor| anchor.attachment);
     assert!(
-        (1..=1 + MOST_SESSIONS).contains(&left.len()),
+        left.iter().all(|session| Some(session.attachment) == last),
+        "of an earlier login"
+    );
+    assert!(
+        (1..=1 + most_sessions).contains(&left.len()),
         "{}",
         left.len()
     );
@@ -261,19 +310,28 @@ fn share(fates: [Fate; 3]) {
 
 #[test]
 fn sessions_are_shared_in_every_order() {
-    use Fate::{Refused, SessionLost, TokenLost, Well};
+    use Fate::{Refused, Restarted, SessionLost, TokenLost, Well};
     let figures = Figures::begin("orders of threads at the token's sessions");
     let count = cases(5_000, 500_000);
-    for fates in [
-        [Well, Well, Well],
-        [Well, Refused, SessionLost],
-        [Well, TokenLost, TokenLost],
-        [SessionLost, TokenLost, Well],
-        [SessionLost, SessionLost, SessionLost],
-    ] {
-        shuttle::check_random(move || share(fates), count / 5);
-        shuttle::check_pct(move || share(fates), count / 5, 3);
-        figures.count(2 * (count / 5));
+    let three: [&[Fate]; 6] = [
+        &[Well, Well, Well],
+        &[Well, Refused, SessionLost],
+        &[Well, TokenLost, TokenLost],
+        &[SessionLost, TokenLost, Well],
+        &[SessionLost, SessionLost, SessionLost],
+        &[Well, Restarted, Well],
+    ];
+    // Somebody waits nearly always, and nobody else tells him.
+    let one: [&[Fate]; 3] = [&[Well, Well], &[Well, TokenLost], &[Well, Well, Well]];
+    // The other's session is in its seat when the login is lost.
+    let two: [&[Fate]; 1] = [&[Well, SessionLost]];
+    let three = three.map(|fates| (fates, MOST_SESSIONS, 0, 2, count / 12));
+    let one = one.map(|fates| (fates, 1, 0, 1, count / 5));
+    let two = two.map(|fates| (fates, MOST_SESSIONS, 1, 1, count / 5));
+    for (fates, sessions, before, after, each) in three.into_iter().chain(one).chain(two) {
+        shuttle::check_random(move || share(fates, sessions, before, after), each);
+        shuttle::check_pct(move || share(fates, sessions, before, after), each, 3);
+        figures.count(2 * each);
     }
     figures.finish();
 }
