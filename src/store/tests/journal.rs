@@ -129,7 +129,7 @@ fn after_a_restart_old_entries_behind_the_new_ones_are_none() {
     let mut written = Written::with(&[first, second, third]);
     written.journal.restart();
     written.write(&fourth).unwrap();
-    assert_eq!(written.found().unwrap(), [fourth.clone()]);
+    assert_eq!(written.found().unwrap(), std::slice::from_ref(&fourth));
     written.write(&fifth).unwrap();
     // Behind it lies the third one.
     assert_eq!(written.found().unwrap(), [fourth, fifth]);
