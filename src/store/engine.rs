@@ -35,7 +35,8 @@ pub(crate) struct Group {
 pub(crate) enum Redo {
     /// For the journal. The changes themselves may become durable later.
     Journal(Entry),
-    /// Of a group that is too large for it: written among the records, and durable before any of them.
+    /// Of a group that is too large for it: written among the records, durable before any of them, and removed when all
+    /// of them are.
     Records(Vec<Write>),
 }
 

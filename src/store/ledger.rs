@@ -8,7 +8,6 @@ use super::engine::{Bound, Group, Redo, Scan, Storage, Write};
 use super::journal::Entry as JournalEntry;
 use super::overlay::PreImages;
 use super::redo;
-use super::sled_engine::fits_one_step;
 use super::{AuditState, CommitOptions, HeaderFacts, StoreConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bucket::Bucket;
@@ -26,9 +25,6 @@ pub(super) struct KnownBucket {
     pub(super) bucket: Option<Bucket>,
 }
 
-/// So many pieces of an earlier redo record go with a small group, which hardly grows by it.
-const MOST_REMOVED: u64 = 64;
-
 /// Guarded by the commit lock.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -36,8 +32,6 @@ pub(super) struct Ledger {
     /// Hash of the sealed STATE record; zeros before the first group.
     pub(super) state_hash: [u8; 32],
     pub(super) buckets: Vec<Option<KnownBucket>>,
-    /// Pieces of redo records that may be stored.
-    pub(super) redo_pieces: u64,
     pub(super) header: HeaderFacts,
     pub(super) anchor: Option<AnchorFile>,
 }
@@ -61,7 +55,6 @@ pub(super) struct Prepared {
     state: State,
     state_hash: [u8; 32],
     buckets: Vec<(u16, KnownBucket)>,
-    redo_pieces: u64,
     header: HeaderFacts,
 }
 
@@ -75,7 +68,6 @@ impl Ledger {
             },
             state_hash: [0; 32],
             buckets: vec![None; usize::from(BUCKET_COUNT)],
-            redo_pieces: 0,
             header: config.header.clone(),
             anchor,
         }
@@ -207,51 +199,21 @@ impl Ledger {
             &self.state_hash,
             &writes,
         )?;
-        let (group, redo_pieces) = self.group(state.generation, pieces, writes);
+        let redo = redo_for(state.generation, pieces);
         Ok(Prepared {
-            group,
+            group: Group { redo, writes },
             pre_images,
             state,
             state_hash,
             buckets,
-            redo_pieces,
             header,
         })
-    }
-
-    /// The group, by the journal if it is small enough, and how many pieces are among the records after it.
-    fn group(
-        &self,
-        generation: u64,
-        pieces: Vec<SealedRecord>,
-        writes: Vec<Write>,
-    ) -> (Group, u64) {
-        let left = |kept: u64| {
-            let removed = (kept..self.redo_pieces).rev();
-            removed.map(|piece| Write::Remove(IndexKey::redo(piece)))
-        };
-        let entry = JournalEntry { generation, pieces };
-        if entry.fits() && fits_one_step(&writes) && self.redo_pieces <= MOST_REMOVED {
-            let redo = Redo::Journal(entry);
-            let writes = left(0).chain(writes).collect();
-            return (Group { redo, writes }, 0);
-        }
-        let count = entry.pieces.len() as u64;
-        let redo = (0..count)
-            .map(IndexKey::redo)
-            .zip(entry.pieces)
-            .map(|(index, piece)| Write::Put(index, piece))
-            .chain(left(count))
-            .collect();
-        let redo = Redo::Records(redo);
-        (Group { redo, writes }, count)
     }
 
     /// The group is durable.
     pub(super) fn adopt(&mut self, prepared: &mut Prepared) {
         self.state = std::mem::take(&mut prepared.state);
         self.state_hash = prepared.state_hash;
-        self.redo_pieces = prepared.redo_pieces;
         self.header = prepared.header.clone();
         for (number, known) in std::mem::take(&mut prepared.buckets) {
             self.buckets[usize::from(number)] = Some(known);
@@ -456,6 +418,21 @@ fn damaged_is_bad(error: Error) -> Error {
         ErrorKind::Corrupt => bad_bucket().with_source(error),
         _ => error,
     }
+}
+
+/// By the journal, unless it is too large for that.
+fn redo_for(generation: u64, pieces: Vec<SealedRecord>) -> Redo {
+    let entry = JournalEntry { generation, pieces };
+    if entry.fits() {
+        return Redo::Journal(entry);
+    }
+    let indices = (0..).map(IndexKey::redo);
+    let pieces = indices.zip(entry.pieces);
+    Redo::Records(
+        pieces
+            .map(|(index, piece)| Write::Put(index, piece))
+            .collect(),
+    )
 }
 
 pub(super) fn bad_bucket() -> Error {

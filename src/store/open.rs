@@ -259,7 +259,7 @@ fn load(
     report: &mut OpenReport,
 ) -> Result<Ledger> {
     let (mut state, mut state_hash) = read_state(engine, &config.hierarchy)?;
-    let (redo_pieces, redo) = redo::load(engine, &config.hierarchy)?;
+    let (pieces, redo) = redo::load(engine, &config.hierarchy)?;
     if let Some(redo) = redo {
         let next = state.generation.checked_add(1) == Some(redo.generation);
         if next && redo.base == state_hash {
@@ -270,6 +270,16 @@ fn load(
             report.redone = true;
             (state, state_hash) = read_state(engine, &config.hierarchy)?;
         }
+    }
+    if report.unclean || pieces > 0 {
+        // Of a group that was cut short. Pieces are written upwards and removed downwards, so one more may be there in part.
+        let left = (0..=pieces).rev();
+        engine.commit(&Group {
+            redo: Redo::none(),
+            writes: left
+                .map(|piece| Write::Remove(IndexKey::redo(piece)))
+                .collect(),
+        })?;
     }
     let writes = ahead_of(engine, &config.hierarchy, (state.generation, state_hash))?;
     if !writes.is_empty() {
@@ -301,7 +311,6 @@ fn load(
         state,
         state_hash,
         buckets,
-        redo_pieces,
         anchor: Some(anchor),
     })
 }

@@ -66,7 +66,7 @@ pub(super) fn seal(
         .collect()
 }
 
-/// How many pieces may be stored, and the group in them if it is whole.
+/// How many pieces are among the records, counted to the last one, and the group in them if it is whole.
 ///
 /// Pieces that do not open or do not fit together are no error: they are what a crash leaves.
 pub(super) fn load(engine: &dyn Storage, hierarchy: &Hierarchy) -> Result<(u64, Option<Redo>)> {
@@ -86,13 +86,10 @@ pub(super) fn load(engine: &dyn Storage, hierarchy: &Hierarchy) -> Result<(u64, 
             None => break,
         }
     }
-    // The next group removes whatever lies above its own pieces: those that are whole and, since pieces are
-    // written upwards and removed downwards, at most one more that is not.
     let stored = pieces
         .last()
-        .map_or(0, |(index, _)| piece_number(index))
-        .min(u64::from(MAX_PIECES))
-        + 2;
+        .map_or(0, |(index, _)| piece_number(index) + 1)
+        .min(u64::from(MAX_PIECES));
     Ok((stored, join(hierarchy, pieces)?))
 }
 

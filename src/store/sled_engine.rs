@@ -30,11 +30,11 @@ pub(super) const BLOBS: &str = "blobs";
 /// How sled was set up.
 pub(super) const CONF_FILE: &str = "conf";
 const TREE: &[u8] = b"r";
-/// The most bytes put between two syncs: sled reuses a segment one to two segments after it moved its pages.
-const STEP_BYTES: usize = 128 * 1024;
-/// The most bytes of groups that are in the journal alone. Given one by one, sled writes two to four times as many into
-/// its log: half a segment at the most.
-const AHEAD_BYTES: usize = 64 * 1024;
+/// The most bytes put between two syncs. Into its log sled writes two to six times as many, because it writes a page with
+/// its neighbours anew after ten changes; and it reuses a segment one to two segments after it moved its pages.
+const STEP_BYTES: usize = 64 * 1024;
+/// What the removal of a value counts as: the neighbours are written anew for it, too.
+const REMOVAL_BYTES: usize = 4 * 1024;
 /// sled keeps its lock for moments after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -239,8 +239,8 @@ impl SledEngine {
         writes: &[Write],
     ) -> Result<(), Failure> {
         let ahead = &mut *self.ahead();
-        let bytes = cost(writes);
-        let full = ahead.unsynced > 0 && ahead.unsynced + bytes > AHEAD_BYTES;
+        let bytes: usize = writes.iter().map(cost).sum();
+        let full = ahead.unsynced > 0 && ahead.unsynced + bytes > STEP_BYTES;
         if full || !ahead.journal.has_room_for(entry) {
             self.catch_up(open, ahead)?;
         }
@@ -251,14 +251,10 @@ impl SledEngine {
             .map_err(Failure::Engine)?;
         self.points.reach("sync journal").map_err(Failure::Engine)?;
         ahead.journal.sync().map_err(Failure::Engine)?;
-        for write in writes {
-            self.write(open, write)?;
-        }
-        ahead.unsynced += bytes;
-        Ok(())
+        self.apply(open, writes, &mut ahead.unsynced)
     }
 
-    /// In steps, each synced before the next.
+    /// In steps, each synced before the next. When the changes are there, their redo record goes.
     fn commit_in_steps(
         &self,
         open: &Open,
@@ -266,32 +262,43 @@ impl SledEngine {
         writes: &[Write],
     ) -> Result<(), Failure> {
         self.catch_up(open, &mut self.ahead())?;
-        for writes in [redo, writes] {
+        let done: Vec<Write> = redo
+            .iter()
+            .rev()
+            .map(|piece| Write::Remove(*piece.index()))
+            .collect();
+        for writes in [redo, writes, &done] {
             let mut unsynced = 0;
-            for write in writes {
-                let bytes = cost(std::slice::from_ref(write));
-                if unsynced + bytes > STEP_BYTES {
-                    self.sync(open)?;
-                    unsynced = 0;
-                }
-                self.write(open, write)?;
-                unsynced += bytes;
-                debug_assert!(unsynced <= STEP_BYTES);
-            }
-            if !writes.is_empty() {
+            self.apply(open, writes, &mut unsynced)?;
+            if unsynced > 0 {
                 self.sync(open)?;
             }
         }
         Ok(())
     }
 
-    fn write(&self, open: &Open, write: &Write) -> Result<(), Failure> {
+    /// Gives sled the writes, and syncs it whenever it has got enough.
+    fn apply(&self, open: &Open, writes: &[Write], unsynced: &mut usize) -> Result<(), Failure> {
+        for write in writes {
+            if *unsynced > 0 && *unsynced + cost(write) > STEP_BYTES {
+                self.sync(open)?;
+                *unsynced = 0;
+            }
+            *unsynced += self.write(open, write)?;
+        }
+        Ok(())
+    }
+
+    /// What it costs, as by [`cost`].
+    fn write(&self, open: &Open, write: &Write) -> Result<usize, Failure> {
         let index = write.index();
+        let mut bytes = 0;
         let keep = match write {
             Write::Put(_, record) => {
-                for (part, bytes) in parts::cut(record) {
+                for (part, value) in parts::cut(record) {
                     self.points.reach("part").map_err(Failure::Engine)?;
-                    open.tree.insert(part_key(index, part), bytes)?;
+                    open.tree.insert(part_key(index, part), value)?;
+                    bytes += PART_KEY_LENGTH + value.len();
                 }
                 parts::count(record)
             }
@@ -305,8 +312,9 @@ impl SledEngine {
             let (key, _) = item?;
             self.points.reach("surplus").map_err(Failure::Engine)?;
             open.tree.remove(key)?;
+            bytes += REMOVAL_BYTES;
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -402,22 +410,14 @@ impl fmt::Debug for SledEngine {
     }
 }
 
-/// Whether sled may get so much between two syncs.
-pub(super) fn fits_one_step(writes: &[Write]) -> bool {
-    cost(writes) <= STEP_BYTES
-}
-
-/// The bytes that sled gets to write.
-fn cost(writes: &[Write]) -> usize {
-    writes
-        .iter()
-        .map(|write| match write {
-            Write::Put(_, record) => {
-                record.as_bytes().len() + usize::from(parts::count(record)) * PART_KEY_LENGTH
-            }
-            Write::Remove(_) => PART_KEY_LENGTH,
-        })
-        .sum()
+/// Of what sled gets to write, in bytes; of a removal at least.
+fn cost(write: &Write) -> usize {
+    match write {
+        Write::Put(_, record) => {
+            record.as_bytes().len() + usize::from(parts::count(record)) * PART_KEY_LENGTH
+        }
+        Write::Remove(_) => REMOVAL_BYTES,
+    }
 }
 
 fn open_sled(options: &SledOptions) -> Result<Open> {

@@ -97,7 +97,8 @@ fn a_large_request_is_one_group() {
         for change in &changes {
             assert_eq!(get(store, change.index()).unwrap(), Some(of(change)));
         }
-        // The pieces of the large redo record go with the next group.
+        let left = store.shared.engine.get(&IndexKey::redo(0)).unwrap();
+        assert!(left.is_none(), "the redo record goes when it is done");
         store.commit(vec![put(key_object(1), 50)]).unwrap();
     });
 }
