@@ -37,14 +37,6 @@ fn no_rsa_key_is_generated_when_the_random_bytes_end_half_way() {
         );
         assert!(is_random(result), "{calls}");
     }
-    // The scalar is drawn, the hedge of the first signature is not.
-    for curve in Curve::ALL {
-        assert!(is_random(engine().generate(
-            KeySpec::Ec(curve),
-            None,
-            &FailsAfter::new(1)
-        )));
-    }
 }
 
 #[test]
