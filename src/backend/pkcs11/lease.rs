@@ -5,12 +5,13 @@ use std::sync::Arc;
 use cryptoki::session::Session;
 use cryptoki_sys::CKS_RW_USER_FUNCTIONS;
 
+use super::attachment::Attachment;
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::gate::Permit;
 use super::handles::HandleCache;
 use super::mechanism::{Mechanism, Ulong};
 use super::module::Module;
-use super::pool::{Attachment, Pool};
+use super::pool::Pool;
 use super::raw::{Functions, ObjectHandle};
 use super::seats::{Loan, Seated};
 use super::template::Template;

@@ -36,6 +36,7 @@
 
 #[cfg(feature = "testing")]
 pub(crate) mod answers;
+mod attachment;
 mod attributes;
 mod buffers;
 mod ceremony;

@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::attachment::Attachment;
 use super::error::{ErrorClass, TokenError, TokenResult};
-use super::mechanism::Ulong;
-use super::module::{Module, ModuleSession};
+use super::module::ModuleSession;
 use super::seats::{Loan, Seated, Seats};
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::token_info::TokenInfo;
@@ -19,27 +19,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often somebody who waits looks again unasked. Whoever leaves a session in its seat may, on some processors, see too
 /// late that somebody waits.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// The connection to a token: found in a slot, logged in.
-#[derive(Debug)]
-pub(super) struct Attachment {
-    pub(super) slot: Ulong,
-    pub(super) info: TokenInfo,
-    /// The generation of the module in which it was made; in another one it is void.
-    pub(super) generation: u64,
-    /// Tells apart the attachments of one token.
-    pub(super) number: u64,
-}
-
-impl Attachment {
-    /// Whether the same token is still in the slot.
-    pub(super) fn answers(&self, module: &Module) -> bool {
-        module
-            .functions()
-            .token_info(self.slot)
-            .is_ok_and(|info| info.serial == self.info.serial)
-    }
-}
 
 #[derive(Default)]
 pub(super) struct Pool {

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, TryLockError};
 
+use super::attachment::Attachment;
 use super::module::ModuleSession;
-use super::pool::Attachment;
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering, thread_number};
 
 /// Threads with numbers further apart than this share seats. A session that finds its seat taken rests in the pool.

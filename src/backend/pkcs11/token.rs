@@ -9,13 +9,14 @@ use std::time::Duration;
 use cryptoki::session::UserType;
 use cryptoki_sys::CKS_RW_USER_FUNCTIONS;
 
+use super::attachment::Attachment;
 use super::ceremony::Ceremony;
 use super::error::{ErrorClass, TokenError, TokenResult};
 use super::handles::HandleCache;
 use super::lease::Lease;
 use super::module::{Module, ModuleSession, lock};
 use super::pin::{Breaker, PinSource};
-use super::pool::{Attachment, Pool, Turn};
+use super::pool::{Pool, Turn};
 use super::seats::{Loan, Seated};
 use super::selection::TokenSelector;
 use super::token_info::TokenInfo;

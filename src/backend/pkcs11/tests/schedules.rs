@@ -25,6 +25,14 @@ mod gate;
     clippy::duplicate_mod,
     reason = "the model uses a part of it, made of other locks"
 )]
+#[path = "../attachment.rs"]
+mod attachment;
+
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
 #[path = "../pool.rs"]
 mod pool;
 
@@ -221,7 +229,7 @@ impl Shop {
             // What a lost attachment has left goes first, as it does before a login.
             drop(self.pool.take_sessions());
             assert_eq!(self.connecting.fetch_sub(1, Ordering::SeqCst), 1, "twice");
-            let attachment = pool::Attachment {
+            let attachment = attachment::Attachment {
                 slot: 0,
                 info: info(),
                 generation: self.generation.load(Ordering::SeqCst),
