@@ -2,7 +2,7 @@
 //! checksums are right and only the vault's own guards are left.
 //!
 //! Classes: S is the record of the state, B a bucket, M a key, V a version, G a GCM counter, C a setting, and R
-//! the redo record of the last change, which after a clean close nobody needs.
+//! a piece of a redo record, of which a closed vault has none.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,7 +124,6 @@ fn expected(class: char, at: usize, altered: u8) -> Outcome {
             (Corrupt, _) => at_use(Tampered),
             (kind, _) => at_use(kind),
         },
-        'R' => Outcome::untouched(),
         other => panic!("no such class: {other}"),
     }
 }
@@ -133,7 +132,7 @@ fn expected(class: char, at: usize, altered: u8) -> Outcome {
 fn one_of_each(subject: &Subject, records: &Records) -> Vec<Vec<u8>> {
     let directory = scratch();
     let path = directory.path().join("vault");
-    "SBMVGCR"
+    "SBMVGC"
         .chars()
         .map(|wanted| {
             records
@@ -147,7 +146,7 @@ fn one_of_each(subject: &Subject, records: &Records) -> Vec<Vec<u8>> {
                     alter(&path, &subject.image, &[((*key).clone(), Some(altered))]);
                     match subject.examine(&path, Depth::Uses) {
                         Outcome::Refused(_) | Outcome::Damaged { .. } => true,
-                        Outcome::Whole { .. } => wanted == 'R',
+                        Outcome::Whole { .. } => false,
                     }
                 })
                 .unwrap_or_else(|| panic!("no record of class {wanted} is used"))
@@ -260,12 +259,12 @@ fn is_tampered(classes: &[char], outcome: &Outcome) -> bool {
 }
 
 #[test]
-fn every_pair_of_forty_records_swapped_is_noticed() {
+fn every_pair_of_the_first_records_swapped_is_noticed() {
     let subject = subject();
     let records = records(&subject.image);
     // Evenly, so that all classes are among them, and the few of their class first.
     let mut chosen: Vec<Vec<u8>> = Vec::new();
-    for classes in ["SGCR", "MVB"] {
+    for classes in ["SGC", "MVB"] {
         for (key, _) in records
             .iter()
             .filter(|(key, _)| classes.contains(class(key)))
@@ -275,8 +274,8 @@ fn every_pair_of_forty_records_swapped_is_noticed() {
             }
         }
     }
-    assert_eq!(chosen.len(), 40, "the vault has too few records");
-    for class_wanted in "SBMVGCR".chars() {
+    assert!(chosen.len() >= 35, "the vault has too few records");
+    for class_wanted in "SBMVGC".chars() {
         assert!(chosen.iter().any(|key| class(key) == class_wanted));
     }
     let mut pairs = Vec::new();
@@ -421,7 +420,7 @@ fn every_record_replaced_by_its_older_self_is_noticed() {
         .filter(|(key, value)| before.get(*key).is_some_and(|old| old != *value))
         .map(|(key, _)| key.clone())
         .collect();
-    for wanted in "SBMVGCR".chars() {
+    for wanted in "SBMVGC".chars() {
         assert!(
             older.iter().any(|key| class(key) == wanted),
             "no {wanted} has changed"
@@ -438,7 +437,8 @@ fn every_record_replaced_by_its_older_self_is_noticed() {
         let outcome = subject.examine(path, Depth::Everything);
         let noticed = match class(key) {
             // A purge has replaced the header since, which is newer than an older STATE knows.
-            'S' => outcome == Outcome::Refused(ErrorKind::RolledBack),
+            // While the journal has all that came since, that is applied again.
+            'S' => outcome == Outcome::Refused(ErrorKind::RolledBack) || outcome == caught_up(),
             class => is_tampered(&[class], &outcome),
         };
         if !noticed {
@@ -469,6 +469,14 @@ fn a_purged_or_removed_record_put_back_is_noticed() {
     }
 }
 
+/// Everything is there, from the journal.
+fn caught_up() -> Outcome {
+    Outcome::Whole {
+        mended: vec![OpenFinding::ChangeCompleted],
+        harmless: Vec::new(),
+    }
+}
+
 /// Several records, and whole databases, of an earlier state beside the newest anchor.
 #[test]
 fn older_states_beside_the_newest_anchor_are_refused() {
@@ -483,12 +491,21 @@ fn older_states_beside_the_newest_anchor_are_refused() {
             .map(|(key, value)| (key.clone(), Some(value.clone())))
             .collect()
     };
-    for classes in ["S", "SR", "SB", "SBR", "SBC", "SBCR"] {
-        alter(&path, &subject.image, &older(classes));
+    let mut alone = subject.image.clone();
+    alone.remove(Path::new("vault.journal"));
+    let refused = Outcome::Refused(ErrorKind::RolledBack);
+    for classes in ["S", "SB", "SBC"] {
+        alter(&path, &alone, &older(classes));
         // A purge has replaced the header since.
-        let kind = ErrorKind::RolledBack;
         let outcome = subject.examine(&path, Depth::Everything);
-        assert_eq!(outcome, Outcome::Refused(kind), "{classes}");
+        assert_eq!(outcome, refused, "{classes}");
+        // Unless the journal has all that came since.
+        alter(&path, &subject.image, &older(classes));
+        let outcome = subject.examine(&path, Depth::Everything);
+        assert!(
+            outcome == refused || outcome == caught_up(),
+            "{classes}: {outcome:?}"
+        );
     }
 
     let engine = |file: &Path| {
@@ -506,7 +523,10 @@ fn older_states_beside_the_newest_anchor_are_refused() {
     );
     write_image(&path, &mixed);
     let outcome = subject.examine(&path, Depth::Everything);
-    assert_eq!(outcome, Outcome::Refused(ErrorKind::RolledBack));
+    assert!(outcome == refused || outcome == caught_up(), "{outcome:?}");
+    mixed.remove(Path::new("vault.journal"));
+    write_image(&path, &mixed);
+    assert_eq!(subject.examine(&path, Depth::Everything), refused);
 
     // The other way round: new records beside an old anchor are what a crash leaves.
     let mut mixed = subject.image.clone();
