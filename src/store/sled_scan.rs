@@ -134,7 +134,7 @@ fn stray(key: &[u8], what: &str) -> Finding {
         kind: ErrorKind::Corrupt,
         place: format!("stored value {shown}"),
         message: what.to_owned(),
-        // A crash leaves unfinished pieces of a redo record; the next group removes them.
+        // A crash leaves unfinished pieces of a redo record; the next opening removes them.
         harmless: key.first() == Some(&NAMESPACE_NAMELESS)
             && key.get(1) == Some(&Class::Redo.byte()),
     }
