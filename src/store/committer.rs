@@ -242,6 +242,8 @@ fn write_prepared(
     shared.engine.commit(&prepared.group)?;
     shared.points.reach("anchor")?;
     ledger.adopt(prepared);
+    let seen = ledger.state.max_time_seen;
+    shared.max_time_seen_ms.store(seen, Ordering::SeqCst);
     let (generation, state_hash) = (ledger.state.generation, ledger.state_hash);
     if let Some(anchor) = &mut ledger.anchor {
         anchor.write(&shared.config.hierarchy, generation, &state_hash)?;

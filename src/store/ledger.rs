@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::anchor::AnchorFile;
-use super::engine::{Bound, Group, Redo, Scan, Storage, Write};
+use super::buckets::{self, toggle};
+use super::engine::{Bound, Group, Redo, Storage, Write};
 use super::journal::Entry as JournalEntry;
 use super::overlay::PreImages;
 use super::redo;
 use super::{AuditState, CommitOptions, HeaderFacts, StoreConfig};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::bucket::Bucket;
-use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, SealedRecord};
+use crate::format::record::{BUCKET_COUNT, Class, IndexKey, SealedRecord};
 use crate::format::state::State;
 use crate::policy;
 use crate::seal::hash32;
@@ -82,7 +83,7 @@ impl Ledger {
             .as_ref()
     }
 
-    /// Compares a bucket with its members.
+    /// Compares a bucket with its members, and keeps its contents.
     ///
     /// Errors: `Tampered` when they do not fit, `NewerFormat`, and failures of the engine.
     pub(super) fn verify_bucket(
@@ -91,27 +92,42 @@ impl Ledger {
         engine: &dyn Storage,
         number: u16,
     ) -> Result<()> {
-        let expected = match self.buckets.get(usize::from(number)) {
-            Some(Some(known)) => Some(read_bucket(config, engine, number, known)?),
-            Some(None) => None,
-            None => return Err(Error::internal("a bucket number is out of range")),
+        let share = self.known(number)?.map(|known| known.share);
+        let bucket = buckets::verify(config, engine, number, share.as_ref())?;
+        self.keep(number, bucket);
+        Ok(())
+    }
+
+    /// Has the contents of a bucket that a reader has verified.
+    ///
+    /// Errors: as [`Ledger::verify_bucket`].
+    pub(super) fn load_bucket(
+        &mut self,
+        config: &StoreConfig,
+        engine: &dyn Storage,
+        number: u16,
+    ) -> Result<()> {
+        let share = match self.known(number)? {
+            Some(known) if known.bucket.is_none() => known.share,
+            _ => return Ok(()),
         };
-        let term = expected.as_ref().map_or(0, |bucket| bucket.term);
-        let found = count_members(config, engine, number, term)?;
-        let wanted = expected.clone().unwrap_or_default();
-        let fits = found.members == wanted.members
-            && found.digest == wanted.digest
-            && found.m_count == wanted.m_count
-            && found.m_prev == wanted.m_prev;
-        if !fits {
-            return Err(bad_bucket());
-        }
+        let bucket = buckets::read(config, engine, number, &share)?;
+        self.keep(number, Some(bucket));
+        Ok(())
+    }
+
+    fn known(&self, number: u16) -> Result<Option<&KnownBucket>> {
+        let place = self.buckets.get(usize::from(number));
+        let place = place.ok_or_else(|| Error::internal("a bucket number is out of range"))?;
+        Ok(place.as_ref())
+    }
+
+    fn keep(&mut self, number: u16, bucket: Option<Bucket>) {
         if let (Some(Some(known)), Some(bucket)) =
-            (self.buckets.get_mut(usize::from(number)), expected)
+            (self.buckets.get_mut(usize::from(number)), bucket)
         {
             known.bucket = Some(bucket);
         }
-        Ok(())
     }
 
     /// Works out a group. The buckets of all members must have been verified.
@@ -314,13 +330,6 @@ fn toggle_pair(config: &StoreConfig, digest: &mut [u8; 32], pair: &Pair) {
     }
 }
 
-/// Adds a member to a set's digest, or takes it out.
-pub(super) fn toggle(digest: &mut [u8; 32], share: &[u8; 32]) {
-    for (byte, other) in digest.iter_mut().zip(share) {
-        *byte ^= other;
-    }
-}
-
 fn seal(config: &StoreConfig, index: &IndexKey, plaintext: &[u8]) -> Result<SealedRecord> {
     let hierarchy = &config.hierarchy;
     hierarchy.seal_record(
@@ -330,94 +339,6 @@ fn seal(config: &StoreConfig, index: &IndexKey, plaintext: &[u8]) -> Result<Seal
         plaintext,
         config.entropy.as_ref(),
     )
-}
-
-fn read_bucket(
-    config: &StoreConfig,
-    engine: &dyn Storage,
-    number: u16,
-    known: &KnownBucket,
-) -> Result<Bucket> {
-    let index = IndexKey::bucket(number);
-    let record = engine
-        .get(&index)
-        .map_err(damaged_is_bad)?
-        .ok_or_else(bad_bucket)?;
-    let hierarchy = &config.hierarchy;
-    if hierarchy.member_digest(&index, &record) != known.share {
-        return Err(bad_bucket());
-    }
-    let plaintext = hierarchy
-        .open_record(&*hierarchy.meta_key()?, &index, &record)
-        .map_err(damaged_is_bad)?;
-    let bucket = Bucket::decode(&plaintext).map_err(damaged_is_bad)?;
-    if bucket.bucket != number {
-        return Err(bad_bucket());
-    }
-    Ok(bucket)
-}
-
-/// The bucket that the stored members make.
-fn count_members(
-    config: &StoreConfig,
-    engine: &dyn Storage,
-    number: u16,
-    term: u32,
-) -> Result<Bucket> {
-    let mut found = Bucket {
-        bucket: number,
-        term,
-        ..Bucket::default()
-    };
-    let mut scan = bucket_scan(number);
-    loop {
-        let page = engine.scan(&scan)?;
-        for (index, record) in page.records {
-            let record = record.map_err(damaged_is_bad)?;
-            if !index.class().is_bucket_member() || record.class() != Some(index.class()) {
-                return Err(bad_bucket());
-            }
-            toggle(
-                &mut found.digest,
-                &config.hierarchy.member_digest(&index, &record),
-            );
-            found.members += 1;
-            if index.class() == Class::KeyObject {
-                found.m_count += 1;
-                found.m_prev += u32::from(record.term() < term);
-            }
-        }
-        match page.next {
-            Some(from) => scan.from = from,
-            None => return Ok(found),
-        }
-    }
-}
-
-/// All records whose `n` begins with the bucket's 12 bits.
-pub(super) fn bucket_scan(number: u16) -> Scan {
-    let edge = |number: u16| {
-        let [high, low] = (number << 4).to_be_bytes();
-        super::engine::lowest(&[NAMESPACE_KEYS, high, low])
-    };
-    let until = if number + 1 < BUCKET_COUNT {
-        edge(number + 1)
-    } else {
-        super::engine::lowest(&[NAMESPACE_KEYS + 1])
-    };
-    Scan {
-        from: edge(number),
-        until: Some(until),
-        class: None,
-        limit: 256,
-    }
-}
-
-fn damaged_is_bad(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Corrupt => bad_bucket().with_source(error),
-        _ => error,
-    }
 }
 
 /// By the journal, unless it is too large for that.
@@ -432,13 +353,5 @@ fn redo_for(generation: u64, pieces: Vec<SealedRecord>) -> Redo {
         pieces
             .map(|(index, piece)| Write::Put(index, piece))
             .collect(),
-    )
-}
-
-pub(super) fn bad_bucket() -> Error {
-    Error::new(
-        ErrorKind::Tampered,
-        "the records that are stored together with this key are not those that the vault wrote last: \
-         altered, moved, missing or old; restore the vault from a copy",
     )
 }

@@ -17,6 +17,7 @@ use crate::secret::Process;
 
 mod anchor;
 mod audit;
+mod buckets;
 mod change;
 mod check;
 mod committer;
@@ -31,6 +32,7 @@ mod ledger;
 mod memory_engine;
 mod open;
 mod overlay;
+mod pace;
 pub(crate) mod parts;
 pub(crate) mod points;
 mod poison;
@@ -184,17 +186,17 @@ impl Store {
         let shared = &self.shared;
         for _ in 0..READ_ATTEMPTS {
             shared.poison.check()?;
-            let number = shared.overlay.number();
-            let outcome = read(&View::unlocked(shared));
-            if shared.overlay.number() == number {
+            let view = View::new(shared);
+            let outcome = read(&view);
+            if view.is_of_one_state() {
                 return outcome;
             }
         }
         shared.waiting_readers.fetch_add(1, Ordering::SeqCst);
-        let mut ledger = shared.lock_ledger();
+        let _quiet = shared.lock_ledger();
         shared.waiting_readers.fetch_sub(1, Ordering::SeqCst);
         shared.poison.check()?;
-        read(&View::locked(shared, &mut ledger))
+        read(&View::new(shared))
     }
 
     /// Makes the changes, all or none. `Ok` means that they survive a power cut.
@@ -368,6 +370,12 @@ impl Store {
         check::run(&self.shared, &mut ledger, dir.as_ref())
     }
 
+    /// The highest time that STATE has seen, in milliseconds. Does not wait for the group in flight.
+    pub(crate) fn max_time_seen_ms(&self) -> u64 {
+        self.shared.max_time_seen_ms.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the group in flight.
     pub(crate) fn state(&self) -> StateFacts {
         // In a forked child nobody may be left to unlock it.
         let ledger = if self.origin.is_here() {

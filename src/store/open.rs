@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::anchor::AnchorFile;
+use super::buckets::toggle;
 use super::engine::{Bound, Group, Redo, Scan, Storage, Write};
-use super::ledger::{Changed, KnownBucket, Ledger, toggle};
+use super::ledger::{Changed, KnownBucket, Ledger};
 use super::memory_engine::MemoryEngine;
 use super::points::Points;
 use super::poison::Poison;

@@ -5,22 +5,40 @@ use std::sync::PoisonError;
 
 use super::engine::Bound;
 use super::sync::{AtomicU64, Ordering, RwLock};
-use crate::format::record::{IndexKey, SealedRecord};
+use crate::format::record::{BUCKET_COUNT, IndexKey, NAMESPACE_KEYS, SealedRecord};
 
 /// Pre-images of the touched records; `None` for one that did not exist.
 pub(super) type PreImages = BTreeMap<Bound, Option<SealedRecord>>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Overlay {
     /// Counts published groups.
     number: AtomicU64,
+    /// Counts those of them that changed a record of the bucket.
+    bucket_numbers: Vec<AtomicU64>,
     pre_images: RwLock<PreImages>,
+}
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Self {
+            number: AtomicU64::new(0),
+            bucket_numbers: (0..BUCKET_COUNT).map(|_| AtomicU64::new(0)).collect(),
+            pre_images: RwLock::default(),
+        }
+    }
 }
 
 impl Overlay {
     /// Reads that saw the same number before and after saw one state of the vault.
     pub(super) fn number(&self) -> u64 {
         self.number.load(Ordering::SeqCst)
+    }
+
+    /// Reads of the bucket's records alone that saw the same number before and after saw one state of them.
+    pub(super) fn bucket_number(&self, bucket: u16) -> u64 {
+        let place = self.bucket_numbers.get(usize::from(bucket));
+        place.map_or(0, |place| place.load(Ordering::SeqCst))
     }
 
     /// Covers the records of a group before the engine changes them.
@@ -37,8 +55,19 @@ impl Overlay {
             .pre_images
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        // The number first: whoever no longer finds a pre-image must also find a new number.
+        // The numbers first: whoever no longer finds a pre-image must also find a new number.
         self.number.fetch_add(1, Ordering::SeqCst);
+        let mut last = None;
+        for key in pre_images.keys().filter(|key| key[0] == NAMESPACE_KEYS) {
+            let bucket = u16::from_be_bytes([key[1], key[2]]) >> 4;
+            // They come in their order.
+            if last != Some(bucket)
+                && let Some(place) = self.bucket_numbers.get(usize::from(bucket))
+            {
+                place.fetch_add(1, Ordering::SeqCst);
+                last = Some(bucket);
+            }
+        }
         pre_images.clear();
     }
 

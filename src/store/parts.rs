@@ -27,6 +27,11 @@ pub(crate) fn count(record: &SealedRecord) -> u8 {
     u8::try_from(record.as_bytes().len().div_ceil(PART_LENGTH)).unwrap_or(u8::MAX)
 }
 
+/// How many parts there are, as part 0 says.
+pub(crate) fn declared(first: &[u8]) -> u8 {
+    first.get(7).copied().unwrap_or(0)
+}
+
 /// Puts a record together from its parts.
 #[derive(Debug)]
 pub(crate) struct Joiner {
@@ -38,7 +43,7 @@ pub(crate) struct Joiner {
 impl Joiner {
     /// Begins with part 0, which says how many there are.
     pub(crate) fn start(first: &[u8]) -> Result<Self> {
-        let declared = first.get(7).copied().unwrap_or(0);
+        let declared = declared(first);
         if declared == 0 || usize::from(declared) > MAX_PARTS {
             return Err(damaged());
         }

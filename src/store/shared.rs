@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::StoreConfig;
 use super::audit::WaitingEvents;
+use super::buckets::{self, bad_bucket};
 use super::engine::Storage;
-use super::ledger::{self, Ledger};
+use super::ledger::{KnownBucket, Ledger};
 use super::overlay::Overlay;
 use super::points::Points;
 use super::poison::Poison;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) ledger: Mutex<Ledger>,
     pub(super) overlay: Overlay,
     pub(super) verdicts: Vec<AtomicU8>,
+    /// The shares of the buckets in STATE's digest of them, as they were when the store was opened.
+    at_opening: Vec<Option<[u8; 32]>>,
     pub(super) queue: Queue,
     pub(super) waiting_events: WaitingEvents,
     /// Groups that are durable.
@@ -35,6 +38,8 @@ pub(super) struct Shared {
     /// Holds the vault's lock; taken away by closing.
     pub(super) dir: Mutex<Option<VaultDir>>,
     pub(super) waiting_readers: AtomicUsize,
+    /// As in STATE, for those who do not want to wait for the group in flight.
+    pub(super) max_time_seen_ms: AtomicU64,
     pub(super) points: Points,
 }
 
@@ -47,6 +52,9 @@ impl Shared {
         poison: Arc<Poison>,
         points: Points,
     ) -> Self {
+        let share = |known: &Option<KnownBucket>| known.as_ref().map(|known| known.share);
+        let at_opening = ledger.buckets.iter().map(share).collect();
+        let max_time_seen_ms = AtomicU64::new(ledger.state.max_time_seen);
         Self {
             engine,
             ledger: Mutex::new(ledger),
@@ -54,6 +62,7 @@ impl Shared {
             verdicts: (0..BUCKET_COUNT)
                 .map(|_| AtomicU8::new(BUCKET_UNKNOWN))
                 .collect(),
+            at_opening,
             queue: Queue::default(),
             waiting_events: WaitingEvents::default(),
             commits: AtomicU64::new(0),
@@ -61,6 +70,7 @@ impl Shared {
             config,
             dir: Mutex::new(dir),
             waiting_readers: AtomicUsize::new(0),
+            max_time_seen_ms,
             points,
         }
     }
@@ -73,47 +83,82 @@ impl Shared {
         self.dir.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Verifies a bucket unless that was done before.
+    /// Verifies a bucket unless that was done before, without waiting for the group in flight.
+    ///
+    /// That group changes no bucket without a verdict: the committer verifies a bucket before it changes it for the
+    /// first time. So what such a bucket holds is what was found at opening; and if it got a verdict meanwhile, that
+    /// one counts, because what was read here may already be changed.
     pub(super) fn require_bucket(&self, number: u16) -> Result<()> {
-        match self.verdict(number) {
-            Some(verdict) => verdict,
-            None => self.verify_bucket(&mut self.lock_ledger(), number),
-        }
-    }
-
-    /// As [`Shared::require_bucket`], for whoever holds the commit lock.
-    pub(super) fn verify_bucket(&self, ledger: &mut Ledger, number: u16) -> Result<()> {
         if let Some(verdict) = self.verdict(number) {
             return verdict;
         }
         // After a failed group the engine holds half of it.
         self.poison.check()?;
-        let outcome = ledger.verify_bucket(&self.config, self.engine.as_ref(), number);
-        self.note_verdict(number, &outcome);
-        outcome
+        self.points.reach("verify bucket")?;
+        let share = self
+            .at_opening
+            .get(usize::from(number))
+            .and_then(Option::as_ref);
+        let outcome = buckets::verify(&self.config, self.engine.as_ref(), number, share);
+        self.settle(number, outcome.map(|_| ()))
     }
 
-    pub(super) fn verdict(&self, number: u16) -> Option<Result<()>> {
-        match self
-            .verdicts
-            .get(usize::from(number))?
-            .load(Ordering::SeqCst)
-        {
-            BUCKET_GOOD => Some(Ok(())),
-            BUCKET_BAD => Some(Err(ledger::bad_bucket())),
-            _ => None,
+    /// As [`Shared::require_bucket`], for whoever holds the commit lock; afterwards the ledger has the contents.
+    pub(super) fn verify_bucket(&self, ledger: &mut Ledger, number: u16) -> Result<()> {
+        let engine = self.engine.as_ref();
+        if let Some(verdict) = self.verdict(number) {
+            return verdict.and_then(|()| ledger.load_bucket(&self.config, engine, number));
+        }
+        self.poison.check()?;
+        let outcome = ledger.verify_bucket(&self.config, engine, number);
+        self.settle(number, outcome)?;
+        ledger.load_bucket(&self.config, engine, number)
+    }
+
+    fn verdict(&self, number: u16) -> Option<Result<()>> {
+        let place = self.verdicts.get(usize::from(number))?;
+        read_verdict(place.load(Ordering::SeqCst))
+    }
+
+    /// The verdict over a bucket that had none; the first one stands.
+    fn settle(&self, number: u16, outcome: Result<()>) -> Result<()> {
+        let (Some(verdict), Some(place)) =
+            (verdict_of(&outcome), self.verdicts.get(usize::from(number)))
+        else {
+            // What was read may be changed meanwhile: no failure of the engine, then.
+            return self.verdict(number).unwrap_or(outcome);
+        };
+        let settled =
+            place.compare_exchange(BUCKET_UNKNOWN, verdict, Ordering::SeqCst, Ordering::SeqCst);
+        match settled {
+            Ok(_) => outcome,
+            Err(earlier) => read_verdict(earlier).unwrap_or(outcome),
         }
     }
 
+    /// What a look at the whole bucket found, whatever was said of it before.
     pub(super) fn note_verdict(&self, number: u16, outcome: &Result<()>) {
-        let verdict = match outcome {
-            Ok(()) => BUCKET_GOOD,
-            Err(error) if error.kind() == ErrorKind::Tampered => BUCKET_BAD,
-            // Failures of the engine say nothing about the bucket.
-            Err(_) => return,
-        };
-        if let Some(place) = self.verdicts.get(usize::from(number)) {
+        if let (Some(verdict), Some(place)) =
+            (verdict_of(outcome), self.verdicts.get(usize::from(number)))
+        {
             place.store(verdict, Ordering::SeqCst);
         }
+    }
+}
+
+fn read_verdict(verdict: u8) -> Option<Result<()>> {
+    match verdict {
+        BUCKET_GOOD => Some(Ok(())),
+        BUCKET_BAD => Some(Err(bad_bucket())),
+        _ => None,
+    }
+}
+
+/// Failures of the engine say nothing about the bucket.
+fn verdict_of(outcome: &Result<()>) -> Option<u8> {
+    match outcome {
+        Ok(()) => Some(BUCKET_GOOD),
+        Err(error) if error.kind() == ErrorKind::Tampered => Some(BUCKET_BAD),
+        Err(_) => None,
     }
 }

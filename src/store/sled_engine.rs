@@ -16,11 +16,13 @@ use super::Finding;
 use super::engine::{Group, Page, Redo, Scan, Storage, Write};
 use super::files::{Access, Files, VaultFile};
 use super::journal::{Entry, Journal};
+use super::pace::Pace;
 use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
 use super::recovery_reads::read_before_sled;
 use super::sled_failure::{Failure, engine_error, panicked};
+use super::sled_layout::move_pages;
 use super::sled_log::{DB_FILE, SEGMENT_SIZE};
 use super::{engine_process, sled_scan, spare_segments};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,9 +32,8 @@ pub(super) const BLOBS: &str = "blobs";
 /// How sled was set up.
 pub(super) const CONF_FILE: &str = "conf";
 const TREE: &[u8] = b"r";
-/// The most bytes put between two syncs. Into its log sled writes two to six times as many, because it writes a page with
-/// its neighbours anew after ten changes; and it reuses a segment one to two segments after it moved its pages.
-const STEP_BYTES: usize = 64 * 1024;
+/// For so many bytes put, sled is made to move one page.
+const BYTES_PER_MOVE: usize = 16 * 1024;
 /// What the removal of a value counts as: the neighbours are written anew for it, too.
 const REMOVAL_BYTES: usize = 4 * 1024;
 /// sled keeps its lock for moments after it was dropped.
@@ -63,13 +64,21 @@ pub(crate) struct SledEngine {
     ahead: Mutex<Ahead>,
 }
 
+/// Where parts of what a write replaces may lie.
+#[derive(Clone, Copy)]
+enum Earlier {
+    /// Where its part 0 says.
+    Whole,
+    /// Anywhere: the write may have been begun before.
+    Unknown,
+}
+
 /// What is durable in the journal and not yet in sled.
 struct Ahead {
     journal: Journal,
     /// What was in it when it was opened.
     found: Vec<Entry>,
-    /// Bytes that sled has got and not synced.
-    unsynced: usize,
+    pace: Pace,
 }
 
 pub(super) struct Open {
@@ -83,7 +92,7 @@ impl Open {
         &self.tree
     }
 
-    /// A tree that every database has, and that is empty here.
+    /// A tree that every database has, and in which nothing lies that counts.
     pub(super) fn spare_tree(&self) -> &sled::Tree {
         &self.database
     }
@@ -137,7 +146,7 @@ impl SledEngine {
             ahead: Mutex::new(Ahead {
                 journal,
                 found,
-                unsynced: 0,
+                pace: Pace::default(),
             }),
         };
         engine.check_same_file(&options.path)?;
@@ -211,11 +220,17 @@ impl SledEngine {
         }
     }
 
-    fn sync(&self, open: &Open) -> Result<(), Failure> {
+    fn sync(&self, open: &Open, pace: &mut Pace) -> Result<(), Failure> {
+        if pace.unsynced == 0 {
+            return Ok(());
+        }
+        move_pages(open, pace.unsynced.div_ceil(BYTES_PER_MOVE))?;
         self.points.reach("flush").map_err(Failure::Engine)?;
-        open.tree.flush()?;
+        let grown = open.tree.flush()?;
         self.points.reach("sync").map_err(Failure::Engine)?;
-        self.data.sync_data().map_err(Failure::Engine)
+        self.data.sync_data().map_err(Failure::Engine)?;
+        pace.synced(grown);
+        Ok(())
     }
 
     fn ahead(&self) -> MutexGuard<'_, Ahead> {
@@ -224,10 +239,7 @@ impl SledEngine {
 
     /// Makes durable in sled what so far is so in the journal.
     fn catch_up(&self, open: &Open, ahead: &mut Ahead) -> Result<(), Failure> {
-        if ahead.unsynced > 0 {
-            self.sync(open)?;
-            ahead.unsynced = 0;
-        }
+        self.sync(open, &mut ahead.pace)?;
         ahead.journal.restart();
         Ok(())
     }
@@ -240,8 +252,7 @@ impl SledEngine {
     ) -> Result<(), Failure> {
         let ahead = &mut *self.ahead();
         let bytes: usize = writes.iter().map(cost).sum();
-        let full = ahead.unsynced > 0 && ahead.unsynced + bytes > STEP_BYTES;
-        if full || !ahead.journal.has_room_for(entry) {
+        if ahead.pace.is_full(bytes) || !ahead.journal.has_room_for(entry) {
             self.catch_up(open, ahead)?;
         }
         self.points.reach("journal").map_err(Failure::Engine)?;
@@ -251,7 +262,7 @@ impl SledEngine {
             .map_err(Failure::Engine)?;
         self.points.reach("sync journal").map_err(Failure::Engine)?;
         ahead.journal.sync().map_err(Failure::Engine)?;
-        self.apply(open, writes, &mut ahead.unsynced)
+        self.apply(open, writes, Earlier::Whole, &mut ahead.pace)
     }
 
     /// In steps, each synced before the next. When the changes are there, their redo record goes.
@@ -261,58 +272,76 @@ impl SledEngine {
         redo: &[Write],
         writes: &[Write],
     ) -> Result<(), Failure> {
-        self.catch_up(open, &mut self.ahead())?;
+        let ahead = &mut *self.ahead();
+        self.catch_up(open, ahead)?;
         let done: Vec<Write> = redo
             .iter()
             .rev()
             .map(|piece| Write::Remove(*piece.index()))
             .collect();
         for writes in [redo, writes, &done] {
-            let mut unsynced = 0;
-            self.apply(open, writes, &mut unsynced)?;
-            if unsynced > 0 {
-                self.sync(open)?;
-            }
+            self.apply(open, writes, Earlier::Unknown, &mut ahead.pace)?;
+            self.sync(open, &mut ahead.pace)?;
         }
         Ok(())
     }
 
     /// Gives sled the writes, and syncs it whenever it has got enough.
-    fn apply(&self, open: &Open, writes: &[Write], unsynced: &mut usize) -> Result<(), Failure> {
+    fn apply(
+        &self,
+        open: &Open,
+        writes: &[Write],
+        earlier: Earlier,
+        pace: &mut Pace,
+    ) -> Result<(), Failure> {
         for write in writes {
-            if *unsynced > 0 && *unsynced + cost(write) > STEP_BYTES {
-                self.sync(open)?;
-                *unsynced = 0;
+            if pace.is_full(cost(write)) {
+                self.sync(open, pace)?;
             }
-            *unsynced += self.write(open, write)?;
+            pace.unsynced += self.write(open, write, earlier)?;
         }
         Ok(())
     }
 
     /// What it costs, as by [`cost`].
-    fn write(&self, open: &Open, write: &Write) -> Result<usize, Failure> {
+    fn write(&self, open: &Open, write: &Write, earlier: Earlier) -> Result<usize, Failure> {
         let index = write.index();
-        let mut bytes = 0;
+        let (mut bytes, mut replaced) = (0, None);
         let keep = match write {
             Write::Put(_, record) => {
                 for (part, value) in parts::cut(record) {
                     self.points.reach("part").map_err(Failure::Engine)?;
-                    open.tree.insert(part_key(index, part), value)?;
+                    // Part 0 comes last.
+                    replaced = open.tree.insert(part_key(index, part), value)?;
                     bytes += PART_KEY_LENGTH + value.len();
                 }
                 parts::count(record)
             }
             Write::Remove(_) => 0,
         };
-        // Part 0 first: without it the others are no record.
-        for item in open
-            .tree
-            .range(part_key(index, keep)..=part_key(index, u8::MAX))
-        {
-            let (key, _) = item?;
+        let mut remove = |key: &[u8]| -> Result<Option<sled::IVec>, Failure> {
             self.points.reach("surplus").map_err(Failure::Engine)?;
-            open.tree.remove(key)?;
             bytes += REMOVAL_BYTES;
+            Ok(open.tree.remove(key)?)
+        };
+        // Part 0 first: without it the others are no record.
+        match earlier {
+            Earlier::Whole => {
+                if keep == 0 {
+                    replaced = remove(&part_key(index, 0))?;
+                }
+                let declared = replaced.map_or(0, |first| parts::declared(&first));
+                for part in keep.max(1)..declared {
+                    remove(&part_key(index, part))?;
+                }
+            }
+            Earlier::Unknown => {
+                let (first, last) = (part_key(index, keep), part_key(index, u8::MAX));
+                for item in open.tree.range(first..=last) {
+                    let (key, _) = item?;
+                    remove(&key)?;
+                }
+            }
         }
         Ok(bytes)
     }

@@ -1,33 +1,60 @@
 //! What one read sees: a single state of the vault.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use super::Shared;
 use super::engine::{Bound, Scan, after, index_of, lowest};
-use super::ledger::Ledger;
 use crate::error::Result;
 use crate::format::record::{BUCKET_COUNT, Class, IndexKey, NAMESPACE_KEYS, SealedRecord};
 
-/// The records as they are between two groups.
+/// The records as they are between two groups, unless [`View::is_of_one_state`] denies it.
 pub(crate) struct View<'s> {
     shared: &'s Shared,
-    /// Held by a reader that shut the committer out; else groups may land meanwhile, and the read is repeated.
-    ledger: Option<RefCell<&'s mut Ledger>>,
+    /// Groups that were published before the first read.
+    groups: u64,
+    seen: Cell<Seen>,
+}
+
+/// What a view has read so far.
+#[derive(Clone, Copy)]
+enum Seen {
+    Nothing,
+    /// Only from this bucket, of which so many groups had changed records before.
+    Bucket(u16, u64),
+    More,
 }
 
 impl<'s> View<'s> {
-    pub(super) fn unlocked(shared: &'s Shared) -> Self {
+    pub(super) fn new(shared: &'s Shared) -> Self {
         Self {
             shared,
-            ledger: None,
+            groups: shared.overlay.number(),
+            seen: Cell::new(Seen::Nothing),
         }
     }
 
-    pub(super) fn locked(shared: &'s Shared, ledger: &'s mut Ledger) -> Self {
-        Self {
-            shared,
-            ledger: Some(RefCell::new(ledger)),
+    /// Whether no group landed meanwhile that matters for what was read.
+    pub(super) fn is_of_one_state(&self) -> bool {
+        let overlay = &self.shared.overlay;
+        match self.seen.get() {
+            Seen::Nothing => true,
+            Seen::Bucket(bucket, groups) => overlay.bucket_number(bucket) == groups,
+            Seen::More => overlay.number() == self.groups,
         }
+    }
+
+    /// To be called before anything is read from the bucket.
+    fn see_bucket(&self, bucket: u16) {
+        let seen = match self.seen.get() {
+            Seen::Nothing => Seen::Bucket(bucket, self.shared.overlay.bucket_number(bucket)),
+            Seen::Bucket(known, groups) if known == bucket => Seen::Bucket(known, groups),
+            Seen::Bucket(..) | Seen::More => Seen::More,
+        };
+        self.seen.set(seen);
+    }
+
+    fn see_more(&self) {
+        self.seen.set(Seen::More);
     }
 
     /// Any record; for one of a key, its bucket is verified first.
@@ -35,7 +62,9 @@ impl<'s> View<'s> {
     /// Errors: `Tampered`, `Corrupt`, `NewerFormat`, `VaultFailed`.
     pub(crate) fn record(&self, index: &IndexKey) -> Result<Option<SealedRecord>> {
         if index.class().is_bucket_member() {
-            self.require_bucket(index.bucket_number())?;
+            self.enter_bucket(index.bucket_number())?;
+        } else {
+            self.see_more();
         }
         // The engine first: what changes under this read is covered before it changes.
         let stored = self.shared.engine.get(index);
@@ -64,6 +93,7 @@ impl<'s> View<'s> {
             class: None,
             limit: PAGE,
         };
+        self.see_more();
         let records = self.all(scan)?;
         Ok(records
             .into_iter()
@@ -74,6 +104,7 @@ impl<'s> View<'s> {
     /// Up to `limit` audit records, beginning with the first whose number is not below `first`, and where the next
     /// ones begin.
     pub(crate) fn audit_records(&self, first: u64, limit: usize) -> Result<(Records, Option<u64>)> {
+        self.see_more();
         let (mut records, following) = self.page(&super::audit::scan_from(first, limit))?;
         let more = following.is_some() || records.len() > limit;
         records.truncate(limit);
@@ -87,6 +118,7 @@ impl<'s> View<'s> {
 
     /// The intents, in the order of their tags.
     pub(crate) fn intents(&self) -> Result<Records> {
+        self.see_more();
         let first = IndexKey::intent([0; 16]);
         self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
     }
@@ -94,7 +126,7 @@ impl<'s> View<'s> {
     /// All versions of a key object, in the order of their index keys.
     pub(crate) fn versions(&self, n: [u8; 16]) -> Result<Records> {
         let first = IndexKey::key_version(n, [0; 16]);
-        self.require_bucket(first.bucket_number())?;
+        self.enter_bucket(first.bucket_number())?;
         self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
     }
 
@@ -110,7 +142,7 @@ impl<'s> View<'s> {
         limit: usize,
     ) -> Result<Records> {
         let last = IndexKey::key_version(n, previous);
-        self.require_bucket(last.bucket_number())?;
+        self.enter_bucket(last.bucket_number())?;
         let mut scan = Scan::prefix(&last.as_bytes()[..18], limit);
         match after(*last.as_bytes()) {
             Some(from) => scan.from = from,
@@ -124,7 +156,7 @@ impl<'s> View<'s> {
     /// The GCM counters of a key object.
     pub(crate) fn gcm_counters(&self, n: [u8; 16]) -> Result<Records> {
         let first = IndexKey::gcm_counter(n, [0; 16]);
-        self.require_bucket(first.bucket_number())?;
+        self.enter_bucket(first.bucket_number())?;
         self.all(Scan::prefix(&first.as_bytes()[..18], PAGE))
     }
 
@@ -134,6 +166,7 @@ impl<'s> View<'s> {
         previous: Option<[u8; 16]>,
         limit: usize,
     ) -> Result<Vec<([u8; 16], SealedRecord)>> {
+        self.see_more();
         let end = lowest(&[NAMESPACE_KEYS + 1]);
         let mut from = lowest(&[NAMESPACE_KEYS]);
         if let Some(previous) = previous {
@@ -156,7 +189,7 @@ impl<'s> View<'s> {
             };
             let (records, following) = self.page(&scan).or_else(|error| {
                 // What is no record at all spoils its bucket: the answer of a listing is that of a single read.
-                (first_bucket..BUCKET_COUNT).try_for_each(|bucket| self.require_bucket(bucket))?;
+                (first_bucket..BUCKET_COUNT).try_for_each(|bucket| self.enter_bucket(bucket))?;
                 Err(error)
             })?;
             found.extend(
@@ -173,16 +206,15 @@ impl<'s> View<'s> {
             _ => BUCKET_COUNT - 1,
         };
         for bucket in first_bucket..=last_bucket {
-            self.require_bucket(bucket)?;
+            self.enter_bucket(bucket)?;
         }
         Ok(found)
     }
 
-    fn require_bucket(&self, number: u16) -> Result<()> {
-        match &self.ledger {
-            Some(ledger) => self.shared.verify_bucket(&mut ledger.borrow_mut(), number),
-            None => self.shared.require_bucket(number),
-        }
+    /// Verifies a bucket, all of whose records may be read then.
+    fn enter_bucket(&self, number: u16) -> Result<()> {
+        self.see_bucket(number);
+        self.shared.require_bucket(number)
     }
 
     fn all(&self, mut scan: Scan) -> Result<Records> {

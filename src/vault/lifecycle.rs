@@ -201,7 +201,7 @@ impl Inner {
 
     /// Errors: `ClockJump` when the wall clock is further ahead of the last believed reading than is plausible.
     pub(super) fn require_plausible_clock(&self) -> Result<()> {
-        let last = self.store.state().max_time_seen_ms;
+        let last = self.store.max_time_seen_ms();
         let now_ms = self.clock.unix_milliseconds();
         if policy::clock_is_plausible(last, now_ms) {
             return Ok(());

@@ -334,7 +334,7 @@ impl Inner {
 
     fn note_time(&self) {
         self.time_floor_ms
-            .fetch_max(self.store.state().max_time_seen_ms, Ordering::Relaxed);
+            .fetch_max(self.store.max_time_seen_ms(), Ordering::Relaxed);
     }
 
     fn identifier(&self, name: &KeyName, version: KeyVersion) -> KeyIdentifier {
@@ -399,7 +399,7 @@ struct KeyLocks {
 }
 
 impl KeyLocks {
-    const STRIPES: usize = 256;
+    const STRIPES: usize = 1024;
 
     fn new() -> Self {
         Self {

@@ -242,7 +242,7 @@ impl Inner {
         };
         act.commit(Vec::new(), options)?;
         self.time_floor_ms.store(
-            self.store.state().max_time_seen_ms,
+            self.store.max_time_seen_ms(),
             std::sync::atomic::Ordering::Relaxed,
         );
         Ok(())

@@ -65,7 +65,7 @@ impl VaultOptions {
         })?;
         let memory = self.memory;
         let idle = self.lock_after_idle;
-        let time_floor_ms = AtomicU64::new(store.state().max_time_seen_ms);
+        let time_floor_ms = AtomicU64::new(store.max_time_seen_ms());
         let full = memory.is_full();
         let software =
             SoftwareBackend::with_entropy(Arc::clone(&self.entropy)).with_engine(self.engine);

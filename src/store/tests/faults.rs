@@ -217,8 +217,8 @@ fn nothing_of_a_group_is_visible_while_it_is_written() {
             .unwrap()
             .as_ref()
             .and_then(std::sync::Weak::upgrade);
-        if let Some(shared) = shared {
-            let view = View::unlocked(&shared);
+        if let Some(shared) = shared.filter(|_| point != "verify bucket") {
+            let view = View::new(&shared);
             let state = (
                 view.record(&key_object(1))?,
                 view.record(&key_object(2))?,
@@ -234,9 +234,6 @@ fn nothing_of_a_group_is_visible_while_it_is_written() {
         points,
         ..OpenMode::default()
     });
-    // Every bucket is verified before, since that waits for the commit lock.
-    let all = store.read(|view| view.key_objects(None, 10)).unwrap();
-    assert_eq!(all.len(), 2);
     let before = (
         get(&store, &key_object(1)).unwrap(),
         get(&store, &key_object(2)).unwrap(),

@@ -21,6 +21,7 @@ mod marker;
 mod power_cuts;
 pub(crate) mod programme;
 mod queue;
+mod reads;
 mod schedules;
 mod spare;
 mod tampering;

@@ -1,5 +1,5 @@
 //! The overlay and the queue under thousands of orders in which readers, writers and the committer can meet. Who saw the
-//! same number before and after saw all of a group, or nothing of it, and who saw it once does not see the time before it
+//! same number before and after, of the whole or of the bucket it read from, saw all of a group, or nothing of it, and who saw it once does not see the time before it
 //! again. What the queue took is answered, also when it is closed meanwhile or the committer goes, and in its order.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use shuttle::sync::Mutex;
 
 use super::programme::{Figures, cases};
-use super::{key_object, record};
+use super::{key_object, record, version};
 use crate::format::record::{IndexKey, SealedRecord};
 
 #[allow(
@@ -44,9 +44,14 @@ fn read(engine: &Engine, overlay: &overlay::Overlay, index: &IndexKey) -> Option
 
 /// Both records of one state, or nothing when there was no quiet moment.
 fn read_both(engine: &Engine, overlay: &overlay::Overlay, keys: &[IndexKey; 2]) -> Option<usize> {
-    let before = overlay.number();
+    let bucket = keys[0].bucket_number();
+    let number = || match keys[1].bucket_number() == bucket {
+        true => overlay.bucket_number(bucket),
+        false => overlay.number(),
+    };
+    let before = number();
     let found = keys.map(|key| read(engine, overlay, &key));
-    if overlay.number() != before {
+    if number() != before {
         return None;
     }
     let lengths = found.map(|record| record.map_or(0, |record| record.as_bytes().len()));
@@ -87,16 +92,19 @@ fn meet(keys: [IndexKey; 2], states: &[[SealedRecord; 2]]) {
 #[test]
 fn a_reader_sees_whole_groups_in_every_order() {
     let figures = Figures::begin("orders of readers and the committer at the overlay");
-    let keys = [key_object(1), key_object(2)];
-    // Longer from one state to the next.
-    let states: Vec<_> = (1..=2)
-        .map(|state| keys.map(|key| record(&key, 100 * state)))
-        .collect();
     let count = cases(5_000, 500_000);
-    let own = states.clone();
-    shuttle::check_random(move || meet(keys, &own), count);
-    shuttle::check_pct(move || meet(keys, &states), count, 3);
-    figures.count(2 * count);
+    // Of two buckets, and of one.
+    for second in [key_object(2), version(1, 1)] {
+        let keys = [key_object(1), second];
+        // Longer from one state to the next.
+        let states: Vec<_> = (1..=2)
+            .map(|state| keys.map(|key| record(&key, 100 * state)))
+            .collect();
+        let own = states.clone();
+        shuttle::check_random(move || meet(keys, &own), count);
+        shuttle::check_pct(move || meet(keys, &states), count, 3);
+        figures.count(2 * count);
+    }
     figures.finish();
 }
 
