@@ -7,8 +7,8 @@
 # Nothing is skipped: what cannot be installed or run makes this fail.
 #
 # With `--long`, only the tests run that repeat something many times: kills, power cuts, faults, damage, races. They do
-# it as often as their long figures say, times the factor (1 unless given, such as 0.1). Both ways end with a table of
-# what was counted, cases and defects.
+# it as often as their long figures say, times the factor (1 unless given, such as 0.1). On Linux the instructions of the
+# hot path are counted besides. Both ways end with a table of what was counted, cases and defects.
 
 set -eu
 
@@ -94,6 +94,8 @@ look() {
         has strace || missing="$missing strace"
         # Builds what lets calls of the C library fail.
         has gcc || missing="$missing gcc"
+        # Counts instructions in the long run.
+        [ -z "$long" ] || has valgrind || missing="$missing valgrind"
     fi
 }
 
@@ -197,6 +199,10 @@ cargo test --profile long --all-features --locked --test it -- --test-threads=1 
 cargo test --profile long --all-features --locked --test aws_lc -- --test-threads=1 cross_check:: || outcome=$?
 cargo test --profile long -p hsm-softhsm-tests --locked --test it -- --test-threads=1 \
     faults::kill faults::soak cross_check:: || outcome=$?
+# Valgrind is asked for on Linux only. The factor changes nothing here.
+if [ "$(uname -s)" = Linux ]; then
+    cargo bench --bench instructions --locked || outcome=$?
+fi
 table
 [ "$outcome" -eq 0 ] || fail "not all was as it has to be"
 say "all long runs passed"

@@ -54,6 +54,12 @@ impl<'a> Pair<'a> {
         self.name
     }
 
+    /// Through the vault, and without it.
+    #[allow(dead_code, reason = "not every benchmark uses it")]
+    pub(crate) fn into_calls(self) -> (Call<'a>, Call<'a>) {
+        (self.vault, self.bare)
+    }
+
     #[allow(dead_code, reason = "not every benchmark uses it")]
     pub(crate) fn bench(&mut self, criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(self.name);
