@@ -45,6 +45,7 @@ mod sled_engine;
 mod sled_failure;
 mod sled_layout;
 mod sled_log;
+mod sled_open;
 mod sled_scan;
 mod spare_segments;
 mod state_facts;

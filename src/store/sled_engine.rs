@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Finding;
 use super::engine::{Group, Page, Redo, Scan, Storage, Write};
@@ -21,23 +21,20 @@ use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
 use super::points::Points;
 use super::poison::Poison;
 use super::recovery_reads::read_before_sled;
-use super::sled_failure::{Failure, engine_error, panicked};
-use super::sled_layout::move_pages;
-use super::sled_log::{DB_FILE, SEGMENT_SIZE};
-use super::{engine_process, sled_scan, spare_segments};
+use super::sled_failure::{Failure, panicked};
+use super::sled_log::DB_FILE;
+use super::sled_open::{Open, move_pages, open_sled};
+use super::{sled_scan, spare_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
 
 pub(super) const BLOBS: &str = "blobs";
 /// How sled was set up.
 pub(super) const CONF_FILE: &str = "conf";
-const TREE: &[u8] = b"r";
 /// For so many bytes put, sled is made to move one page.
 const BYTES_PER_MOVE: usize = 16 * 1024;
 /// What the removal of a value counts as: the neighbours are written anew for it, too.
 const REMOVAL_BYTES: usize = 4 * 1024;
-/// sled keeps its lock for moments after it was dropped.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to open the engine.
@@ -81,23 +78,6 @@ struct Ahead {
     pace: Pace,
 }
 
-pub(super) struct Open {
-    // Declared before the database, so that it goes first.
-    tree: sled::Tree,
-    database: sled::Db,
-}
-
-impl Open {
-    pub(super) fn tree(&self) -> &sled::Tree {
-        &self.tree
-    }
-
-    /// A tree that every database has, and in which nothing lies that counts.
-    pub(super) fn spare_tree(&self) -> &sled::Tree {
-        &self.database
-    }
-}
-
 impl SledEngine {
     /// Opens the database and syncs what an earlier process may have left unsynced.
     ///
@@ -129,7 +109,7 @@ impl SledEngine {
                 spare_segments::save(files.as_ref(), data.as_ref(), &headers)?;
             }
         }
-        let open = open_sled(&options)?;
+        let open = open_sled(&options.path, options.cache_capacity)?;
         let data = match existing {
             Some(data) => data,
             None => files
@@ -226,7 +206,7 @@ impl SledEngine {
         }
         move_pages(open, pace.unsynced.div_ceil(BYTES_PER_MOVE))?;
         self.points.reach("flush").map_err(Failure::Engine)?;
-        let grown = open.tree.flush()?;
+        let grown = open.tree().flush()?;
         self.points.reach("sync").map_err(Failure::Engine)?;
         self.data.sync_data().map_err(Failure::Engine)?;
         pace.synced(grown);
@@ -312,7 +292,7 @@ impl SledEngine {
                 for (part, value) in parts::cut(record) {
                     self.points.reach("part").map_err(Failure::Engine)?;
                     // Part 0 comes last.
-                    replaced = open.tree.insert(part_key(index, part), value)?;
+                    replaced = open.tree().insert(part_key(index, part), value)?;
                     bytes += PART_KEY_LENGTH + value.len();
                 }
                 parts::count(record)
@@ -322,7 +302,7 @@ impl SledEngine {
         let mut remove = |key: &[u8]| -> Result<Option<sled::IVec>, Failure> {
             self.points.reach("surplus").map_err(Failure::Engine)?;
             bytes += REMOVAL_BYTES;
-            Ok(open.tree.remove(key)?)
+            Ok(open.tree().remove(key)?)
         };
         // Part 0 first: without it the others are no record.
         match earlier {
@@ -337,7 +317,7 @@ impl SledEngine {
             }
             Earlier::Unknown => {
                 let (first, last) = (part_key(index, keep), part_key(index, u8::MAX));
-                for item in open.tree.range(first..=last) {
+                for item in open.tree().range(first..=last) {
                     let (key, _) = item?;
                     remove(&key)?;
                 }
@@ -350,12 +330,12 @@ impl SledEngine {
 impl Storage for SledEngine {
     fn get(&self, index: &IndexKey) -> Result<Option<SealedRecord>> {
         self.run(|open| {
-            let Some(first) = open.tree.get(part_key(index, 0))? else {
+            let Some(first) = open.tree().get(part_key(index, 0))? else {
                 return Ok(None);
             };
             let mut joiner = Joiner::start(&first)?;
             while let Some(part) = joiner.wants() {
-                let bytes = open.tree.get(part_key(index, part))?;
+                let bytes = open.tree().get(part_key(index, part))?;
                 joiner.push(&bytes.ok_or_else(parts::damaged)?)?;
             }
             Ok(Some(joiner.finish()?))
@@ -363,7 +343,7 @@ impl Storage for SledEngine {
     }
 
     fn scan(&self, scan: &Scan) -> Result<Page> {
-        self.run(|open| sled_scan::page(&open.tree, scan))
+        self.run(|open| sled_scan::page(open.tree(), scan))
     }
 
     fn commit(&self, group: &Group) -> Result<()> {
@@ -399,7 +379,7 @@ impl Storage for SledEngine {
                 harmless: false,
             });
         }
-        self.run(|open| sled_scan::find_strays(&open.tree, &mut findings))?;
+        self.run(|open| sled_scan::find_strays(open.tree(), &mut findings))?;
         Ok(findings)
     }
 
@@ -447,40 +427,4 @@ fn cost(write: &Write) -> usize {
         }
         Write::Remove(_) => REMOVAL_BYTES,
     }
-}
-
-fn open_sled(options: &SledOptions) -> Result<Open> {
-    engine_process::use_here();
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let database = sled::Config::new()
-                .path(&options.path)
-                .cache_capacity(options.cache_capacity)
-                .segment_size(SEGMENT_SIZE)
-                .flush_every_ms(None)
-                .open()?;
-            let tree = database.open_tree(TREE)?;
-            Ok(Open { tree, database })
-        }));
-        match opened {
-            Ok(Ok(open)) => return Ok(open),
-            Ok(Err(error)) if is_locked(&error) => {
-                if Instant::now() >= deadline {
-                    return Err(Error::new(
-                        ErrorKind::VaultInUse,
-                        "another process holds the lock of the file `db`",
-                    ));
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-            Ok(Err(error)) => return Err(engine_error(error)),
-            Err(payload) => return Err(panicked(&*payload)),
-        }
-    }
-}
-
-/// sled tells this case from others only by its text.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }

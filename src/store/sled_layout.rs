@@ -8,7 +8,8 @@
 //! twice. Measured with records of 300 to 1,600 bytes: 1.1 to 1.4 times their length, in place of 1.9 to 2.5.
 
 use super::parts::part_key;
-use super::sled_engine::{Open, SledEngine};
+use super::sled_engine::SledEngine;
+use super::sled_open::SPARE_KEY;
 use crate::error::Result;
 use crate::format::record::IndexKey;
 
@@ -48,23 +49,8 @@ impl SledEngine {
     }
 }
 
-/// Lets sled move up to so many pages out of segments that are half empty, so that it can use these again. By itself it
-/// moves one whenever it writes another anew, and falls behind where many records are new: the files grow to 2.4 times
-/// the records, in place of 2.1. Nothing is flushed.
-pub(super) fn move_pages(open: &Open, pages: usize) -> sled::Result<()> {
-    for number in 0..pages * WRITES_PER_PAGE {
-        open.spare_tree().insert(SPARE_KEY, &number.to_be_bytes())?;
-    }
-    Ok(())
-}
-
-/// sled writes a page anew with the change after ten others.
-const WRITES_PER_PAGE: usize = 11;
-
 /// Ten writes make a page be written anew, and a page has eight items or more: this is more than enough.
 const WRITES_PER_ITEM: u64 = 2;
 
 /// sled's log fills its buffers; nothing has to be durable yet.
 const FLUSH_INTERVAL: u64 = 4_096;
-
-const SPARE_KEY: &[u8] = b"";
