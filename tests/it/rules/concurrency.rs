@@ -264,7 +264,13 @@ fn perform(vault: &Vault, key: &str, call: &Call) -> Answer {
             .map(|recovered| Answer::Version(recovered.id().version())),
         Call::Purge => vault.purge_deleted_key(&key).map(|_| Answer::Done),
     };
-    outcome.unwrap_or_else(|error| Answer::Refused(error.kind()))
+    outcome.unwrap_or_else(|error| {
+        // No order explains it: a token has failed, and only the error tells how.
+        if error.kind() == ErrorKind::BackendRejected {
+            eprintln!("{call:?} of {key}: {error:?}");
+        }
+        Answer::Refused(error.kind())
+    })
 }
 
 /// Lets the threads work and gives the events of each key.
