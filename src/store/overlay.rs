@@ -5,16 +5,19 @@ use std::sync::PoisonError;
 
 use super::engine::Bound;
 use super::sync::{AtomicU64, Ordering, RwLock};
-use crate::format::record::{BUCKET_COUNT, IndexKey, NAMESPACE_KEYS, SealedRecord};
+use crate::format::record::{IndexKey, NAMESPACE_KEYS, SealedRecord};
 
 /// Pre-images of the touched records; `None` for one that did not exist.
 pub(super) type PreImages = BTreeMap<Bound, Option<SealedRecord>>;
+
+/// So many buckets at most are told apart; a read is repeated in vain where two that share a number meet.
+const TOLD_APART: u16 = 256;
 
 #[derive(Debug)]
 pub(super) struct Overlay {
     /// Counts published groups.
     number: AtomicU64,
-    /// Counts those of them that changed a record of the bucket.
+    /// Counts those of them that changed a record of the bucket, or of one that shares its number.
     bucket_numbers: Vec<AtomicU64>,
     pre_images: RwLock<PreImages>,
 }
@@ -23,7 +26,7 @@ impl Default for Overlay {
     fn default() -> Self {
         Self {
             number: AtomicU64::new(0),
-            bucket_numbers: (0..BUCKET_COUNT).map(|_| AtomicU64::new(0)).collect(),
+            bucket_numbers: (0..TOLD_APART).map(|_| AtomicU64::new(0)).collect(),
             pre_images: RwLock::default(),
         }
     }
@@ -37,8 +40,11 @@ impl Overlay {
 
     /// Reads of the bucket's records alone that saw the same number before and after saw one state of them.
     pub(super) fn bucket_number(&self, bucket: u16) -> u64 {
-        let place = self.bucket_numbers.get(usize::from(bucket));
-        place.map_or(0, |place| place.load(Ordering::SeqCst))
+        self.place(bucket).load(Ordering::SeqCst)
+    }
+
+    fn place(&self, bucket: u16) -> &AtomicU64 {
+        &self.bucket_numbers[usize::from(bucket % TOLD_APART)]
     }
 
     /// Covers the records of a group before the engine changes them.
@@ -61,10 +67,8 @@ impl Overlay {
         for key in pre_images.keys().filter(|key| key[0] == NAMESPACE_KEYS) {
             let bucket = u16::from_be_bytes([key[1], key[2]]) >> 4;
             // They come in their order.
-            if last != Some(bucket)
-                && let Some(place) = self.bucket_numbers.get(usize::from(bucket))
-            {
-                place.fetch_add(1, Ordering::SeqCst);
+            if last != Some(bucket) {
+                self.place(bucket).fetch_add(1, Ordering::SeqCst);
                 last = Some(bucket);
             }
         }
