@@ -117,6 +117,13 @@ fn rehearse(original: &Path) -> (Vec<&'static str>, Vec<String>) {
     (points, portraits)
 }
 
+/// `check` goes through thousands of buckets in a row: the first ones and some of the others stand for all.
+fn stands_out(points: &[&str], number: usize) -> bool {
+    let before = points[..number].iter().rev();
+    let in_a_row = before.take_while(|point| **point == points[number]).count();
+    in_a_row < 16 || in_a_row.is_multiple_of(512)
+}
+
 #[test]
 fn trouble_at_any_point_loses_nothing() {
     if let Ok(job) = std::env::var(CHILD) {
@@ -136,6 +143,7 @@ fn trouble_at_any_point_loses_nothing() {
     let (points, portraits) = rehearse(&original);
     // In a short run each point meets two kinds of trouble, and other points the others.
     let cases: Vec<(usize, Trouble)> = (0..points.len())
+        .filter(|number| stands_out(&points, *number))
         .flat_map(|number| TROUBLES.map(|trouble| (number, trouble)))
         .filter(|(number, trouble)| {
             factor().is_some() || (number + *trouble as usize).is_multiple_of(3)
