@@ -122,6 +122,12 @@ impl TokenError {
         }
     }
 
+    /// Whether the module failed without saying why. SoftHSM2 does so now and then while objects are made by several
+    /// threads, and succeeds when it is asked again.
+    pub(super) fn gives_no_reason(&self) -> bool {
+        matches!(self.code, Some(CKR_GENERAL_ERROR | CKR_FUNCTION_FAILED))
+    }
+
     /// `CKR_…`, or the number of a code without a name.
     fn code_name(&self) -> Option<Cow<'static, str>> {
         let code = self.code?;

@@ -22,7 +22,11 @@ const MOST_LISTED: usize = 65_536;
 
 /// Marks the key of this tag as new, before it is made.
 pub(super) fn begin(token: &Token, tag: KeyTag) -> TokenResult<()> {
-    token.mutate(|lease| lease.create_object(&marker(tag)).map(drop))
+    // A second marker is no harm: all of them go together.
+    token.mutate_or_again(
+        |_| Ok(()),
+        |lease| lease.create_object(&marker(tag)).map(drop),
+    )
 }
 
 pub(super) fn confirm(token: &Token, tags: &[KeyTag]) -> TokenResult<()> {
@@ -64,6 +68,22 @@ pub(super) fn destroy(token: &Token, tag: KeyTag) -> TokenResult<()> {
     })
 }
 
+/// Destroys what a failed attempt to make the object with this id may have left. The key's marker and its other object
+/// stay.
+pub(super) fn clear(token: &Token, lease: &Lease<'_>, id: KeyTag) -> TokenResult<()> {
+    for object in lease.find_objects(&with_id(&id), MOST_WITH_ONE_ID)? {
+        lease.destroy_object(object)?;
+    }
+    forget(token, id);
+    Ok(())
+}
+
+fn forget(token: &Token, id: KeyTag) {
+    for class in [ObjectClass::Private, ObjectClass::Secret] {
+        token.handles().remove(id, class);
+    }
+}
+
 fn markers_of(lease: &Lease<'_>, tag: KeyTag) -> TokenResult<Vec<ObjectHandle>> {
     lease.find_objects(&with_marker(tag), MOST_WITH_ONE_ID)
 }
@@ -78,9 +98,7 @@ fn destroy_all(
         lease.destroy_object(*object)?;
     }
     for id in [tag, mac_tag(tag)] {
-        for class in [ObjectClass::Private, ObjectClass::Secret] {
-            token.handles().remove(id, class);
-        }
+        forget(token, id);
     }
     Ok(())
 }

@@ -162,6 +162,10 @@ impl Maker<'_> {
         let token = self.connection.token();
         let tag = self.request.tag;
         let label = self.request.label.of_key(tag);
+        let class = match self.request.spec.family() {
+            KeyFamily::Rsa | KeyFamily::Ec => ObjectClass::Private,
+            KeyFamily::Oct => ObjectClass::Secret,
+        };
         holding::begin(token, tag)?;
         let mut public = None;
         for (wanted, mac, id) in [(values.main, false, tag), (values.mac, true, mac_tag(tag))] {
@@ -174,17 +178,16 @@ impl Maker<'_> {
                 trusted_only: self.request.backup_allowed && self.profile.wraps_with_trusted,
                 limit_mechanisms: self.profile.limits_mechanisms,
             };
-            let made = token.mutate(|lease| {
-                let made = self.make(lease, mac, &custody)?;
-                let class = match self.request.spec.family() {
-                    KeyFamily::Rsa | KeyFamily::Ec => ObjectClass::Private,
-                    KeyFamily::Oct => ObjectClass::Secret,
-                };
-                token
-                    .handles()
-                    .insert(lease.epoch(), id, class, made.object);
-                Ok(made)
-            })?;
+            let made = token.mutate_or_again(
+                |lease| holding::clear(token, lease, id),
+                |lease| {
+                    let made = self.make(lease, mac, &custody)?;
+                    token
+                        .handles()
+                        .insert(lease.epoch(), id, class, made.object);
+                    Ok(made)
+                },
+            )?;
             public = made.public.or(public);
         }
         Ok((Keeping::Resident, public))

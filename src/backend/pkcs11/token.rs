@@ -126,6 +126,21 @@ impl Token {
         }
     }
 
+    /// As [`Token::mutate`]; when the module fails without saying why, once more in another session, after `undo`.
+    pub(super) fn mutate_or_again<T>(
+        &self,
+        undo: impl FnMut(&Lease<'_>) -> TokenResult<()>,
+        mut work: impl FnMut(&Lease<'_>) -> TokenResult<T>,
+    ) -> TokenResult<T> {
+        match self.mutate(&mut work) {
+            Err(error) if error.gives_no_reason() => match self.mutate(undo) {
+                Ok(()) => self.mutate(work),
+                Err(_) => Err(error),
+            },
+            outcome => outcome,
+        }
+    }
+
     /// Does `work` in a session in which the user and the security officer take turns to be logged in.
     ///
     /// Both logins count for the whole process, so nobody else is in the module meanwhile. Afterwards all object

@@ -1,6 +1,7 @@
 //! Tokens that fail, disappear, lock, are read-only or are changed by others, below a vault: nothing is lost, nothing
 //! is destroyed that belongs to somebody, no call hangs, and every error tells what happened.
 
+mod again;
 mod attach;
 mod away;
 mod behind;
