@@ -1,8 +1,10 @@
-//! ECDSA on P-256, P-384 and P-521. aws-lc draws the nonces, and mixes key and digest into them.
+//! ECDSA on P-256, P-384 and P-521. aws-lc draws the nonces, and mixes key and digest into them; the private numbers of
+//! new keys are the caller's.
 
 use std::fmt;
 use std::sync::OnceLock;
 
+use aws_lc_rs::agreement::{self, PrivateKey};
 use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::AsBigEndian;
 use aws_lc_rs::signature::{
@@ -12,6 +14,7 @@ use aws_lc_rs::signature::{
 
 use super::RustCryptoEngine;
 use crate::crypto::limits::check_digest;
+use crate::crypto::rustcrypto::ec::{no_pair, random_scalar};
 use crate::crypto::rustcrypto::rsa::RsaPadding;
 use crate::crypto::{CryptoError, CryptoKey, CryptoPublicKey, CryptoResult, Engine};
 use crate::env::Entropy;
@@ -20,8 +23,9 @@ use crate::model::material::{EcMaterial, KeyMaterial, MaterialParts};
 use crate::model::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
 
-/// What aws-lc calls the parts of ECDSA on one curve.
+/// What aws-lc calls the parts of ECDSA on one curve, and the agreement whose keys it computes from their number alone.
 struct Algorithms {
+    agreement: &'static agreement::Algorithm,
     digest: &'static digest::Algorithm,
     signing: &'static EcdsaSigningAlgorithm,
     verification: &'static EcdsaVerificationAlgorithm,
@@ -29,6 +33,7 @@ struct Algorithms {
 }
 
 static P256: Algorithms = Algorithms {
+    agreement: &agreement::ECDH_P256,
     digest: &digest::SHA256,
     signing: &aws::ECDSA_P256_SHA256_FIXED_SIGNING,
     verification: &aws::ECDSA_P256_SHA256_FIXED,
@@ -36,6 +41,7 @@ static P256: Algorithms = Algorithms {
 };
 
 static P384: Algorithms = Algorithms {
+    agreement: &agreement::ECDH_P384,
     digest: &digest::SHA384,
     signing: &aws::ECDSA_P384_SHA384_FIXED_SIGNING,
     verification: &aws::ECDSA_P384_SHA384_FIXED,
@@ -43,6 +49,7 @@ static P384: Algorithms = Algorithms {
 };
 
 static P521: Algorithms = Algorithms {
+    agreement: &agreement::ECDH_P521,
     digest: &digest::SHA512,
     signing: &aws::ECDSA_P521_SHA512_FIXED_SIGNING,
     verification: &aws::ECDSA_P521_SHA512_FIXED,
@@ -76,6 +83,29 @@ pub(super) struct EcKey {
     pair: EcdsaKeyPair,
     engine: RustCryptoEngine,
     rest: OnceLock<Box<dyn CryptoKey>>,
+}
+
+/// A random scalar with its point; `None` on the other engine's curve. aws-lc computes a point twice whenever it takes a
+/// number, and has it lie on the curve. The pair is parsed all the same: only that is about the bytes that come out.
+///
+/// Only the draw rejects numbers: a failure here is one of computing, and no reason to draw again.
+pub(super) fn generate(curve: Curve, entropy: &dyn Entropy) -> CryptoResult<Option<EcMaterial>> {
+    let Some(algorithms) = Algorithms::of(curve) else {
+        return Ok(None);
+    };
+    let d = random_scalar(curve, entropy)?;
+    let point = PrivateKey::from_private_key(algorithms.agreement, d.expose())
+        .ok()
+        .and_then(|key| key.compute_public_key().ok())
+        .ok_or_else(|| {
+            CryptoError::Internal("the point of the new key could not be computed".to_owned())
+        })?;
+    let (x, y) = coordinates(curve, point.as_ref())?;
+    let material = EcMaterial { curve, d, x, y };
+    match parse(algorithms, &material) {
+        Some(_) => Ok(Some(material)),
+        None => Err(no_pair()),
+    }
 }
 
 /// Of an uncompressed point.

@@ -1,6 +1,5 @@
 //! The engine on aws-lc: RSA with the usual exponent, and the NIST curves. Every other key goes to RustCrypto, and so
-//! does a key that aws-lc refuses: RustCrypto takes it, or says what is wrong with it. New EC keys are RustCrypto's
-//! too, which computes a point from the caller's random number in half the time.
+//! does a key that aws-lc refuses: RustCrypto takes it, or says what is wrong with it.
 
 use super::rustcrypto::RustCryptoEngine;
 use super::{CryptoKey, CryptoPublicKey, CryptoResult, Engine};
@@ -32,13 +31,17 @@ impl Engine for AwsLcEngine {
         public_exponent: Option<u64>,
         entropy: &dyn Entropy,
     ) -> CryptoResult<KeyMaterial> {
-        match (spec, public_exponent) {
-            (KeySpec::Rsa(size), None | Some(rsa::EXPONENT)) => {
-                let parts = rsa::generate(size, &self.rest, entropy)?;
-                Ok(KeyMaterial::new(MaterialParts::Rsa(parts)))
-            }
-            _ => self.rest.generate(spec, public_exponent, entropy),
-        }
+        let own = match (spec, public_exponent) {
+            (KeySpec::Rsa(size), None | Some(rsa::EXPONENT)) => Some(MaterialParts::Rsa(
+                rsa::generate(size, &self.rest, entropy)?,
+            )),
+            (KeySpec::Ec(curve), None) => ec::generate(curve, entropy)?.map(MaterialParts::Ec),
+            _ => None,
+        };
+        own.map_or_else(
+            || self.rest.generate(spec, public_exponent, entropy),
+            |parts| Ok(KeyMaterial::new(parts)),
+        )
     }
 
     fn load(&self, material: &KeyMaterial) -> CryptoResult<Box<dyn CryptoKey>> {

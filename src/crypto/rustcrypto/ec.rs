@@ -34,22 +34,23 @@ pub(in crate::crypto) struct EcPublicKey {
     key: VerifyingKey,
 }
 
-/// A uniform scalar by rejection, with its point, which is computed twice.
+/// A random scalar with its point, which is computed twice.
 pub(super) fn generate(curve: Curve, entropy: &dyn Entropy) -> CryptoResult<EcMaterial> {
-    let (d, key) = generate_scalar(curve, entropy)?;
-    if !key.belongs_to(&key.verifying_key()) {
-        return Err(CryptoError::Internal(
-            "the point of the generated key does not belong to its private number".to_owned(),
-        ));
+    let d = random_scalar(curve, entropy)?;
+    match SigningKey::from_scalar(curve, d.expose()) {
+        Some(key) if key.belongs_to(&key.verifying_key()) => {
+            let (x, y) = key.point();
+            Ok(EcMaterial { curve, d, x, y })
+        }
+        _ => Err(no_pair()),
     }
-    let (x, y) = key.point();
-    Ok(EcMaterial { curve, d, x, y })
 }
 
-fn generate_scalar(
+/// A uniform scalar by rejection. All engines draw here, so that the same random bytes give the same key on each.
+pub(in crate::crypto) fn random_scalar(
     curve: Curve,
     entropy: &dyn Entropy,
-) -> CryptoResult<(SecretBytes, Box<SigningKey>)> {
+) -> CryptoResult<SecretBytes> {
     for _ in 0..GENERATION_TRIES {
         let d = SecretBytes::filled_with(curve.field_length(), |bytes| {
             entropy.fill(bytes).map_err(CryptoError::Random)?;
@@ -59,13 +60,20 @@ fn generate_scalar(
             }
             Ok(())
         })?;
-        if let Some(key) = SigningKey::from_scalar(curve, d.expose()) {
-            return Ok((d, key));
+        if is_scalar(curve, d.expose()) {
+            return Ok(d);
         }
     }
     Err(CryptoError::Internal(
         "the random generator gives no usable numbers".to_owned(),
     ))
+}
+
+/// Of a new key whose two computations differ.
+pub(in crate::crypto) fn no_pair() -> CryptoError {
+    CryptoError::Internal(
+        "the point of the generated key does not belong to its private number".to_owned(),
+    )
 }
 
 impl EcKey {
@@ -233,6 +241,13 @@ macro_rules! curves {
             $( $curve($krate::ecdsa::VerifyingKey), )+
         }
 
+        /// Whether 1 <= d < n, without its point.
+        fn is_scalar(curve: Curve, d: &[u8]) -> bool {
+            match curve {
+                $( Curve::$curve => $krate::SecretKey::from_slice(d).is_ok(), )+
+            }
+        }
+
         impl SigningKey {
             /// `None` unless there are exactly the field's bytes and 1 <= d < n.
             fn from_scalar(curve: Curve, d: &[u8]) -> Option<Box<Self>> {
@@ -344,16 +359,20 @@ mod tests {
     use super::*;
     use crate::env::OsEntropy;
 
+    fn random_key(curve: Curve) -> Box<SigningKey> {
+        let d = random_scalar(curve, &OsEntropy).expect("a number");
+        SigningKey::from_scalar(curve, d.expose()).expect("a key")
+    }
+
     #[test]
     fn a_pair_is_told_from_what_is_none() {
         let curves = [Curve::P256, Curve::P384, Curve::P521, Curve::P256K];
         for curve in curves {
-            let [one, other] =
-                [(); 2].map(|()| generate_scalar(curve, &OsEntropy).expect("a key").1);
+            let [one, other] = [(); 2].map(|()| random_key(curve));
             assert!(one.belongs_to(&one.verifying_key()), "{curve}");
             assert!(!one.belongs_to(&other.verifying_key()), "{curve}");
             for foreign in curves.into_iter().filter(|foreign| *foreign != curve) {
-                let foreign = generate_scalar(foreign, &OsEntropy).expect("a key").1;
+                let foreign = random_key(foreign);
                 assert!(!one.belongs_to(&foreign.verifying_key()), "{curve}");
             }
         }

@@ -12,6 +12,7 @@ use crate::model::material::KeyMaterial;
 use crate::model::spec::KeySpec;
 
 mod differential;
+mod generation;
 mod keys;
 mod refusals;
 
