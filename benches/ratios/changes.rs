@@ -25,15 +25,23 @@ pub(crate) fn lines(size: &Size, directory: &Path, master: &MasterKey, lines: &m
         .expect("a vault");
     lines.push(one_thread(size, "create_ec_durably", &vault, directory));
     #[cfg(feature = "aws-lc")]
-    {
+    let on_aws_lc = {
         let vault = VaultOptions::new()
             .crypto_engine(strongroom::CryptoEngine::AwsLc)
             .create(directory.join("growing-aws-lc"), Unlock::raw_key(master))
             .expect("a vault");
         let what = "create_ec_durably, aws-lc";
         lines.push(one_thread(size, what, &vault, directory).without_bound());
+        vault
+    };
+    lines.extend(many_threads(size, "create_ec_durably, 32 threads", &vault));
+    #[cfg(feature = "aws-lc")]
+    {
+        let what = "create_ec_durably, aws-lc, 32 threads";
+        let [reached, most] = many_threads(size, what, &on_aws_lc);
+        lines.extend([reached.without_bound(), most]);
+        on_aws_lc.close().expect("closed");
     }
-    lines.extend(many_threads(size, &vault));
     lines.push(batches(size, &vault, "EC", || {
         CreateKeyOptions::ec(Curve::P256)
     }));
@@ -80,8 +88,8 @@ fn one_thread(size: &Size, what: &'static str, vault: &Vault, directory: &Path) 
 }
 
 /// What many threads reach, and what they could: two processors have no more than two seconds in one.
-fn many_threads(size: &Size, vault: &Vault) -> [Line; 2] {
-    progress("create_ec_durably, 32 threads");
+fn many_threads(size: &Size, what: &'static str, vault: &Vault) -> [Line; 2] {
+    progress(what);
     let next = AtomicU64::new(1 << 32);
     let rate = |threads: u64, each: u64| {
         let start = Instant::now();
@@ -121,7 +129,7 @@ fn many_threads(size: &Size, vault: &Vault) -> [Line; 2] {
         1.0,
     );
     let reached = Line::gain(
-        "create_ec_durably, 32 threads",
+        what,
         format!("{:.0}/s", many.median),
         format!("{:.0}/s, 1 thread", one.median),
         Twice {
