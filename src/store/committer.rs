@@ -1,12 +1,13 @@
 //! Changing the vault: one group at a time, by the committing thread or by the caller whose turn it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::audit;
 use super::ledger::{Changed, Ledger, Pair};
-use super::queue::{Request, Work};
+use super::queue::{Left, Request, Work};
 use super::{Change, CommitOptions, Shared};
 use crate::error::{Error, Result};
 use crate::format::record::{Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
@@ -25,26 +26,37 @@ pub(super) fn run(shared: &Shared) {
                 break;
             }
             Work::Anchor => {}
-            Work::Group(group) => shielded(shared, || commit_group(shared, group)),
+            Work::Apply => {
+                shielded(shared, || drop(shared.lock_ledger()));
+                wipe_stack();
+                continue;
+            }
+            Work::Group(group) => shielded(shared, || {
+                shared.apply_rest(&mut commit_group(shared, group));
+            }),
         }
         due = sync_anchor_when_due(shared);
         // This stack lives as long as the vault.
         wipe_stack();
-        shared.queue.pass_on(false);
+        shared.queue.pass_on(Left::default());
     }
     shared.queue.leave();
 }
 
-/// Carries out a group on the thread of the caller who has the turn for it. Its outcome lies where its answer is waited for.
+/// Carries out a group on the thread of the caller who has the turn for it. Its outcome lies where its answer is waited
+/// for. The committer applies it meanwhile, unless whoever takes the commit lock next is faster.
 pub(super) fn take_turn(shared: &Shared, group: Vec<Request>) {
-    shielded(shared, || commit_group(shared, group));
-    let unsynced = {
-        let ledger = shared.lock_ledger();
+    let mut left = Left::default();
+    shielded(shared, || {
+        let ledger = commit_group(shared, group);
         let anchor = ledger.anchor.as_ref();
-        anchor.is_some_and(|anchor| anchor.due().is_some())
-    };
+        left = Left {
+            unsynced: anchor.is_some_and(|anchor| anchor.due().is_some()),
+            unapplied: ledger.unapplied.is_some(),
+        };
+    });
     wipe_stack();
-    shared.queue.pass_on(unsynced);
+    shared.queue.pass_on(left);
 }
 
 /// After a panic nothing is written any more.
@@ -87,7 +99,8 @@ fn sync_anchor_when_due(shared: &Shared) -> Option<Instant> {
     anchor.due()
 }
 
-fn commit_group(shared: &Shared, group: Vec<Request>) {
+/// Carries out a group, answers, and leaves it to be applied.
+fn commit_group(shared: &Shared, group: Vec<Request>) -> MutexGuard<'_, Ledger> {
     give_way_to_readers(shared);
     let mut ledger = shared.lock_ledger();
     let mut changed = Changed::new();
@@ -110,8 +123,7 @@ fn commit_group(shared: &Shared, group: Vec<Request>) {
             }
         }
     }
-    let outcome = write_group(shared, &mut ledger, changed, options);
-    drop(ledger);
+    let outcome = commit(shared, &mut ledger, changed, options);
     for answer in answers {
         let _ = answer.send(match &outcome {
             Ok(()) => Ok(()),
@@ -119,6 +131,7 @@ fn commit_group(shared: &Shared, group: Vec<Request>) {
             Err(error) => Err(Error::new(error.kind(), error.to_string())),
         });
     }
+    ledger
 }
 
 /// Readers that came in vain too often wait for the commit lock, which is not fair by itself.
@@ -196,8 +209,21 @@ fn check_place(shared: &Shared, index: &IndexKey, record: Option<&SealedRecord>)
     Ok(())
 }
 
-/// Steps 1 to 8 of the commit protocol.
+/// Commits a group, and applies it.
 pub(super) fn write_group(
+    shared: &Shared,
+    ledger: &mut Ledger,
+    changed: Changed,
+    options: CommitOptions,
+) -> Result<()> {
+    commit(shared, ledger, changed, options)?;
+    shared.apply_rest(ledger);
+    shared.poison.check()
+}
+
+/// The commit protocol up to where the group is durable and readers see it, in the overlay; then the engine has to get
+/// it.
+fn commit(
     shared: &Shared,
     ledger: &mut Ledger,
     mut changed: Changed,
@@ -215,19 +241,11 @@ pub(super) fn write_group(
     let mut prepared = ledger
         .prepare(&shared.config, changed, &options, chain)
         .inspect_err(|_| audit::undo(shared, waiting))?;
-    let outcome = write_prepared(shared, ledger, &mut prepared);
-    match outcome {
-        Ok(()) => {
-            shared.overlay.publish();
-            shared.commits.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-        // The overlay stays, so that no reader sees half a group before it sees the failure.
-        Err(error) => {
-            shared.poison.fail(&error);
-            Err(error)
-        }
-    }
+    write_prepared(shared, ledger, &mut prepared).inspect_err(|error| shared.poison.fail(error))?;
+    shared.overlay.publish(std::mem::take(&mut prepared.images));
+    shared.commits.fetch_add(1, Ordering::Relaxed);
+    ledger.unapplied = Some(prepared.group);
+    Ok(())
 }
 
 fn write_prepared(
@@ -235,10 +253,6 @@ fn write_prepared(
     ledger: &mut Ledger,
     prepared: &mut super::ledger::Prepared,
 ) -> Result<()> {
-    shared
-        .overlay
-        .cover(std::mem::take(&mut prepared.pre_images));
-    shared.points.reach("covered")?;
     shared.engine.commit(&prepared.group)?;
     shared.points.reach("anchor")?;
     ledger.adopt(prepared);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::anchor::AnchorFile;
-use super::engine::{Bound, Group, Page, Redo, Scan, Storage, Write, lowest};
+use super::engine::{Bound, Page, Scan, Storage, Write, lowest, write_through};
 use super::files::{Access, Files};
 use super::open::{check_meta, load_buckets, read_state};
 use super::parts;
@@ -173,10 +173,7 @@ fn copy(from: &dyn Storage, to: &SledEngine, points: &Points) -> Result<()> {
         if writes.is_empty() {
             return Ok(());
         }
-        to.commit(&Group {
-            redo: Redo::none(),
-            writes,
-        })?;
+        write_through(to, writes)?;
     }
 }
 

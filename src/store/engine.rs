@@ -1,4 +1,4 @@
-//! What the store asks of an engine: get, scan page by page, commit one group.
+//! What the store asks of an engine: get, scan page by page, and for one group at a time commit and apply.
 
 use std::fmt;
 
@@ -40,11 +40,16 @@ pub(crate) enum Redo {
     Records(Vec<Write>),
 }
 
-impl Redo {
-    /// For writes that need not become durable as a whole.
-    pub(crate) fn none() -> Self {
-        Self::Records(Vec::new())
-    }
+/// Writes that become durable before this returns, but not as a whole.
+///
+/// Errors: those of the engine.
+pub(super) fn write_through(engine: &dyn Storage, writes: Vec<Write>) -> Result<()> {
+    let group = Group {
+        redo: Redo::Records(Vec::new()),
+        writes,
+    };
+    engine.commit(&group)?;
+    engine.apply(&group)
 }
 
 /// A bound of a scan: the bytes of an index key, or what follows it.
@@ -97,9 +102,14 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// The next page of a scan.
     fn scan(&self, scan: &Scan) -> Result<Page>;
 
-    /// Writes a group; `Ok` means that all of it survives a power cut, though perhaps in the journal alone. After an
-    /// error the engine's contents are unknown until the vault is reopened.
+    /// Makes a group durable; `Ok` means that all of it survives a power cut, though it may be in the journal or its
+    /// redo record alone, and its records are not touched yet. After an error the engine's contents are unknown until the vault
+    /// is reopened.
     fn commit(&self, group: &Group) -> Result<()>;
+
+    /// Puts the records of the group that was committed last into their places. After an error it is still durable,
+    /// and the engine serves no reads until the vault is reopened.
+    fn apply(&self, group: &Group) -> Result<()>;
 
     /// The entries that the journal had when the engine was opened, in their order. Asked for once.
     fn journaled(&self) -> Vec<Entry> {

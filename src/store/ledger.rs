@@ -7,7 +7,7 @@ use super::anchor::AnchorFile;
 use super::buckets::{self, toggle};
 use super::engine::{Bound, Group, Redo, Storage, Write};
 use super::journal::Entry as JournalEntry;
-use super::overlay::PreImages;
+use super::overlay::Images;
 use super::redo;
 use super::{AuditState, CommitOptions, HeaderFacts, StoreConfig};
 use crate::error::{Error, Result};
@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     pub(super) buckets: Vec<Option<KnownBucket>>,
     pub(super) header: HeaderFacts,
     pub(super) anchor: Option<AnchorFile>,
+    /// A durable group that readers see in the overlay and that the engine has yet to get.
+    pub(super) unapplied: Option<Group>,
 }
 
 /// The last value of each changed record with the one that is stored, in the order of the index keys.
@@ -52,7 +54,7 @@ pub(super) struct Pair {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) group: Group,
-    pub(super) pre_images: PreImages,
+    pub(super) images: Images,
     state: State,
     state_hash: [u8; 32],
     buckets: Vec<(u16, KnownBucket)>,
@@ -71,6 +73,7 @@ impl Ledger {
             buckets: vec![None; usize::from(BUCKET_COUNT)],
             header: config.header.clone(),
             anchor,
+            unapplied: None,
         }
     }
 
@@ -173,7 +176,7 @@ impl Ledger {
         }
 
         let mut writes: Vec<Write> = Vec::with_capacity(changed.len() + touched.len() + 1);
-        let mut pre_images = PreImages::new();
+        let mut images = Images::new();
         let mut ordered: Vec<Pair> = changed.into_values().collect();
         // Versions before the key object that tells of them.
         ordered.sort_by_key(|pair| match pair.index.class() {
@@ -181,8 +184,8 @@ impl Ledger {
             Class::KeyObject => 1,
             _ => 2,
         });
-        for Pair { index, old, new } in ordered {
-            pre_images.insert(*index.as_bytes(), old);
+        for Pair { index, new, .. } in ordered {
+            images.insert(*index.as_bytes(), new.clone());
             writes.push(match new {
                 Some(record) => Write::Put(index, record),
                 None => Write::Remove(index),
@@ -218,7 +221,7 @@ impl Ledger {
         let redo = redo_for(state.generation, pieces);
         Ok(Prepared {
             group: Group { redo, writes },
-            pre_images,
+            images,
             state,
             state_hash,
             buckets,

@@ -46,7 +46,11 @@ impl Storage for MemoryEngine {
         Ok(page)
     }
 
-    fn commit(&self, group: &Group) -> Result<()> {
+    fn commit(&self, _: &Group) -> Result<()> {
+        Ok(())
+    }
+
+    fn apply(&self, group: &Group) -> Result<()> {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         for write in &group.writes {
             match write {

@@ -443,8 +443,8 @@ impl Store {
             // A panic there has answered every waiting caller already.
             let _ = committer.join();
         }
-        let mut outcome = shared.poison.check();
         let mut ledger = shared.lock_ledger();
+        let mut outcome = shared.poison.check();
         if let (Ok(()), Some(anchor)) = (&outcome, ledger.anchor.as_mut()) {
             outcome = anchor.sync();
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::anchor::AnchorFile;
 use super::buckets::toggle;
-use super::engine::{Bound, Group, Redo, Scan, Storage, Write};
+use super::engine::{Bound, Scan, Storage, Write, write_through};
 use super::ledger::{Changed, KnownBucket, Ledger};
 use super::memory_engine::MemoryEngine;
 use super::points::Points;
@@ -264,10 +264,7 @@ fn load(
     if let Some(redo) = redo {
         let next = state.generation.checked_add(1) == Some(redo.generation);
         if next && redo.base == state_hash {
-            engine.commit(&Group {
-                redo: Redo::none(),
-                writes: redo.writes,
-            })?;
+            write_through(engine, redo.writes)?;
             report.redone = true;
             (state, state_hash) = read_state(engine, &config.hierarchy)?;
         }
@@ -275,19 +272,12 @@ fn load(
     if report.unclean || pieces > 0 {
         // Of a group that was cut short. Pieces are written upwards and removed downwards, so one more may be there in part.
         let left = (0..=pieces).rev();
-        engine.commit(&Group {
-            redo: Redo::none(),
-            writes: left
-                .map(|piece| Write::Remove(IndexKey::redo(piece)))
-                .collect(),
-        })?;
+        let removals = left.map(|piece| Write::Remove(IndexKey::redo(piece)));
+        write_through(engine, removals.collect())?;
     }
     let writes = ahead_of(engine, &config.hierarchy, (state.generation, state_hash))?;
     if !writes.is_empty() {
-        engine.commit(&Group {
-            redo: Redo::none(),
-            writes,
-        })?;
+        write_through(engine, writes)?;
         report.redone = true;
         (state, state_hash) = read_state(engine, &config.hierarchy)?;
     }
@@ -313,6 +303,7 @@ fn load(
         state_hash,
         buckets,
         anchor: Some(anchor),
+        unapplied: None,
     })
 }
 

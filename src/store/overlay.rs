@@ -1,4 +1,5 @@
-//! What readers see of the records that the group in flight changes: their state before it.
+//! What readers see of the records that the group in flight changes: nothing until it is durable, and its own records from
+//! then on, which the engine may get later.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -7,8 +8,8 @@ use super::engine::Bound;
 use super::sync::{AtomicU64, Ordering, RwLock};
 use crate::format::record::{IndexKey, NAMESPACE_KEYS, SealedRecord};
 
-/// Pre-images of the touched records; `None` for one that did not exist.
-pub(super) type PreImages = BTreeMap<Bound, Option<SealedRecord>>;
+/// The touched records as the group leaves them; `None` for one that is removed.
+pub(super) type Images = BTreeMap<Bound, Option<SealedRecord>>;
 
 /// So many buckets at most are told apart; a read is repeated in vain where two that share a number meet.
 const TOLD_APART: u16 = 256;
@@ -19,7 +20,7 @@ pub(super) struct Overlay {
     number: AtomicU64,
     /// Counts those of them that changed a record of the bucket, or of one that shares its number.
     bucket_numbers: Vec<AtomicU64>,
-    pre_images: RwLock<PreImages>,
+    images: RwLock<Images>,
 }
 
 impl Default for Overlay {
@@ -27,7 +28,7 @@ impl Default for Overlay {
         Self {
             number: AtomicU64::new(0),
             bucket_numbers: (0..TOLD_APART).map(|_| AtomicU64::new(0)).collect(),
-            pre_images: RwLock::default(),
+            images: RwLock::default(),
         }
     }
 }
@@ -47,24 +48,13 @@ impl Overlay {
         &self.bucket_numbers[usize::from(bucket % TOLD_APART)]
     }
 
-    /// Covers the records of a group before the engine changes them.
-    pub(super) fn cover(&self, pre_images: PreImages) {
-        *self
-            .pre_images
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = pre_images;
-    }
-
-    /// Uncovers them once they are durable.
-    pub(super) fn publish(&self) {
-        let mut pre_images = self
-            .pre_images
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        // The numbers first: whoever no longer finds a pre-image must also find a new number.
+    /// Shows a durable group to readers, before the engine changes any of its records.
+    pub(super) fn publish(&self, images: Images) {
+        let mut shown = self.images.write().unwrap_or_else(PoisonError::into_inner);
+        // The numbers first: whoever finds an image, or what the engine gets afterwards, must also find a new number.
         self.number.fetch_add(1, Ordering::SeqCst);
         let mut last = None;
-        for key in pre_images.keys().filter(|key| key[0] == NAMESPACE_KEYS) {
+        for key in images.keys().filter(|key| key[0] == NAMESPACE_KEYS) {
             let bucket = u16::from_be_bytes([key[1], key[2]]) >> 4;
             // They come in their order.
             if last != Some(bucket) {
@@ -72,25 +62,29 @@ impl Overlay {
                 last = Some(bucket);
             }
         }
-        pre_images.clear();
+        *shown = images;
     }
 
-    /// The pre-image, if the record is covered. To be asked after the engine.
+    /// Once the engine has all of them.
+    pub(super) fn clear(&self) {
+        let mut shown = self.images.write().unwrap_or_else(PoisonError::into_inner);
+        let images = std::mem::take(&mut *shown);
+        // Readers need not wait until the memory is given back.
+        drop(shown);
+        drop(images);
+    }
+
+    /// The record as the group in flight leaves it, if that is durable and touches it. To be asked before the engine:
+    /// what is no longer here is there.
     pub(super) fn get(&self, index: &IndexKey) -> Option<Option<SealedRecord>> {
-        let pre_images = self
-            .pre_images
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        pre_images.get(index.as_bytes()).cloned()
+        let images = self.images.read().unwrap_or_else(PoisonError::into_inner);
+        images.get(index.as_bytes()).cloned()
     }
 
-    /// The covered records from `from` up to, but without, `until`.
-    pub(super) fn range(&self, from: Bound, until: Option<Bound>) -> PreImages {
-        let pre_images = self
-            .pre_images
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        pre_images
+    /// Those of the records from `from` up to, but without, `until`.
+    pub(super) fn range(&self, from: Bound, until: Option<Bound>) -> Images {
+        let images = self.images.read().unwrap_or_else(PoisonError::into_inner);
+        images
             .range(from..)
             .take_while(|(key, _)| until.is_none_or(|until| **key < until))
             .map(|(key, record)| (*key, record.clone()))

@@ -56,19 +56,32 @@ struct Waiting {
     lonely: u32,
     /// The committer is to look at the anchor.
     anchor: bool,
+    /// The committer is to apply what a caller has committed.
+    unapplied: bool,
     /// The committer looks at the anchor in a while anyway.
     timed: bool,
     closing: bool,
     gone: bool,
 }
 
-/// What the committer does next. All but the last gives it the turn, which ends with [`Queue::pass_on`].
+/// What the committer does next. A group and the anchor give it the turn, which ends with [`Queue::pass_on`].
 pub(super) enum Work {
     Group(Vec<Request>),
+    /// A caller has left something in the ledger. The commit lock is enough for it.
+    Apply,
     /// The time that it gave has come, or it has to learn that there is one.
     Anchor,
     /// The queue was closed, and nothing is left in it.
     Done,
+}
+
+/// What a turn has left to the committer, if he does not know.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Left {
+    /// The anchor will have to be synced.
+    pub(super) unsynced: bool,
+    /// A group is to be applied.
+    pub(super) unapplied: bool,
 }
 
 /// What became of requests.
@@ -103,12 +116,14 @@ impl Queue {
         Pushed::Waiting
     }
 
-    /// Ends the turn. `unsynced` says that the committer will have to sync the anchor, if it does not know.
-    pub(super) fn pass_on(&self, unsynced: bool) {
+    /// Ends the turn.
+    pub(super) fn pass_on(&self, left: Left) {
         let mut waiting = self.lock();
         waiting.taken = false;
-        waiting.anchor |= unsynced && !waiting.timed;
-        let wanted = waiting.anchor || waiting.closing || !waiting.requests.is_empty();
+        waiting.anchor |= left.unsynced && !waiting.timed;
+        waiting.unapplied = left.unapplied;
+        let wanted =
+            waiting.anchor || waiting.unapplied || waiting.closing || !waiting.requests.is_empty();
         drop(waiting);
         if wanted {
             self.changed.notify_one();
@@ -142,6 +157,10 @@ impl Queue {
             if !waiting.taken {
                 if !waiting.requests.is_empty() {
                     return Work::Group(waiting.take_group());
+                }
+                if waiting.unapplied {
+                    waiting.unapplied = false;
+                    return Work::Apply;
                 }
                 if waiting.closing {
                     return Work::Done;

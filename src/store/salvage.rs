@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Group, Redo, Scan, Storage};
+use super::engine::{Scan, Storage, write_through};
 use super::open::{ahead_of, read_state};
 use super::points::Points;
 use super::poison::Poison;
@@ -41,8 +41,7 @@ pub(crate) fn visit_records(
     let newest = read_state(&engine, hierarchy)
         .and_then(|(state, hash)| ahead_of(&engine, hierarchy, (state.generation, hash)));
     if let Ok(writes) = newest {
-        let redo = Redo::none();
-        engine.commit(&Group { redo, writes })?;
+        write_through(&engine, writes)?;
     }
     let mut complete = true;
     let mut outcome = Ok(());

@@ -75,8 +75,26 @@ impl Shared {
         }
     }
 
+    /// The commit lock. Whoever gets it finds every durable group in the engine, unless the store has failed.
     pub(super) fn lock_ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        self.apply_rest(&mut ledger);
+        ledger
+    }
+
+    /// Gives the engine what readers see already. After a failure the overlay stays, so that no reader sees half of it
+    /// before it sees the failure.
+    pub(super) fn apply_rest(&self, ledger: &mut Ledger) {
+        let Some(group) = &ledger.unapplied else {
+            return;
+        };
+        match self.engine.apply(group) {
+            Ok(()) => {
+                self.overlay.clear();
+                ledger.unapplied = None;
+            }
+            Err(error) => self.poison.fail(&error),
+        }
     }
 
     pub(super) fn lock_dir(&self) -> MutexGuard<'_, Option<VaultDir>> {

@@ -51,6 +51,24 @@ pub(crate) struct SledOptions {
     pub(crate) points: Points,
 }
 
+/// Whether pages are moved before a sync, so that the space of replaced ones comes back.
+#[derive(Debug, Clone, Copy)]
+enum Pages {
+    Move,
+    Leave,
+}
+
+impl Pages {
+    /// What needs no redo record fills a new file, where nothing is replaced, or mends little.
+    fn of(redo: &[Write]) -> Self {
+        if redo.is_empty() {
+            Self::Leave
+        } else {
+            Self::Move
+        }
+    }
+}
+
 /// The engine over one sled tree.
 pub(crate) struct SledEngine {
     open: RwLock<Option<Open>>,
@@ -200,11 +218,13 @@ impl SledEngine {
         }
     }
 
-    fn sync(&self, open: &Open, pace: &mut Pace) -> Result<(), Failure> {
+    fn sync(&self, open: &Open, pace: &mut Pace, pages: Pages) -> Result<(), Failure> {
         if pace.unsynced == 0 {
             return Ok(());
         }
-        move_pages(open, pace.unsynced.div_ceil(BYTES_PER_MOVE))?;
+        if matches!(pages, Pages::Move) {
+            move_pages(open, pace.unsynced.div_ceil(BYTES_PER_MOVE))?;
+        }
         self.points.reach("flush").map_err(Failure::Engine)?;
         let grown = open.tree().flush()?;
         self.points.reach("sync").map_err(Failure::Engine)?;
@@ -219,20 +239,14 @@ impl SledEngine {
 
     /// Makes durable in sled what so far is so in the journal.
     fn catch_up(&self, open: &Open, ahead: &mut Ahead) -> Result<(), Failure> {
-        self.sync(open, &mut ahead.pace)?;
+        self.sync(open, &mut ahead.pace, Pages::Move)?;
         ahead.journal.restart();
         Ok(())
     }
 
-    fn commit_by_journal(
-        &self,
-        open: &Open,
-        entry: &Entry,
-        writes: &[Write],
-    ) -> Result<(), Failure> {
+    fn write_journal(&self, open: &Open, entry: &Entry, writes: &[Write]) -> Result<(), Failure> {
         let ahead = &mut *self.ahead();
-        let bytes: usize = writes.iter().map(cost).sum();
-        if ahead.pace.is_full(bytes) || !ahead.journal.has_room_for(entry) {
+        if ahead.pace.is_full(cost_of(writes)) || !ahead.journal.has_room_for(entry) {
             self.catch_up(open, ahead)?;
         }
         self.points.reach("journal").map_err(Failure::Engine)?;
@@ -241,42 +255,55 @@ impl SledEngine {
             .write(self.files.as_ref(), entry)
             .map_err(Failure::Engine)?;
         self.points.reach("sync journal").map_err(Failure::Engine)?;
-        ahead.journal.sync().map_err(Failure::Engine)?;
-        self.apply(open, writes, Earlier::Whole, &mut ahead.pace)
+        ahead.journal.sync().map_err(Failure::Engine)
+    }
+
+    /// What the journal has. The sync that the next group will need comes now, when fewer wait for it.
+    fn apply_journaled(&self, open: &Open, writes: &[Write]) -> Result<(), Failure> {
+        let ahead = &mut *self.ahead();
+        self.put(open, writes, Earlier::Whole, &mut ahead.pace, Pages::Move)?;
+        if ahead.pace.is_full(cost_of(writes)) {
+            self.catch_up(open, ahead)?;
+        }
+        Ok(())
+    }
+
+    fn write_redo(&self, open: &Open, redo: &[Write]) -> Result<(), Failure> {
+        let ahead = &mut *self.ahead();
+        self.catch_up(open, ahead)?;
+        let pages = Pages::of(redo);
+        self.put(open, redo, Earlier::Unknown, &mut ahead.pace, pages)?;
+        self.sync(open, &mut ahead.pace, pages)
     }
 
     /// In steps, each synced before the next. When the changes are there, their redo record goes.
-    fn commit_in_steps(
-        &self,
-        open: &Open,
-        redo: &[Write],
-        writes: &[Write],
-    ) -> Result<(), Failure> {
+    fn apply_in_steps(&self, open: &Open, redo: &[Write], writes: &[Write]) -> Result<(), Failure> {
         let ahead = &mut *self.ahead();
-        self.catch_up(open, ahead)?;
         let done: Vec<Write> = redo
             .iter()
             .rev()
             .map(|piece| Write::Remove(*piece.index()))
             .collect();
-        for writes in [redo, writes, &done] {
-            self.apply(open, writes, Earlier::Unknown, &mut ahead.pace)?;
-            self.sync(open, &mut ahead.pace)?;
+        let pages = Pages::of(redo);
+        for writes in [writes, &done] {
+            self.put(open, writes, Earlier::Unknown, &mut ahead.pace, pages)?;
+            self.sync(open, &mut ahead.pace, pages)?;
         }
         Ok(())
     }
 
     /// Gives sled the writes, and syncs it whenever it has got enough.
-    fn apply(
+    fn put(
         &self,
         open: &Open,
         writes: &[Write],
         earlier: Earlier,
         pace: &mut Pace,
+        pages: Pages,
     ) -> Result<(), Failure> {
         for write in writes {
             if pace.is_full(cost(write)) {
-                self.sync(open, pace)?;
+                self.sync(open, pace, pages)?;
             }
             pace.unsynced += self.write(open, write, earlier)?;
         }
@@ -348,8 +375,15 @@ impl Storage for SledEngine {
 
     fn commit(&self, group: &Group) -> Result<()> {
         self.run(|open| match &group.redo {
-            Redo::Journal(entry) => self.commit_by_journal(open, entry, &group.writes),
-            Redo::Records(redo) => self.commit_in_steps(open, redo, &group.writes),
+            Redo::Journal(entry) => self.write_journal(open, entry, &group.writes),
+            Redo::Records(redo) => self.write_redo(open, redo),
+        })
+    }
+
+    fn apply(&self, group: &Group) -> Result<()> {
+        self.run(|open| match &group.redo {
+            Redo::Journal(_) => self.apply_journaled(open, &group.writes),
+            Redo::Records(redo) => self.apply_in_steps(open, redo, &group.writes),
         })?;
         if cfg!(debug_assertions)
             && self
@@ -417,6 +451,10 @@ impl fmt::Debug for SledEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SledEngine")
     }
+}
+
+fn cost_of(writes: &[Write]) -> usize {
+    writes.iter().map(cost).sum()
 }
 
 /// Of what sled gets to write, in bytes; of a removal at least.

@@ -66,11 +66,10 @@ impl<'s> View<'s> {
         } else {
             self.see_more();
         }
-        // The engine first: what changes under this read is covered before it changes.
-        let stored = self.shared.engine.get(index);
+        // The overlay first: what it has no more, the engine has; and for what comes later the read is repeated.
         match self.shared.overlay.get(index) {
-            Some(pre_image) => Ok(pre_image),
-            None => stored,
+            Some(image) => Ok(image),
+            None => self.shared.engine.get(index),
         }
     }
 
@@ -229,14 +228,14 @@ impl<'s> View<'s> {
         }
     }
 
-    /// A page of the engine, with the records of a group in flight as they were before it.
+    /// A page of the engine, with the records of a durable group in flight as that leaves them.
     fn page(&self, scan: &Scan) -> Result<(Records, Option<Bound>)> {
+        let mut images = self.shared.overlay.range(scan.from, scan.until);
         let page = self.shared.engine.scan(scan)?;
-        let covered = self
-            .shared
-            .overlay
-            .range(scan.from, page.next.or(scan.until));
-        if covered.is_empty() {
+        if let Some(next) = &page.next {
+            images.split_off(next);
+        }
+        if images.is_empty() {
             let records = page
                 .records
                 .into_iter()
@@ -249,9 +248,9 @@ impl<'s> View<'s> {
             .into_iter()
             .map(|(index, record)| (*index.as_bytes(), record))
             .collect();
-        for (key, pre_image) in covered {
+        for (key, image) in images {
             let wanted = scan.class.is_none_or(|class| class.byte() == key[17]);
-            match pre_image.filter(|_| wanted) {
+            match image.filter(|_| wanted) {
                 Some(record) => merged.insert(key, Ok(record)),
                 None => merged.remove(&key),
             };

@@ -1,6 +1,6 @@
 //! What a journal gives back: whole entries that follow one another, and nothing else, whatever is in the file.
 
-use super::super::engine::{Group, Redo, Storage};
+use super::super::engine::{Storage, write_through};
 use super::super::files::Files;
 use super::super::journal::{Entry, JOURNAL_FILE, Journal, LENGTH};
 use super::*;
@@ -340,9 +340,8 @@ fn writes_without_a_redo_record_make_no_journal() {
     let store = place.open();
     let index = IndexKey::redo(0);
     let writes = vec![super::super::engine::Write::Put(index, record(&index, 100))];
-    let redo = Redo::none();
     let engine: &dyn Storage = store.shared.engine.as_ref();
-    engine.commit(&Group { redo, writes }).unwrap();
+    write_through(engine, writes).unwrap();
     assert!(engine.get(&index).unwrap().is_some());
     assert!(!place.path.join(JOURNAL_FILE).exists());
 }

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::super::queue::{Pushed, Queue, Request, Work, closed};
+use super::super::queue::{Left, Pushed, Queue, Request, Work, closed};
 use super::super::{Change, CommitOptions};
 use crate::ErrorKind;
 use crate::error::Result;
@@ -72,7 +72,7 @@ fn groups(requests: Vec<Request>) -> Vec<usize> {
     let mut groups = Vec::new();
     while let Work::Group(group) = queue.next(None) {
         groups.push(group.len());
-        queue.pass_on(false);
+        queue.pass_on(NOTHING);
     }
     groups
 }
@@ -133,7 +133,7 @@ fn a_closed_queue_takes_nothing_but_gives_what_waits() {
     queue.close();
     assert!(is_refused(&queue));
     assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 1));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     assert!(matches!(queue.next(None), Work::Done));
     assert_eq!(closed().kind(), ErrorKind::VaultFailed);
 }
@@ -153,17 +153,30 @@ fn the_time_of_the_anchor_comes_only_when_nothing_waits() {
     let queue = Queue::default();
     let past = Instant::now();
     assert!(matches!(queue.next(Some(past)), Work::Anchor));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     assert!(waits(&queue, vec![of(vec![put(88)])]));
     assert!(matches!(queue.next(Some(past)), Work::Group(_)));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     let soon = Instant::now() + Duration::from_millis(5);
     assert!(matches!(queue.next(Some(soon)), Work::Anchor));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     let soon = Instant::now() + Duration::from_millis(5);
     assert!(matches!(queue.next(Some(soon)), Work::Anchor));
     assert!(Instant::now() >= soon);
 }
+
+const NOTHING: Left = Left {
+    unsynced: false,
+    unapplied: false,
+};
+const UNSYNCED: Left = Left {
+    unsynced: true,
+    ..NOTHING
+};
+const UNAPPLIED: Left = Left {
+    unapplied: true,
+    ..NOTHING
+};
 
 /// As three callers, one after the other, whose groups the committer took.
 fn quiet_queue() -> Queue {
@@ -171,7 +184,7 @@ fn quiet_queue() -> Queue {
     for _ in 0..3 {
         assert!(waits(&queue, vec![of(vec![put(88)])]));
         assert!(matches!(queue.next(None), Work::Group(_)));
-        queue.pass_on(false);
+        queue.pass_on(NOTHING);
     }
     queue
 }
@@ -188,11 +201,11 @@ fn who_is_alone_for_a_while_gets_the_turn_and_nobody_else_meanwhile() {
     let queue = quiet_queue();
     assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
     assert!(waits(&queue, vec![of(vec![put(88)]), of(vec![put(88)])]));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     // What came meanwhile is the committer's, and goes before what comes now.
     assert!(waits(&queue, vec![of(vec![put(88)])]));
     assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 3));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     // That were two callers at once: he is no longer alone.
     assert!(waits(&queue, vec![of(vec![put(88)])]));
 }
@@ -202,7 +215,7 @@ fn a_turn_is_for_one_group_and_the_committer_takes_the_rest() {
     let queue = quiet_queue();
     let half = || of(vec![put(GROUP_BYTES / 2)]);
     assert_eq!(turn(&queue, vec![half(), half(), half()]), 2);
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     assert!(matches!(queue.next(None), Work::Group(group) if group.len() == 1));
 }
 
@@ -211,15 +224,15 @@ fn a_turn_is_for_one_group_and_the_committer_takes_the_rest() {
 fn the_committer_learns_of_an_anchor_once() {
     let queue = quiet_queue();
     assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
-    queue.pass_on(true);
+    queue.pass_on(UNSYNCED);
     // Before that nobody else gets the turn, and what waits goes first.
     assert!(waits(&queue, vec![of(vec![put(88)])]));
     assert!(matches!(queue.next(None), Work::Group(_)));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     assert!(matches!(queue.next(None), Work::Anchor));
-    queue.pass_on(false);
+    queue.pass_on(NOTHING);
     assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
-    queue.pass_on(true);
+    queue.pass_on(UNSYNCED);
     queue.close();
     assert!(matches!(queue.next(None), Work::Done));
 
@@ -233,9 +246,36 @@ fn the_committer_learns_of_an_anchor_once() {
         // Long enough for the other thread to begin to wait; if it has not, nothing is shown and nothing fails.
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!(turn(queue, vec![of(vec![put(88)])]), 1);
-        queue.pass_on(false);
+        queue.pass_on(NOTHING);
         assert_eq!(waiter.join().unwrap(), (true, true));
     });
+}
+
+#[test]
+fn the_committer_applies_what_a_turn_left_and_does_not_need_the_turn_for_it() {
+    let queue = quiet_queue();
+    for _ in 0..2 {
+        assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+        queue.pass_on(UNAPPLIED);
+        assert!(matches!(queue.next(None), Work::Apply));
+        // Who comes while he applies has the turn at once; he has it only for what waits.
+        assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+        queue.pass_on(NOTHING);
+    }
+    // What waits goes first: the commit lock does it then.
+    assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+    assert!(waits(&queue, vec![of(vec![put(88)])]));
+    queue.pass_on(UNAPPLIED);
+    assert!(matches!(queue.next(None), Work::Group(_)));
+    queue.pass_on(NOTHING);
+    // Nothing is left when the committer goes.
+    assert_eq!(turn(&quiet_queue(), vec![of(vec![put(88)])]), 1);
+    let queue = quiet_queue();
+    assert_eq!(turn(&queue, vec![of(vec![put(88)])]), 1);
+    queue.close();
+    queue.pass_on(UNAPPLIED);
+    assert!(matches!(queue.next(None), Work::Apply));
+    assert!(matches!(queue.next(None), Work::Done));
 }
 
 /// As the committer does: it waits in another thread.
@@ -249,7 +289,7 @@ fn who_waits_is_woken_by_requests_and_by_the_closing() {
             let mut groups = 0;
             while let Work::Group(_) = queue.next(None) {
                 groups += 1;
-                queue.pass_on(false);
+                queue.pass_on(NOTHING);
                 taken.send(()).unwrap();
             }
             groups

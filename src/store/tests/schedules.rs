@@ -1,6 +1,7 @@
 //! The overlay and the queue under thousands of orders in which readers, writers and the committer can meet. Who saw the
 //! same number before and after, of the whole or of the bucket it read from, saw all of a group, or nothing of it, and who saw it once does not see the time before it
-//! again. What the queue took is answered, also when it is closed meanwhile or the committer goes, and in its order.
+//! again. What the queue took is answered, also when it is closed meanwhile or the committer goes, and in its order; and the
+//! committer does not end while a group is to be applied.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,10 +37,12 @@ mod sync {
 
 type Engine = Mutex<BTreeMap<IndexKey, SealedRecord>>;
 
-/// As a view reads: the engine first, then the overlay.
+/// As a view reads: the overlay first, then the engine.
 fn read(engine: &Engine, overlay: &overlay::Overlay, index: &IndexKey) -> Option<SealedRecord> {
-    let stored = engine.lock().unwrap().get(index).cloned();
-    overlay.get(index).unwrap_or(stored)
+    match overlay.get(index) {
+        Some(image) => image,
+        None => engine.lock().unwrap().get(index).cloned(),
+    }
 }
 
 /// Both records of one state, or nothing when there was no quiet moment.
@@ -77,12 +80,15 @@ fn meet(keys: [IndexKey; 2], states: &[[SealedRecord; 2]]) {
         })
         .collect();
     for state in states {
-        let covered = keys.map(|key| (*key.as_bytes(), engine.lock().unwrap().get(&key).cloned()));
-        overlay.cover(covered.into());
+        let mut images = overlay::Images::new();
+        for (key, record) in keys.iter().zip(state) {
+            images.insert(*key.as_bytes(), Some(record.clone()));
+        }
+        overlay.publish(images);
         for (key, record) in keys.iter().zip(state) {
             engine.lock().unwrap().insert(*key, record.clone());
         }
-        overlay.publish();
+        overlay.clear();
     }
     for reader in readers {
         reader.join().unwrap();
@@ -137,6 +143,8 @@ fn carry_out(done: &Done, group: Vec<queue::Request>) {
 fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
     let queue = Arc::new(queue::Queue::default());
     let done = Arc::new(Done::default());
+    // How many groups the engine does not have; whoever takes the commit lock gives it all of them.
+    let unapplied = Arc::new(Mutex::new(0));
     for _ in 0..quiet {
         let (answer, _answered) = std::sync::mpsc::sync_channel(1);
         let request = queue::Request {
@@ -146,25 +154,31 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
         };
         assert!(matches!(queue.push(vec![request]), queue::Pushed::Waiting));
         assert!(matches!(queue.next(None), queue::Work::Group(_)));
-        queue.pass_on(false);
+        queue.pass_on(queue::Left::default());
     }
     let committer = {
         let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
+        let unapplied = Arc::clone(&unapplied);
         shuttle::thread::spawn(move || {
             let mut groups = 0;
             loop {
                 match queue.next(None) {
                     queue::Work::Done => break,
                     queue::Work::Anchor => {}
+                    queue::Work::Apply => {
+                        *unapplied.lock().unwrap() = 0;
+                        continue;
+                    }
                     queue::Work::Group(group) => {
                         groups += 1;
                         carry_out(&done, group);
+                        *unapplied.lock().unwrap() = 0;
                     }
                 }
                 if matches!(end, End::Gone) && groups == 2 {
                     break;
                 }
-                queue.pass_on(false);
+                queue.pass_on(queue::Left::default());
             }
             queue.leave();
         })
@@ -174,6 +188,7 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
         .zip([2, 1])
         .map(|(changes, at_once)| {
             let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
+            let unapplied = Arc::clone(&unapplied);
             shuttle::thread::spawn(move || {
                 let mut taken = Vec::new();
                 let mut requests: Vec<_> = changes.into_iter().collect();
@@ -197,7 +212,11 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
                         queue::Pushed::Waiting => {}
                         queue::Pushed::Turn(group) => {
                             carry_out(&done, group);
-                            queue.pass_on(true);
+                            *unapplied.lock().unwrap() = 1;
+                            queue.pass_on(queue::Left {
+                                unsynced: true,
+                                unapplied: true,
+                            });
                         }
                     }
                     taken.extend(answers);
@@ -215,6 +234,9 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
         .collect();
     queue.close();
     committer.join().unwrap();
+    if !matches!(end, End::Gone) {
+        assert_eq!(*unapplied.lock().unwrap(), 0, "the engine lacks a group");
+    }
     let places = done.lock().unwrap();
     for own in taken {
         let mut last = 0;
