@@ -23,13 +23,13 @@ pub(crate) struct Measured {
     /// A quarter of the calls was at least as fast.
     pub(crate) vault_fast: f64,
     pub(crate) bare_fast: f64,
+    /// The middle one of the ratios of neighbouring batches: the machine changes its speed, but seldom between the two.
+    pub(crate) median_ratio: f64,
+    /// The same of the differences.
+    pub(crate) median_difference: f64,
 }
 
 impl Measured {
-    pub(crate) fn median_ratio(&self) -> f64 {
-        self.vault_median / self.bare_median
-    }
-
     pub(crate) fn fast_ratio(&self) -> f64 {
         self.vault_fast / self.bare_fast
     }
@@ -84,6 +84,16 @@ impl<'a> Pair<'a> {
             vault.push(per_call(&mut self.vault, length));
             bare.push(per_call(&mut self.bare, length));
         }
+        let neighbours = |compare: fn(f64, f64) -> f64| {
+            let both = vault.iter().zip(&bare);
+            let mut values: Vec<f64> = both
+                .map(|(vault, bare)| compare(vault.as_secs_f64(), bare.as_secs_f64()))
+                .collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let median_ratio = neighbours(|vault, bare| vault / bare);
+        let median_difference = neighbours(|vault, bare| vault - bare) * 1e6;
         vault.sort_unstable();
         bare.sort_unstable();
         let micros =
@@ -93,6 +103,8 @@ impl<'a> Pair<'a> {
             bare_median: micros(&bare, 2),
             vault_fast: micros(&vault, 1),
             bare_fast: micros(&bare, 1),
+            median_ratio,
+            median_difference,
         }
     }
 
@@ -103,9 +115,9 @@ impl<'a> Pair<'a> {
             self.name,
             measured.vault_median,
             measured.bare_median,
-            measured.median_ratio(),
+            measured.median_ratio,
             measured.fast_ratio(),
-            measured.vault_median - measured.bare_median,
+            measured.median_difference,
         );
     }
 }

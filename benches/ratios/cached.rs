@@ -50,14 +50,14 @@ fn line(name: &str, measured: Measured, bound: Bound) -> Line {
     match bound {
         Bound::Ratio(bound) => {
             let ratio = Twice {
-                median: measured.median_ratio(),
+                median: measured.median_ratio,
                 fast: measured.fast_ratio(),
             };
             Line::ratio(name, vault, bare, ratio, bound)
         }
         Bound::Microseconds(bound) => {
             let addition = Twice {
-                median: measured.vault_median - measured.bare_median,
+                median: measured.median_difference,
                 fast: measured.vault_fast - measured.bare_fast,
             };
             Line::addition(name, vault, bare, addition, bound)

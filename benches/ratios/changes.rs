@@ -80,7 +80,7 @@ fn one_thread(size: &Size, what: &'static str, vault: &Vault, directory: &Path) 
         format!("{:.0} us", measured.vault_median),
         format!("{:.0} us, append + sync", measured.bare_median),
         Twice {
-            median: measured.median_ratio(),
+            median: measured.median_ratio,
             fast: measured.fast_ratio(),
         },
         2.0,

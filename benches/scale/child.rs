@@ -45,6 +45,11 @@ impl Task {
         self.open_with(VaultOptions::new().key_cache(0))
     }
 
+    /// As [`Task::open_uncached`], with more room for records than any vault here needs.
+    pub(crate) fn open_keeping_all(&self) -> Vault {
+        self.open_with(VaultOptions::new().key_cache(0).storage_cache(4 << 30))
+    }
+
     fn open_with(&self, options: VaultOptions) -> Vault {
         options
             .open(&self.path, Unlock::raw_key(&master_key()))

@@ -7,12 +7,13 @@ use crate::child::{Task, Times, bytes_read, memory, seconds, tell};
 use crate::{files, fill, master_key};
 
 /// In this order, each in a process of its own.
-pub(crate) const WORK: [&str; 9] = [
+pub(crate) const WORK: [&str; 10] = [
     "fill",
     "open, first",
     "open, cold",
     "open",
     "read",
+    "read, kept",
     "change",
     "purge",
     "compact",
@@ -27,6 +28,7 @@ pub(crate) fn work(work: &str, task: &Task) -> bool {
         "open, first" | "open, cold" => open_cold(work, task),
         "open" => open(task),
         "read" => read(task),
+        "read, kept" => read_kept(task),
         "change" => changes::of_keys(task),
         "purge" => changes::purge(task),
         "check" => changes::check(task),
@@ -86,6 +88,20 @@ fn read(task: &Task) {
         tell(&format!("page, {part}"), times.median());
     }
     tell("read: memory", memory("VmHWM"));
+    vault.close().expect("closed");
+}
+
+/// With all records kept in memory.
+fn read_kept(task: &Task) {
+    let vault = task.open_keeping_all();
+    let get = |number| vault.get_key(&some(number, task)).expect("the key");
+    for number in 0..task.count {
+        get(number);
+    }
+    let get = Times::of(task.samples(20_000), get);
+    tell("get, kept", get.median());
+    tell("get, kept, p99", get.share(0.99));
+    tell("get, kept: memory", memory("VmHWM"));
     vault.close().expect("closed");
 }
 

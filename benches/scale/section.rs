@@ -18,6 +18,8 @@ open, cold: read | which reads | MB | n
 get, first | `get_key`, the first of its bucket | µs | n
 get | `get_key`, any other, median | µs | log
 get, p99 | `get_key`, any other, p99 | µs | log
+get, kept | `get_key`, all records in memory, median | µs | log
+get, kept, p99 | `get_key`, all records in memory, p99 | µs | log
 page, first | a page of 25, the first | µs | log
 page, middle | a page in the middle | µs | log
 page, last | the last page | µs | log
@@ -33,6 +35,7 @@ fill: rate | `import_many`, P-256 | per second | -
 open: memory | resident memory after opening | MB | n
 fill: memory | at most, importing | MB | n
 read: memory | at most, reading | MB | n
+get, kept: memory | at most, with all records in memory | MB | n
 memory | at most, checking, creating, rotating, deleting | MB | n
 purge: memory | at most, purging | MB | n
 compact: memory | at most, compacting | MB | n
@@ -82,7 +85,7 @@ Opening reads the log that was written since the opening before: all of it after
 segment begins and a snapshot. The records of a vault lie in 4,096 buckets, each of which is verified before its first \
 use after an opening; the first read or change in a bucket pays for that. The storage engine keeps 256 MiB of records in \
 memory, or what [`storage_cache`](crate::VaultOptions::storage_cache) says; with more records than that, a read goes to \
-the file more often than not. Purging a key replaces the key encryption key, which seals every key object anew; in a vault \
+the file more often than not, and one in a hundred waits while others are put out. With room for all of them it does not. Purging a key replaces the key encryption key, which seals every key object anew; in a vault \
 of more than 10,000 keys [`maintain`](crate::Vault::maintain) does that, and is counted here. No record tells of the order \
 of versions, so the first page of a key's versions opens all of them; the order is remembered for the key that was \
 listed last, until it changes. A backup holds at most 501 versions.";

@@ -218,7 +218,10 @@ pub(super) fn write_group(
 ) -> Result<()> {
     commit(shared, ledger, changed, options)?;
     shared.apply_rest(ledger);
-    shared.poison.check()
+    shared
+        .poison
+        .check()
+        .map_err(|error| shared.poison.tell(error))
 }
 
 /// The commit protocol up to where the group is durable and readers see it, in the overlay; then the engine has to get

@@ -200,6 +200,12 @@ impl Store {
         read(&View::new(shared))
     }
 
+    /// What a change that fails says: the failure behind the answer to an earlier one, if nobody was told of it yet, in
+    /// place of `VaultFailed`.
+    pub(crate) fn tell_failure(&self, error: Error) -> Error {
+        self.shared.poison.tell(error)
+    }
+
     /// Makes the changes, all or none. `Ok` means that they survive a power cut.
     ///
     /// Errors: `Tampered` when a bucket that they touch is not as it was written, `TooLarge`,

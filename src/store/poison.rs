@@ -1,6 +1,6 @@
 //! The state of a handle that can no longer be trusted.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -8,6 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Default)]
 pub(crate) struct Poison {
     cause: OnceLock<Cause>,
+    /// A failure behind the answer to a change, until somebody hears of it.
+    untold: Mutex<Option<Error>>,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,19 @@ impl Poison {
 
     pub(crate) fn fail(&self, error: &Error) {
         let _ = self.cause.set(Cause::Failed(error.to_string()));
+    }
+
+    /// Where a failure goes that nobody waits for. Held while it can come.
+    pub(super) fn untold(&self) -> MutexGuard<'_, Option<Error>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The failure that nobody was told of yet, in place of an error that only says that there was one.
+    pub(crate) fn tell(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::VaultFailed => self.untold().take().unwrap_or(error),
+            _ => error,
+        }
     }
 
     pub(crate) fn close(&self) {

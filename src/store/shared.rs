@@ -88,12 +88,18 @@ impl Shared {
         let Some(group) = &ledger.unapplied else {
             return;
         };
+        let mut untold = self.poison.untold();
         match self.engine.apply(group) {
             Ok(()) => {
                 self.overlay.clear();
                 ledger.unapplied = None;
             }
-            Err(error) => self.poison.fail(&error),
+            // Tried again, it fails because of the failure.
+            Err(error) if error.kind() == ErrorKind::VaultFailed => {}
+            Err(error) => {
+                self.poison.fail(&error);
+                *untold = Some(error);
+            }
         }
     }
 

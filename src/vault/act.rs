@@ -320,6 +320,13 @@ impl<'a> Act<'a> {
     }
 
     fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        let outcome = outcome.map_err(|error| {
+            if self.operation.always_recorded() {
+                self.inner.store.tell_failure(error)
+            } else {
+                error
+            }
+        });
         let error = outcome.as_ref().err().map(Error::kind);
         if error.is_some() {
             self.inner.counters.count_failure(self.operation);

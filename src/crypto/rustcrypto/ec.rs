@@ -277,7 +277,7 @@ macro_rules! curves {
                             **key.as_nonzero_scalar() * <$krate::Scalar as PrimeField>::TWO_INV,
                         );
                         let own = $krate::ProjectivePoint::mul_by_generator(&half).double();
-                        own.to_affine() == *point.as_affine()
+                        own == $krate::ProjectivePoint::from(*point.as_affine())
                     } )+
                     _ => false,
                 }
