@@ -253,7 +253,7 @@ impl VaultOptions {
 
     /// Bytes of sealed records that the storage engine aims to keep in memory: 256 MiB by default. It is a
     /// target, not a limit; reading is fast while the records fit. Where they do not, most reads go to the file, and one
-    /// in a hundred takes ten times as long. A million EC keys take 1 GB.
+    /// in a hundred takes ten times as long. A million EC keys take 1.4 GB.
     #[must_use]
     pub fn storage_cache(mut self, bytes: u64) -> Self {
         self.storage_cache = bytes;
