@@ -85,7 +85,8 @@ Opening reads the log that was written since the opening before: all of it after
 segment begins and a snapshot. The records of a vault lie in 4,096 buckets, each of which is verified before its first \
 use after an opening; the first read or change in a bucket pays for that. The storage engine keeps 256 MiB of records in \
 memory, or what [`storage_cache`](crate::VaultOptions::storage_cache) says; with more records than that, a read goes to \
-the file more often than not, and one in a hundred waits while others are put out. With room for all of them it does not. Purging a key replaces the key encryption key, which seals every key object anew; in a vault \
+the file more often than not, and one in a hundred waits while others are put out. With room for all of them it does \
+not. Purging a key replaces the key encryption key, which seals every key object anew; in a vault \
 of more than 10,000 keys [`maintain`](crate::Vault::maintain) does that, and is counted here. No record tells of the order \
 of versions, so the first page of a key's versions opens all of them; the order is remembered for the key that was \
 listed last, until it changes. A backup holds at most 501 versions.";

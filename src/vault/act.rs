@@ -320,6 +320,7 @@ impl<'a> Act<'a> {
     }
 
     fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        // Reading says `VaultFailed` and no more; who changes something may match on the cause.
         let outcome = outcome.map_err(|error| {
             if self.operation.always_recorded() {
                 self.inner.store.tell_failure(error)
