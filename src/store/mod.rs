@@ -43,6 +43,7 @@ mod salvage;
 mod shared;
 mod sled_engine;
 mod sled_failure;
+mod sled_groups;
 mod sled_layout;
 mod sled_log;
 mod sled_open;

@@ -192,7 +192,11 @@ fn open_engine(
         let error = match SledEngine::open(options.clone(), Arc::clone(&poison)) {
             Ok(engine) => match load(&engine, dir, config, mode, report) {
                 Ok(ledger) => {
-                    spare_segments::forget(files.as_ref())?;
+                    if let Err(error) = spare_segments::forget(files.as_ref()) {
+                        // Nothing was changed, and the engine's own end says nothing more.
+                        let _ = engine.close();
+                        return Err(error);
+                    }
                     return Ok(Opened {
                         engine,
                         poison,

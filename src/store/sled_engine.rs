@@ -8,22 +8,22 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::Finding;
-use super::engine::{Group, Page, Redo, Scan, Storage, Write};
+use super::engine::{Group, Page, Scan, Storage};
 use super::files::{Access, Files, VaultFile};
 use super::journal::{Entry, Journal};
-use super::pace::Pace;
-use super::parts::{self, Joiner, PART_KEY_LENGTH, part_key};
+use super::parts::{self, Joiner, part_key};
 use super::points::Points;
 use super::poison::Poison;
 use super::recovery_reads::read_before_sled;
 use super::sled_failure::{Failure, panicked};
+use super::sled_groups::GroupWriter;
 use super::sled_log::DB_FILE;
-use super::sled_open::{Open, move_pages, open_sled};
+use super::sled_open::{Open, open_sled};
 use super::{sled_scan, spare_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{IndexKey, SealedRecord};
@@ -31,10 +31,6 @@ use crate::format::record::{IndexKey, SealedRecord};
 pub(super) const BLOBS: &str = "blobs";
 /// How sled was set up.
 pub(super) const CONF_FILE: &str = "conf";
-/// For so many bytes put, sled is made to move one page.
-const BYTES_PER_MOVE: usize = 16 * 1024;
-/// What the removal of a value counts as: the neighbours are written anew for it, too.
-const REMOVAL_BYTES: usize = 4 * 1024;
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to open the engine.
@@ -51,49 +47,13 @@ pub(crate) struct SledOptions {
     pub(crate) points: Points,
 }
 
-/// Whether pages are moved before a sync, so that the space of replaced ones comes back.
-#[derive(Debug, Clone, Copy)]
-enum Pages {
-    Move,
-    Leave,
-}
-
-impl Pages {
-    /// What needs no redo record fills a new file, where nothing is replaced, or mends little.
-    fn of(redo: &[Write]) -> Self {
-        if redo.is_empty() {
-            Self::Leave
-        } else {
-            Self::Move
-        }
-    }
-}
-
 /// The engine over one sled tree.
 pub(crate) struct SledEngine {
     open: RwLock<Option<Open>>,
-    data: Box<dyn VaultFile>,
+    data: Arc<dyn VaultFile>,
     files: Arc<dyn Files>,
     poison: Arc<Poison>,
-    points: Points,
-    ahead: Mutex<Ahead>,
-}
-
-/// Where parts of what a write replaces may lie.
-#[derive(Clone, Copy)]
-enum Earlier {
-    /// Where its part 0 says.
-    Whole,
-    /// Anywhere: the write may have been begun before.
-    Unknown,
-}
-
-/// What is durable in the journal and not yet in sled.
-struct Ahead {
-    journal: Journal,
-    /// What was in it when it was opened.
-    found: Vec<Entry>,
-    pace: Pace,
+    writer: GroupWriter,
 }
 
 impl SledEngine {
@@ -128,24 +88,26 @@ impl SledEngine {
             }
         }
         let open = open_sled(&options.path, options.cache_capacity)?;
-        let data = match existing {
+        let data: Arc<dyn VaultFile> = match existing {
             Some(data) => data,
             None => files
                 .open(DB_FILE, Access::ReadWrite)?
                 .ok_or_else(|| Error::new(ErrorKind::Io, "sled made no file `db`"))?,
-        };
+        }
+        .into();
         let (journal, found) = Journal::open(files.as_ref(), options.forget_cached)?;
         let engine = Self {
             open: RwLock::new(Some(open)),
+            writer: GroupWriter::new(
+                Arc::clone(&data),
+                Arc::clone(files),
+                options.points,
+                journal,
+                found,
+            ),
             data,
             files: Arc::clone(files),
             poison,
-            points: options.points,
-            ahead: Mutex::new(Ahead {
-                journal,
-                found,
-                pace: Pace::default(),
-            }),
         };
         engine.check_same_file(&options.path)?;
         engine.restrict_modes()?;
@@ -217,141 +179,6 @@ impl SledEngine {
             }
         }
     }
-
-    fn sync(&self, open: &Open, pace: &mut Pace, pages: Pages) -> Result<(), Failure> {
-        if pace.unsynced == 0 {
-            return Ok(());
-        }
-        if matches!(pages, Pages::Move) {
-            move_pages(open, pace.unsynced.div_ceil(BYTES_PER_MOVE))?;
-        }
-        self.points.reach("flush").map_err(Failure::Engine)?;
-        let grown = open.tree().flush()?;
-        self.points.reach("sync").map_err(Failure::Engine)?;
-        self.data.sync_data().map_err(Failure::Engine)?;
-        pace.synced(grown);
-        Ok(())
-    }
-
-    fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes durable in sled what so far is so in the journal.
-    fn catch_up(&self, open: &Open, ahead: &mut Ahead) -> Result<(), Failure> {
-        self.sync(open, &mut ahead.pace, Pages::Move)?;
-        ahead.journal.restart();
-        Ok(())
-    }
-
-    fn write_journal(&self, open: &Open, entry: &Entry, writes: &[Write]) -> Result<(), Failure> {
-        let ahead = &mut *self.ahead();
-        if ahead.pace.is_full(cost_of(writes)) || !ahead.journal.has_room_for(entry) {
-            self.catch_up(open, ahead)?;
-        }
-        self.points.reach("journal").map_err(Failure::Engine)?;
-        ahead
-            .journal
-            .write(self.files.as_ref(), entry)
-            .map_err(Failure::Engine)?;
-        self.points.reach("sync journal").map_err(Failure::Engine)?;
-        ahead.journal.sync().map_err(Failure::Engine)
-    }
-
-    /// What the journal has. The sync that the next group will need comes now, when fewer wait for it.
-    fn apply_journaled(&self, open: &Open, writes: &[Write]) -> Result<(), Failure> {
-        let ahead = &mut *self.ahead();
-        self.put(open, writes, Earlier::Whole, &mut ahead.pace, Pages::Move)?;
-        if ahead.pace.is_full(cost_of(writes)) {
-            self.catch_up(open, ahead)?;
-        }
-        Ok(())
-    }
-
-    fn write_redo(&self, open: &Open, redo: &[Write]) -> Result<(), Failure> {
-        let ahead = &mut *self.ahead();
-        self.catch_up(open, ahead)?;
-        let pages = Pages::of(redo);
-        self.put(open, redo, Earlier::Unknown, &mut ahead.pace, pages)?;
-        self.sync(open, &mut ahead.pace, pages)
-    }
-
-    /// In steps, each synced before the next. When the changes are there, their redo record goes.
-    fn apply_in_steps(&self, open: &Open, redo: &[Write], writes: &[Write]) -> Result<(), Failure> {
-        let ahead = &mut *self.ahead();
-        let done: Vec<Write> = redo
-            .iter()
-            .rev()
-            .map(|piece| Write::Remove(*piece.index()))
-            .collect();
-        let pages = Pages::of(redo);
-        for writes in [writes, &done] {
-            self.put(open, writes, Earlier::Unknown, &mut ahead.pace, pages)?;
-            self.sync(open, &mut ahead.pace, pages)?;
-        }
-        Ok(())
-    }
-
-    /// Gives sled the writes, and syncs it whenever it has got enough.
-    fn put(
-        &self,
-        open: &Open,
-        writes: &[Write],
-        earlier: Earlier,
-        pace: &mut Pace,
-        pages: Pages,
-    ) -> Result<(), Failure> {
-        for write in writes {
-            if pace.is_full(cost(write)) {
-                self.sync(open, pace, pages)?;
-            }
-            pace.unsynced += self.write(open, write, earlier)?;
-        }
-        Ok(())
-    }
-
-    /// What it costs, as by [`cost`].
-    fn write(&self, open: &Open, write: &Write, earlier: Earlier) -> Result<usize, Failure> {
-        let index = write.index();
-        let (mut bytes, mut replaced) = (0, None);
-        let keep = match write {
-            Write::Put(_, record) => {
-                for (part, value) in parts::cut(record) {
-                    self.points.reach("part").map_err(Failure::Engine)?;
-                    // Part 0 comes last.
-                    replaced = open.tree().insert(part_key(index, part), value)?;
-                    bytes += PART_KEY_LENGTH + value.len();
-                }
-                parts::count(record)
-            }
-            Write::Remove(_) => 0,
-        };
-        let mut remove = |key: &[u8]| -> Result<Option<sled::IVec>, Failure> {
-            self.points.reach("surplus").map_err(Failure::Engine)?;
-            bytes += REMOVAL_BYTES;
-            Ok(open.tree().remove(key)?)
-        };
-        // Part 0 first: without it the others are no record.
-        match earlier {
-            Earlier::Whole => {
-                if keep == 0 {
-                    replaced = remove(&part_key(index, 0))?;
-                }
-                let declared = replaced.map_or(0, |first| parts::declared(&first));
-                for part in keep.max(1)..declared {
-                    remove(&part_key(index, part))?;
-                }
-            }
-            Earlier::Unknown => {
-                let (first, last) = (part_key(index, keep), part_key(index, u8::MAX));
-                for item in open.tree().range(first..=last) {
-                    let (key, _) = item?;
-                    remove(&key)?;
-                }
-            }
-        }
-        Ok(bytes)
-    }
 }
 
 impl Storage for SledEngine {
@@ -374,17 +201,11 @@ impl Storage for SledEngine {
     }
 
     fn commit(&self, group: &Group) -> Result<()> {
-        self.run(|open| match &group.redo {
-            Redo::Journal(entry) => self.write_journal(open, entry, &group.writes),
-            Redo::Records(redo) => self.write_redo(open, redo),
-        })
+        self.run(|open| self.writer.commit(open, group))
     }
 
     fn apply(&self, group: &Group) -> Result<()> {
-        self.run(|open| match &group.redo {
-            Redo::Journal(_) => self.apply_journaled(open, &group.writes),
-            Redo::Records(redo) => self.apply_in_steps(open, redo, &group.writes),
-        })?;
+        self.run(|open| self.writer.apply(open, group))?;
         if cfg!(debug_assertions)
             && self
                 .files
@@ -399,7 +220,7 @@ impl Storage for SledEngine {
     }
 
     fn journaled(&self) -> Vec<Entry> {
-        std::mem::take(&mut self.ahead().found)
+        self.writer.take_found()
     }
 
     fn check(&self) -> Result<Vec<Finding>> {
@@ -450,19 +271,5 @@ impl Storage for SledEngine {
 impl fmt::Debug for SledEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SledEngine")
-    }
-}
-
-fn cost_of(writes: &[Write]) -> usize {
-    writes.iter().map(cost).sum()
-}
-
-/// Of what sled gets to write, in bytes; of a removal at least.
-fn cost(write: &Write) -> usize {
-    match write {
-        Write::Put(_, record) => {
-            record.as_bytes().len() + usize::from(parts::count(record)) * PART_KEY_LENGTH
-        }
-        Write::Remove(_) => REMOVAL_BYTES,
     }
 }

@@ -118,6 +118,9 @@ impl Inner {
 
     /// The newest version; a key always has one.
     pub(super) fn load_newest(&self, view: &View<'_>, key: &StoredKey) -> Result<VersionRecord> {
+        if let Some(only) = self.load_only(view, key)? {
+            return Ok(only);
+        }
         self.load_version(view, key, key.object.newest)?
             .ok_or_else(|| {
                 Error::new(
@@ -126,6 +129,21 @@ impl Inner {
                 )
                 .with_key(&key.object.name)
             })
+    }
+
+    /// The newest version if there is no other. Finding it among the records of its key takes less than working out
+    /// its place.
+    fn load_only(&self, view: &View<'_>, key: &StoredKey) -> Result<Option<VersionRecord>> {
+        if key.object.version_count != 1 {
+            return Ok(None);
+        }
+        match view.versions(key.n)?.as_slice() {
+            [(index, record)] => {
+                let only = self.open_version_record(key, index, record)?;
+                Ok((only.version == key.object.newest).then_some(only))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// All versions, oldest first.
