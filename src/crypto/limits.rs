@@ -36,6 +36,7 @@ pub(crate) fn check_digest(algorithm: SignatureAlgorithm, digest: &[u8]) -> Cryp
 }
 
 /// Refuses `bytes` that are not of exactly `length`.
+#[inline]
 pub(crate) fn check_length(
     algorithm: &str,
     what: &str,
@@ -45,7 +46,7 @@ pub(crate) fn check_length(
     if bytes.len() == length {
         return Ok(());
     }
-    Err(CryptoError::InvalidInput(format!(
+    Err(refused(format_args!(
         "{algorithm} needs {what} of {length} bytes, but {}",
         were_given(bytes.len())
     )))
@@ -62,6 +63,7 @@ pub(crate) fn check_absent(algorithm: &str, what: &str, bytes: &[u8]) -> CryptoR
 }
 
 /// Refuses `bytes` longer than `limit`.
+#[inline]
 pub(crate) fn check_limit(
     algorithm: &str,
     what: &str,
@@ -71,10 +73,17 @@ pub(crate) fn check_limit(
     if bytes.len() <= limit {
         return Ok(());
     }
-    Err(CryptoError::InvalidInput(format!(
+    Err(refused(format_args!(
         "{algorithm} takes {what} of at most {limit} bytes, but {}",
         were_given(bytes.len())
     )))
+}
+
+/// Apart, so that the checks before every operation are no more than a comparison where they stand.
+#[cold]
+#[inline(never)]
+fn refused(message: std::fmt::Arguments<'_>) -> CryptoError {
+    CryptoError::InvalidInput(message.to_string())
 }
 
 /// "1 was given", "2 were given".

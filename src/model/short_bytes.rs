@@ -25,6 +25,24 @@ impl ShortBytes {
     }
 }
 
+impl ShortBytes {
+    /// `length` bytes, up to 16, filled in place.
+    #[inline]
+    pub(crate) fn filled_with<E>(
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut short = Self {
+            bytes: [0; CAPACITY],
+            length: FULL,
+        };
+        let length = length.min(CAPACITY);
+        fill(&mut short.bytes[..length])?;
+        short.length = u8::try_from(length).unwrap_or(FULL);
+        Ok(short)
+    }
+}
+
 impl From<[u8; CAPACITY]> for ShortBytes {
     fn from(bytes: [u8; CAPACITY]) -> Self {
         Self {

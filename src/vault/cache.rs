@@ -70,6 +70,7 @@ impl OpenVersion {
     }
 
     /// The handle, for the one operation that was authorized: there is no other way to it.
+    #[inline]
     pub(super) fn redeem(
         &self,
         authorized: Authorized,

@@ -37,6 +37,7 @@ impl GcmCounter {
     /// fewer, and gives its values before and after.
     ///
     /// Errors: those of `reserve`.
+    #[inline]
     pub(super) fn take(&self, reserve: impl FnOnce(u64) -> Result<(u64, u64)>) -> Result<()> {
         if self.take_one() {
             return Ok(());

@@ -72,6 +72,7 @@ fn mismatch() -> Error {
 
 /// Does what was authorized. Public-key operations are done from the public key, in software, so
 /// that a backend that is away does not stop them.
+#[inline(always)]
 pub(super) fn perform(
     authorized: Authorized,
     version: &OpenVersion,
@@ -147,6 +148,7 @@ pub(super) fn is_public(operation: CryptoOperation) -> bool {
     }
 }
 
+#[inline]
 fn encrypt(
     algorithm: EncryptionAlgorithm,
     handle: &dyn KeyHandle,
@@ -205,6 +207,7 @@ fn check_ciphertext(algorithm: EncryptionAlgorithm, ciphertext: &Ciphertext<'_>)
 }
 
 /// The bounds that hold for plaintext and ciphertext alike.
+#[inline]
 pub(super) fn check_data(algorithm: EncryptionAlgorithm, data: &[u8], aad: &[u8]) -> Result<()> {
     if !algorithm.is_authenticated() && !aad.is_empty() {
         return Err(Error::bad_parameter(format!(
@@ -216,16 +219,19 @@ pub(super) fn check_data(algorithm: EncryptionAlgorithm, data: &[u8], aad: &[u8]
     at_most(data, MAX_ENCRYPT_BYTES + 16, "the data")
 }
 
+#[inline]
 pub(super) fn at_most(bytes: &[u8], limit: usize, what: &str) -> Result<()> {
     if bytes.len() <= limit {
         Ok(())
     } else {
-        Err(Error::new(
-            ErrorKind::TooLarge,
-            format!(
-                "{what} may have {limit} bytes, but {} were given",
-                bytes.len()
-            ),
-        ))
+        Err(too_large(bytes.len(), limit, what))
     }
+}
+
+#[cold]
+fn too_large(length: usize, limit: usize, what: &str) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!("{what} may have {limit} bytes, but {length} were given"),
+    )
 }

@@ -153,10 +153,7 @@ impl CryptoKey for SymmetricKey {
         let name = algorithm.as_str();
         check_limit(name, "a plaintext", plaintext, MAX_ENCRYPT_BYTES)?;
         match mode {
-            AesMode::Gcm => {
-                let (ciphertext, tag) = aes.gcm_encrypt(iv, aad, plaintext)?;
-                Ok((ciphertext, Some(tag)))
-            }
+            AesMode::Gcm => aes.gcm_encrypt(iv, aad, plaintext),
             AesMode::Cbc if !plaintext.len().is_multiple_of(BLOCK) => {
                 Err(CryptoError::InvalidInput(format!(
                     "{name} needs a plaintext of whole blocks of {BLOCK} bytes, but {}",
@@ -251,6 +248,7 @@ impl CryptoKey for SymmetricKey {
 }
 
 /// Checks IV and additional authenticated data, and tells the mode.
+#[inline(always)]
 fn check_parameters(
     algorithm: EncryptionAlgorithm,
     iv: &[u8],
@@ -303,7 +301,7 @@ trait Aes: Send + Sync {
         iv: &[u8],
         aad: &[u8],
         plaintext: &[u8],
-    ) -> CryptoResult<(Vec<u8>, [u8; 16])>;
+    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)>;
     fn gcm_decrypt(
         &self,
         iv: &[u8],
@@ -350,7 +348,7 @@ where
         iv: &[u8],
         aad: &[u8],
         plaintext: &[u8],
-    ) -> CryptoResult<(Vec<u8>, [u8; 16])> {
+    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)> {
         let iv = sized(iv)?;
         let mut ciphertext = zeros(plaintext.len());
         let buffer = InOutBuf::new(plaintext, &mut ciphertext).map_err(|_| wrong_length())?;
@@ -358,7 +356,7 @@ where
             .gcm
             .encrypt_inout_detached(iv, aad, buffer)
             .map_err(|_| wrong_length())?;
-        Ok((ciphertext, tag.into()))
+        Ok((ciphertext, Some(tag.into())))
     }
 
     fn gcm_decrypt(
