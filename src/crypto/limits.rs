@@ -57,7 +57,7 @@ pub(crate) fn check_absent(algorithm: &str, what: &str, bytes: &[u8]) -> CryptoR
     if bytes.is_empty() {
         return Ok(());
     }
-    Err(CryptoError::InvalidInput(format!(
+    Err(refused(format_args!(
         "{algorithm} takes no {what}, but bytes for it were given"
     )))
 }

@@ -1,7 +1,7 @@
 //! Up to 16 bytes in place: an IV or a tag is not worth a trip to the allocator.
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 const CAPACITY: usize = 16;
 const FULL: u8 = 16;
@@ -16,30 +16,19 @@ pub(crate) struct ShortBytes {
 impl ShortBytes {
     /// `None` for more than 16 bytes.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        let mut short = Self {
-            bytes: [0; CAPACITY],
-            length: u8::try_from(bytes.len()).ok()?,
-        };
-        short.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let mut short = Self::zeroed(bytes.len())?;
+        short.copy_from_slice(bytes);
         Some(short)
     }
-}
 
-impl ShortBytes {
-    /// `length` bytes, up to 16, filled in place.
+    /// So many zeros, to be filled in place; `None` for more than 16.
     #[inline]
-    pub(crate) fn filled_with<E>(
-        length: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        let mut short = Self {
+    pub(crate) fn zeroed(length: usize) -> Option<Self> {
+        let length = u8::try_from(length).ok().filter(|length| *length <= FULL)?;
+        Some(Self {
             bytes: [0; CAPACITY],
-            length: FULL,
-        };
-        let length = length.min(CAPACITY);
-        fill(&mut short.bytes[..length])?;
-        short.length = u8::try_from(length).unwrap_or(FULL);
-        Ok(short)
+            length,
+        })
     }
 }
 
@@ -57,6 +46,12 @@ impl Deref for ShortBytes {
 
     fn deref(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl DerefMut for ShortBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..usize::from(self.length)]
     }
 }
 
@@ -81,6 +76,20 @@ mod tests {
         assert_eq!(ShortBytes::new(&bytes), None);
         let whole: [u8; 16] = bytes[..16].try_into().unwrap();
         assert_eq!(*ShortBytes::from(whole), whole);
+    }
+
+    #[test]
+    fn what_is_filled_in_place_is_as_if_it_had_been_copied() {
+        let bytes: Vec<u8> = (1..=16).collect();
+        for length in 0..=16 {
+            let mut short = ShortBytes::zeroed(length).unwrap();
+            assert_eq!(*short, vec![0; length]);
+            short.copy_from_slice(&bytes[..length]);
+            assert_eq!(Some(short), ShortBytes::new(&bytes[..length]));
+        }
+        for length in [17, 256, 272, usize::MAX] {
+            assert_eq!(ShortBytes::zeroed(length), None);
+        }
     }
 
     #[test]

@@ -193,7 +193,7 @@ fn open_engine(
             Ok(engine) => match load(&engine, dir, config, mode, report) {
                 Ok(ledger) => {
                     if let Err(error) = spare_segments::forget(files.as_ref()) {
-                        // Nothing was changed, and the engine's own end says nothing more.
+                        // The first error counts.
                         let _ = engine.close();
                         return Err(error);
                     }

@@ -76,7 +76,6 @@ impl Inner {
         Ok((open, output))
     }
 
-    // Inlined, so that what is known of the input is known inside, and no output goes through a tagged union.
     #[inline(always)]
     pub(super) fn perform(
         &self,
@@ -154,7 +153,13 @@ impl Inner {
                         )));
                     }
                     Some(iv) => ShortBytes::new(iv),
-                    None => Some(ShortBytes::filled_with(length, |iv| self.entropy.fill(iv))?),
+                    None => {
+                        let mut made = ShortBytes::zeroed(length);
+                        if let Some(iv) = &mut made {
+                            self.entropy.fill(iv)?;
+                        }
+                        made
+                    }
                 }
             }
         };

@@ -72,6 +72,7 @@ fn mismatch() -> Error {
 
 /// Does what was authorized. Public-key operations are done from the public key, in software, so
 /// that a backend that is away does not stop them.
+// With its callers in one piece, up to where the input is made: what it is needs no asking, and the output no copying.
 #[inline(always)]
 pub(super) fn perform(
     authorized: Authorized,
