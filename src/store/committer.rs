@@ -5,10 +5,9 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::audit;
 use super::ledger::{Changed, Ledger, Pair};
 use super::queue::{Left, Request, Work};
-use super::{Change, CommitOptions, Shared};
+use super::{Change, CommitOptions, Shared, answers, audit};
 use crate::error::{Error, Result};
 use crate::format::record::{Class, IndexKey, NAMESPACE_KEYS, NAMESPACE_NAMELESS, SealedRecord};
 use crate::secret::wipe_stack;
@@ -105,32 +104,23 @@ fn commit_group(shared: &Shared, group: Vec<Request>) -> MutexGuard<'_, Ledger> 
     let mut ledger = shared.lock_ledger();
     let mut changed = Changed::new();
     let mut options = CommitOptions::default();
-    let mut answers = Vec::with_capacity(group.len());
+    let mut callers = Vec::with_capacity(group.len());
     for request in group {
         let Request {
             changes,
             options: wanted,
-            answer,
+            caller,
         } = request;
         match admit(shared, &mut ledger, &mut changed, changes) {
             Ok(()) => {
                 options.merge(wanted);
-                answers.push(answer);
+                callers.push(caller);
             }
-            Err(error) => {
-                // The caller may have gone.
-                let _ = answer.send(Err(error));
-            }
+            Err(error) => caller.refuse(error),
         }
     }
     let outcome = commit(shared, &mut ledger, changed, options);
-    for answer in answers {
-        let _ = answer.send(match &outcome {
-            Ok(()) => Ok(()),
-            // Every caller gets the same kind and text; only the source cannot be shared.
-            Err(error) => Err(Error::new(error.kind(), error.to_string())),
-        });
-    }
+    answers::tell(callers, &outcome, shared.told_at_once);
     ledger
 }
 

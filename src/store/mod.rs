@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::env::{Clock, Entropy};
@@ -16,6 +16,7 @@ use crate::seal::hierarchy::Hierarchy;
 use crate::secret::Process;
 
 mod anchor;
+mod answers;
 mod audit;
 mod buckets;
 mod change;
@@ -78,6 +79,7 @@ pub(crate) use switch::Leftover;
 pub(crate) use vault_dir::VaultDir;
 pub(crate) use view::View;
 
+use answers::Answered;
 use points::Points;
 use queue::Pushed;
 use shared::Shared;
@@ -235,11 +237,11 @@ impl Store {
                 if changes.is_empty() && options.is_empty() {
                     return Ok(None);
                 }
-                let (answer, answered) = mpsc::sync_channel(1);
+                let (caller, answered) = answers::expected();
                 requests.push(queue::Request {
                     changes,
                     options,
-                    answer,
+                    caller,
                 });
                 Ok(Some(answered))
             })
@@ -253,10 +255,10 @@ impl Store {
                     true
                 }
             };
-        let outcome = |answered: Result<Option<mpsc::Receiver<Result<()>>>>| match answered? {
+        let outcome = |answered: Result<Option<Answered>>| match answered? {
             None => Ok(()),
             Some(_) if !is_open => Err(queue::closed()),
-            Some(answered) => answered.recv().unwrap_or_else(|_| {
+            Some(answered) => answered.wait().unwrap_or_else(|| {
                 self.shared.poison.check()?;
                 Err(Error::internal("the committing thread gave no answer"))
             }),

@@ -5,12 +5,13 @@
 //! half of the disk's work. Where callers come together, the committer makes larger groups of them.
 
 use std::collections::VecDeque;
-use std::sync::{PoisonError, mpsc};
+use std::sync::PoisonError;
 use std::time::Instant;
 
+use super::answers::Caller;
 use super::sync::{Condvar, Mutex, MutexGuard};
 use super::{Change, CommitOptions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 
 /// Requests join a group up to so many sealed bytes; a larger one is a group alone.
 const GROUP_BYTES: usize = 64 * 1024;
@@ -22,7 +23,7 @@ const LONELY: u32 = 3;
 pub(super) struct Request {
     pub(super) changes: Vec<Change>,
     pub(super) options: CommitOptions,
-    pub(super) answer: mpsc::SyncSender<Result<()>>,
+    pub(super) caller: Caller,
 }
 
 impl Request {

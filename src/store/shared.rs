@@ -19,6 +19,8 @@ use crate::format::record::BUCKET_COUNT;
 const BUCKET_UNKNOWN: u8 = 0;
 pub(super) const BUCKET_GOOD: u8 = 1;
 const BUCKET_BAD: u8 = 2;
+/// Of the callers of a group. One works, and another is ready when that one waits.
+const TOLD_PER_PROCESSOR: usize = 2;
 
 /// What callers and the committer share.
 pub(super) struct Shared {
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     pub(super) waiting_readers: AtomicUsize,
     /// As in STATE, for those who do not want to wait for the group in flight.
     pub(super) max_time_seen_ms: AtomicU64,
+    /// So many callers learn of a group from the committer.
+    pub(super) told_at_once: usize,
     pub(super) points: Points,
 }
 
@@ -71,6 +75,7 @@ impl Shared {
             dir: Mutex::new(dir),
             waiting_readers: AtomicUsize::new(0),
             max_time_seen_ms,
+            told_at_once: TOLD_PER_PROCESSOR * processors(),
             points,
         }
     }
@@ -185,4 +190,9 @@ fn verdict_of(outcome: &Result<()>) -> Option<u8> {
         Err(error) if error.kind() == ErrorKind::Tampered => Some(BUCKET_BAD),
         Err(_) => None,
     }
+}
+
+/// Those that this process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

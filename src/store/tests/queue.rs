@@ -3,10 +3,10 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::super::answers::{self, Answered};
 use super::super::queue::{Left, Pushed, Queue, Request, Work, closed};
 use super::super::{Change, CommitOptions};
 use crate::ErrorKind;
-use crate::error::Result;
 use crate::format::audit::{Event, EventFields, EventSubject};
 use crate::format::record::{Class, IndexKey, SealedRecord, record_header};
 
@@ -33,8 +33,8 @@ fn event() -> Event {
     .unwrap()
 }
 
-fn request(changes: Vec<Change>, events: usize) -> (Request, mpsc::Receiver<Result<()>>) {
-    let (answer, answered) = mpsc::sync_channel(1);
+fn request(changes: Vec<Change>, events: usize) -> (Request, Answered) {
+    let (caller, answered) = answers::expected();
     let options = CommitOptions {
         events: vec![event(); events],
         ..CommitOptions::default()
@@ -42,7 +42,7 @@ fn request(changes: Vec<Change>, events: usize) -> (Request, mpsc::Receiver<Resu
     let request = Request {
         changes,
         options,
-        answer,
+        caller,
     };
     (request, answered)
 }
@@ -144,7 +144,7 @@ fn who_waits_when_the_committer_goes_gets_no_answer_instead_of_none_ever() {
     let (waiting, answered) = request(vec![put(88)], 0);
     assert!(waits(&queue, vec![waiting]));
     queue.leave();
-    assert!(answered.recv().is_err());
+    assert!(answered.wait().is_none());
     assert!(is_refused(&queue));
 }
 

@@ -28,10 +28,19 @@ mod overlay;
 #[path = "../queue.rs"]
 mod queue;
 
-/// Where the overlay and the queue look for them.
+#[allow(
+    dead_code,
+    clippy::duplicate_mod,
+    reason = "the model uses a part of it, made of other locks"
+)]
+#[path = "../answers.rs"]
+mod answers;
+
+/// Where they look for them.
 use crate::store::{Change, CommitOptions, engine};
 mod sync {
     pub(super) use shuttle::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use shuttle::sync::mpsc;
     pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock};
 }
 
@@ -131,11 +140,13 @@ type Done = Mutex<Vec<IndexKey>>;
 fn carry_out(done: &Done, group: Vec<queue::Request>) {
     assert!(!group.is_empty());
     let mut done = done.try_lock().expect("two have the turn");
+    let mut callers = Vec::new();
     for request in group {
         done.push(*request.changes[0].index());
         shuttle::thread::yield_now();
-        let _ = request.answer.send(Ok(()));
+        callers.push(request.caller);
     }
+    answers::tell(callers, &Ok(()), 1);
 }
 
 /// Two writers, one with both of its requests together, a committer, and somebody who closes. `quiet` is a time before,
@@ -146,11 +157,11 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
     // How many groups the engine does not have; whoever takes the commit lock gives it all of them.
     let unapplied = Arc::new(Mutex::new(0));
     for _ in 0..quiet {
-        let (answer, _answered) = std::sync::mpsc::sync_channel(1);
+        let (caller, _answered) = answers::expected();
         let request = queue::Request {
             changes: Vec::new(),
             options: CommitOptions::default(),
-            answer,
+            caller,
         };
         assert!(matches!(queue.push(vec![request]), queue::Pushed::Waiting));
         assert!(matches!(queue.next(None), queue::Work::Group(_)));
@@ -197,11 +208,11 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
                         .drain(..at_once)
                         .map(|change| {
                             let place = *change.index();
-                            let (answer, answered) = std::sync::mpsc::sync_channel(1);
+                            let (caller, answered) = answers::expected();
                             let request = queue::Request {
                                 changes: vec![change],
                                 options: CommitOptions::default(),
-                                answer,
+                                caller,
                             };
                             (request, (place, answered))
                         })
@@ -221,7 +232,11 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
                     }
                     taken.extend(answers);
                 }
-                taken
+                // To wait for ever would be found as such.
+                let heard = taken
+                    .into_iter()
+                    .map(|(place, answered)| (place, answered.wait()));
+                heard.collect::<Vec<_>>()
             })
         })
         .collect();
@@ -240,27 +255,24 @@ fn queue_up(requests: [[Change; 2]; 2], end: End, quiet: usize) {
     let places = done.lock().unwrap();
     for own in taken {
         let mut last = 0;
-        for (place, answered) in own {
-            // Nothing is answered that was not done, and nobody waits for an answer that does not come.
-            match answered.try_recv() {
-                Ok(answer) => {
+        for (place, answer) in own {
+            // Nothing is answered that was not done.
+            match answer {
+                Some(answer) => {
                     answer.unwrap();
                     let position = places.iter().position(|done| *done == place).unwrap();
                     assert!(position >= last, "not in its order");
                     last = position;
                 }
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                    assert!(matches!(end, End::Gone), "taken and not answered");
-                }
-                Err(std::sync::mpsc::TryRecvError::Empty) => panic!("somebody waits for ever"),
+                None => assert!(matches!(end, End::Gone), "taken and not answered"),
             }
         }
     }
-    let (answer, _answered) = std::sync::mpsc::sync_channel(1);
+    let (caller, _answered) = answers::expected();
     let late = queue::Request {
         changes: Vec::new(),
         options: CommitOptions::default(),
-        answer,
+        caller,
     };
     assert!(
         matches!(queue.push(vec![late]), queue::Pushed::Refused),
@@ -296,6 +308,54 @@ fn what_the_queue_took_is_answered_in_every_order() {
         shuttle::check_random(meet.clone(), count / 6);
         shuttle::check_pct(meet, count / 6, 3);
         figures.count(2 * (count / 6));
+    }
+    figures.finish();
+}
+
+/// Callers with several requests each, which lie in groups as they came. `leaves` are requests that nobody waits for.
+fn hear(callers: usize, each: usize, at_once: usize, leaves: bool) {
+    let queue = Arc::new(Mutex::new(Vec::new()));
+    let threads: Vec<_> = (0..callers)
+        .map(|caller| {
+            let queue = Arc::clone(&queue);
+            shuttle::thread::spawn(move || {
+                let mut own = Vec::new();
+                for request in 0..each {
+                    let (told, answered) = answers::expected();
+                    queue.lock().unwrap().push(told);
+                    if leaves && (caller + request) % 3 == 0 {
+                        drop(answered);
+                    } else {
+                        own.push(answered);
+                    }
+                }
+                for answered in own {
+                    answered.wait().expect("an answer").expect("a good one");
+                }
+            })
+        })
+        .collect();
+    let mut told = 0;
+    while told < callers * each {
+        let group = std::mem::take(&mut *queue.lock().unwrap());
+        told += group.len();
+        answers::tell(group, &Ok(()), at_once);
+        shuttle::thread::yield_now();
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn everybody_hears_of_his_group_in_every_order() {
+    let figures = Figures::begin("orders of callers who tell each other that they are done");
+    let count = cases(3_000, 300_000);
+    for (at_once, leaves) in [(1, false), (2, false), (3, false), (1, true), (2, true)] {
+        let meet = move || hear(3, 3, at_once, leaves);
+        shuttle::check_random(meet, count / 5);
+        shuttle::check_pct(meet, count / 5, 3);
+        figures.count(2 * (count / 5));
     }
     figures.finish();
 }
