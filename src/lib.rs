@@ -70,6 +70,9 @@ pub use secret::{
     HardeningReport, MasterKey, MemoryDegradation, MemoryProtection, MemoryReport, Passphrase,
     SecretBytes, WipingAllocator, harden_process,
 };
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use store::lengthen_syncs;
 pub use vault::{
     AttestationAuthority, AttestedKey, AuditCheckpoint, AuditEntries, AuditReport, BackendFinding,
     BackendFindingKind, BackupContents, BackupOptions, BackupSummary, BoundKey, CheckFinding,

@@ -1,5 +1,8 @@
 //! The table: what was measured, against what, and whether the bound is held.
 
+/// Of what the processors would allow, where a bound asks for more.
+const LEAST_USED: f64 = 0.75;
+
 /// One line of it.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -8,8 +11,26 @@ pub(crate) struct Line {
     against: String,
     value: String,
     bound: String,
-    /// `None` when nothing is demanded.
-    held: Option<bool>,
+    /// The medians' and the fast quartiles'.
+    twice: Twice,
+    /// What a gain has to reach.
+    least: Option<f64>,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    NotAsked,
+    Held,
+    NotHeld,
+    /// More than the machine had to give in this run.
+    OutOfReach,
+}
+
+impl Verdict {
+    fn of(held: bool) -> Self {
+        if held { Self::Held } else { Self::NotHeld }
+    }
 }
 
 /// A quotient or a time that was measured twice: with the medians, and with the fast quartiles.
@@ -47,7 +68,9 @@ impl Line {
             against,
             value: format!("{:.3}x ({:.3}x)", ratio.median, ratio.fast),
             bound: format!("<= {bound:.2}x"),
-            held: Some(ratio.higher() <= bound),
+            twice: ratio,
+            least: None,
+            verdict: Verdict::of(ratio.higher() <= bound),
         }
     }
 
@@ -64,7 +87,9 @@ impl Line {
             against: String::new(),
             value: format!("{:.3} ({:.3}) {unit}", quantity.median, quantity.fast),
             bound: format!("<= {bound} {unit}"),
-            held: Some(quantity.higher() <= bound),
+            twice: quantity,
+            least: None,
+            verdict: Verdict::of(quantity.higher() <= bound),
         }
     }
 
@@ -82,7 +107,9 @@ impl Line {
             against,
             value: format!("{:+.2} ({:+.2}) us", addition.median, addition.fast),
             bound: format!("<= +{bound} us"),
-            held: Some(addition.higher() <= bound),
+            twice: addition,
+            least: None,
+            verdict: Verdict::of(addition.higher() <= bound),
         }
     }
 
@@ -100,22 +127,37 @@ impl Line {
             against,
             value: format!("{:.2}x ({:.2}x)", gain.median, gain.fast),
             bound: format!(">= {bound:.2}x"),
-            held: Some(gain.lower() >= bound),
+            twice: gain,
+            least: Some(bound),
+            verdict: Verdict::of(gain.lower() >= bound),
         }
     }
 
     /// Shown, and nothing is demanded of it.
     pub(crate) fn without_bound(mut self) -> Self {
         self.bound = "-".to_owned();
-        self.held = None;
+        self.verdict = Verdict::NotAsked;
+        self
+    }
+
+    /// A gain of which no more than `most` was to be had in this run: what that does not reach is not demanded, but three
+    /// quarters of it are.
+    pub(crate) fn within(mut self, most: &Self) -> Self {
+        let possible = most.twice;
+        let used = (self.twice.median / possible.median).min(self.twice.fast / possible.fast);
+        let is_out_of_reach = self.least.is_some_and(|least| possible.higher() < least);
+        if self.verdict == Verdict::NotHeld && is_out_of_reach && used >= LEAST_USED {
+            self.verdict = Verdict::OutOfReach;
+        }
         self
     }
 
     fn verdict(&self) -> &'static str {
-        match self.held {
-            Some(true) => "held",
-            Some(false) => "NOT HELD",
-            None => "-",
+        match self.verdict {
+            Verdict::NotAsked => "-",
+            Verdict::Held => "held",
+            Verdict::NotHeld => "NOT HELD",
+            Verdict::OutOfReach => "out of reach",
         }
     }
 }
@@ -128,7 +170,12 @@ pub(crate) fn print(lines: &[Line]) -> bool {
         against: "against".to_owned(),
         value: "median (fast)".to_owned(),
         bound: "bound".to_owned(),
-        held: None,
+        twice: Twice {
+            median: 0.0,
+            fast: 0.0,
+        },
+        least: None,
+        verdict: Verdict::NotAsked,
     };
     let width = |column: fn(&Line) -> &str| {
         let all = lines.iter().chain([&head]);
@@ -144,21 +191,26 @@ pub(crate) fn print(lines: &[Line]) -> bool {
     let (d, e) = (width(|line| &line.value), width(|line| &line.bound));
     let row = |line: &Line, verdict: &str| {
         println!(
-            "| {:<a$} | {:>b$} | {:>c$} | {:>d$} | {:>e$} | {verdict:<8} |",
+            "| {:<a$} | {:>b$} | {:>c$} | {:>d$} | {:>e$} | {verdict:<12} |",
             line.what, line.measured, line.against, line.value, line.bound
         );
     };
     println!();
     row(&head, "verdict");
     println!(
-        "| {:-<a$} | {:->b$} | {:->c$} | {:->d$} | {:->e$} | {:-<8} |",
+        "| {:-<a$} | {:->b$} | {:->c$} | {:->d$} | {:->e$} | {:-<12} |",
         "", "", "", "", "", ""
     );
     for line in lines {
         row(line, line.verdict());
     }
-    let missed = lines.iter().filter(|line| line.held == Some(false)).count();
-    let asked = lines.iter().filter(|line| line.held.is_some()).count();
-    println!("\n{} of {asked} bounds are held.", asked - missed);
+    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+    let missed = count(Verdict::NotHeld);
+    let beyond = count(Verdict::OutOfReach);
+    let held = count(Verdict::Held);
+    println!("\n{held} of {} bounds are held.", held + beyond + missed);
+    if beyond > 0 {
+        println!("{beyond} asked for more than the processors had to give in this run.");
+    }
     missed == 0
 }

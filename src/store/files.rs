@@ -231,6 +231,8 @@ impl VaultFile for OpenFile {
     }
 
     fn sync_data(&self) -> Result<()> {
+        #[cfg(feature = "testing")]
+        super::slow_disk::wait();
         // Not repeated after an error: the system may since have forgotten the pages that it could not write.
         fs::fdatasync(&self.fd).map_err(|errno| self.failure("sync", errno))
     }

@@ -49,6 +49,8 @@ mod sled_layout;
 mod sled_log;
 mod sled_open;
 mod sled_scan;
+#[cfg(feature = "testing")]
+mod slow_disk;
 mod spare_segments;
 mod state_facts;
 mod switch;
@@ -74,6 +76,8 @@ pub(crate) use open::{OpenMode, OpenReport};
 #[cfg(feature = "testing")]
 pub(crate) use redo::reencoded_group;
 pub(crate) use salvage::visit_records;
+#[cfg(feature = "testing")]
+pub use slow_disk::lengthen_syncs;
 pub(crate) use state_facts::{AuditState, HeaderFacts, StateFacts};
 pub(crate) use switch::Leftover;
 pub(crate) use vault_dir::VaultDir;
