@@ -1,6 +1,6 @@
 //! The numbers to hold: one table of what the vault costs, each line beside what it is measured against and its bound.
 //!
-//!     cargo bench --bench ratios --features aws-lc,testing
+//!     cargo bench --bench ratios --features aws-lc
 //!     cargo bench --bench ratios -- --million          # opens a vault of 1,000,000 keys too
 //!     cargo bench --bench ratios -- --keys 10000      # for trying out: the bounds are for 100,000
 //!     cargo bench --bench ratios -- --only changes    # or cached, readers, scale

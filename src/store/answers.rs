@@ -1,7 +1,7 @@
 //! How callers learn what became of their requests.
 //!
-//! Who is told that a group is durable tells the next one; the committer tells only as many as the processors can run. Told
-//! all at once, callers would come back all at once with their next requests, and wait together for a group while the
+//! Who is told that a group is durable tells the next one; the committer tells only twice as many as there are processors.
+//! Told all at once, callers would come back all at once with their next requests, and wait together for a group while the
 //! processors have nothing to do; and the committer would wake every one of them itself.
 
 use super::sync::mpsc;
@@ -89,5 +89,16 @@ impl Caller {
             outcome: Err(error),
             next: Vec::new(),
         });
+    }
+}
+
+#[cfg(test)]
+impl Answered {
+    /// What has come by now, or the waiting again.
+    pub(super) fn heard(self) -> std::result::Result<Result<()>, Self> {
+        match self.0.try_recv() {
+            Ok(mut answer) => Ok(std::mem::replace(&mut answer.outcome, Ok(()))),
+            Err(_) => Err(self),
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::format::record::BUCKET_COUNT;
 const BUCKET_UNKNOWN: u8 = 0;
 pub(super) const BUCKET_GOOD: u8 = 1;
 const BUCKET_BAD: u8 = 2;
-/// Of the callers of a group. One works, and another is ready when that one waits.
+/// How many callers are told at once. One works, and another is ready when that one waits.
 const TOLD_PER_PROCESSOR: usize = 2;
 
 /// What callers and the committer share.
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) waiting_readers: AtomicUsize,
     /// As in STATE, for those who do not want to wait for the group in flight.
     pub(super) max_time_seen_ms: AtomicU64,
-    /// So many callers learn of a group from the committer.
+    /// At most so many callers learn of a group from who wrote it. The processors are those of the opening.
     pub(super) told_at_once: usize,
     pub(super) points: Points,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 static NANOSECONDS: AtomicU64 = AtomicU64::new(0);
 
-/// From now on each sync of a vault's file takes so much longer, in the whole process.
+/// From now on each `fdatasync` of a vault's file takes at least so much longer, in the whole process.
 pub fn lengthen_syncs(by: Duration) {
     let nanoseconds = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
     NANOSECONDS.store(nanoseconds, Ordering::Relaxed);

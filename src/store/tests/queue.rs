@@ -302,3 +302,60 @@ fn who_waits_is_woken_by_requests_and_by_the_closing() {
         assert_eq!(waiter.join().unwrap(), 3);
     });
 }
+
+/// Who of those has heard by now; the others still wait.
+fn heard(waiting: &mut Vec<(usize, Answered)>) -> Vec<usize> {
+    let mut places = Vec::new();
+    for (place, answered) in std::mem::take(waiting) {
+        match answered.heard() {
+            Ok(outcome) => {
+                assert!(outcome.is_ok());
+                places.push(place);
+            }
+            Err(answered) => waiting.push((place, answered)),
+        }
+    }
+    places
+}
+
+#[test]
+fn each_caller_tells_the_next_one_and_nobody_tells_all() {
+    let (callers, answered): (Vec<_>, Vec<_>) = (0..7).map(|_| answers::expected()).unzip();
+    let mut waiting: Vec<_> = answered.into_iter().enumerate().collect();
+    // Whoever is asked last first hears nothing from those who have not heard yet.
+    waiting.reverse();
+    answers::tell(callers, &Ok(()), 3);
+    // 0, 1, 2 and 3, 4, 5 and 6: one of each at a time.
+    assert_eq!(heard(&mut waiting), [6, 3, 0]);
+    assert_eq!(heard(&mut waiting), [4, 1]);
+    // One who has gone is passed over.
+    waiting.retain(|(place, _)| *place != 5);
+    assert_eq!(heard(&mut waiting), [2]);
+    assert!(waiting.is_empty());
+}
+
+#[test]
+fn a_failure_is_told_to_everybody_at_once() {
+    let (callers, answered): (Vec<_>, Vec<_>) = (0..3).map(|_| answers::expected()).unzip();
+    let failure = crate::Error::new(ErrorKind::StorageFull, "no room");
+    answers::tell(callers, &Err(failure), 1);
+    for answered in answered.into_iter().rev() {
+        let error = answered.heard().expect("told").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert_eq!(error.to_string(), "no room");
+    }
+}
+
+#[test]
+fn who_is_refused_hears_it_alone() {
+    let (refused, hears) = answers::expected();
+    let (other, waits) = answers::expected();
+    refused.refuse(crate::Error::new(ErrorKind::TooLarge, "too much"));
+    assert_eq!(
+        hears.wait().unwrap().unwrap_err().kind(),
+        ErrorKind::TooLarge
+    );
+    let waits = waits.heard().unwrap_err();
+    drop(other);
+    assert!(waits.wait().is_none());
+}

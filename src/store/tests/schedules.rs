@@ -1,7 +1,8 @@
 //! The overlay and the queue under thousands of orders in which readers, writers and the committer can meet. Who saw the
 //! same number before and after, of the whole or of the bucket it read from, saw all of a group, or nothing of it, and who saw it once does not see the time before it
 //! again. What the queue took is answered, also when it is closed meanwhile or the committer goes, and in its order; and the
-//! committer does not end while a group is to be applied.
+//! committer does not end while a group is to be applied. Of callers who tell each other that their requests are done
+//! everybody hears of his own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
