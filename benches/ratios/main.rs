@@ -7,9 +7,9 @@
 //!
 //! It takes some minutes and ends with an error when a bound is not held. What is compared is measured in alternation,
 //! so that other load meets both; each value stands there twice, from the medians and from the fast quartiles, and a bound
-//! counts as held when both hold: what syncs wants a quiet disk. A bound that asks for more than the
-//! processors had to give in this run is said to be out of reach, and is no error. The line for keys in tokens is in `hsm-softhsm-tests/benches/pkcs11.rs`. Without `--bench`,
-//! as `cargo test --benches` runs it, it only shows that it works.
+//! counts as held when both hold: what syncs wants a quiet disk. A bound that asks for more than the processors had to
+//! give in this run is said to be out of reach, and is no error. The line for keys in tokens is in
+//! `hsm-softhsm-tests/benches/pkcs11.rs`. Without `--bench`, as `cargo test --benches` runs it, it only shows that it works.
 
 #![allow(
     clippy::disallowed_methods,
