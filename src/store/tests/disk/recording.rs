@@ -9,6 +9,9 @@ use std::process::Command;
 
 use super::{Disk, NameChange, Random, Step};
 
+#[cfg(test)]
+mod tests;
+
 const CALLS: &str = "trace=openat,open,creat,write,pwrite64,pwritev,pwritev2,writev,fsync,fdatasync,\
     sync_file_range,rename,renameat,renameat2,unlink,unlinkat,rmdir,ftruncate,truncate,fallocate,\
     mkdir,mkdirat,link,linkat,symlink,symlinkat,copy_file_range,sendfile,sync,syncfs";
@@ -149,7 +152,13 @@ impl Parser {
         if text.starts_with(b"+++") || text.starts_with(b"---") {
             return;
         }
-        if let Some(begun) = text.strip_suffix(b" <unfinished ...>") {
+        if text.ends_with(b" <detached ...>") {
+            // The process ended during the call: nobody saw it return.
+            if self.open_calls.remove(&thread).is_none() {
+                let call = self.number();
+                self.begin(call, text.strip_suffix(b" <detached ...>").unwrap());
+            }
+        } else if let Some(begun) = text.strip_suffix(b" <unfinished ...>") {
             let call = self.number();
             self.begin(call, begun);
             self.open_calls.insert(thread, (call, begun.to_vec()));
@@ -220,7 +229,11 @@ impl Parser {
         };
         let text = std::str::from_utf8(text).unwrap();
         let answer = text[text.rfind('=').unwrap() + 1..].trim();
-        if answer.starts_with('-') || answer.starts_with('?') {
+        if answer.starts_with('?') || answer.contains("(errno ") {
+            // The process ended during the call. `strace` may then read a number that is no error's.
+            return;
+        }
+        if answer.starts_with('-') {
             let written = matches!(name, "pwrite64" | "write" | "fsync" | "fdatasync");
             assert!(
                 !(written && self.descriptor(arguments[0]).is_some()),
