@@ -83,6 +83,7 @@ impl Entropy for OsEntropy {
 }
 
 /// The number of the thread that asks: each has its own, from 0 on. Asking costs next to nothing.
+#[inline]
 pub(crate) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

@@ -7,6 +7,7 @@ mod tests;
 pub(crate) use self::schedule::{KeySchedule, schedule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{CryptoOperation, WrapAlgorithm};
+use crate::model::attributes::Validity;
 use crate::model::key::{KeyObject, KeyTag, VersionAttributes};
 use crate::model::operation::{KeyOperation, KeyOperations};
 use crate::model::release_policy::ReleasePolicy;
@@ -56,6 +57,7 @@ const CHECKS: [fn(&Question<'_>) -> Option<Error>; 5] =
     [unfit, against_rules, disabled, outside_validity, not_listed];
 
 /// Decides. The error is the first of [`refusals`].
+#[inline]
 pub(crate) fn authorize(question: Question<'_>) -> Result<Authorized> {
     for check in CHECKS {
         if let Some(refusal) = check(&question) {
@@ -123,39 +125,52 @@ pub(crate) fn refusals(question: Question<'_>) -> impl Iterator<Item = Error> {
     CHECKS.into_iter().filter_map(move |check| check(&question))
 }
 
+// Errors are made apart from the checks, which then are no more than a few comparisons before each operation.
+
+#[inline]
 fn unfit(question: &Question<'_>) -> Option<Error> {
     let Question {
         operation, spec, ..
-    } = question;
-    (!operation.fits(*spec)).then(|| {
-        Error::new(
-            ErrorKind::AlgorithmMismatch,
-            format!(
-                "key and algorithm are incompatible: {} needs {}, and this is {spec}",
-                operation.algorithm(),
-                operation.needed_key(),
-            ),
-        )
-    })
+    } = *question;
+    (!operation.fits(spec)).then(|| is_unfit(operation, spec))
 }
 
+#[cold]
+fn is_unfit(operation: CryptoOperation, spec: KeySpec) -> Error {
+    Error::new(
+        ErrorKind::AlgorithmMismatch,
+        format!(
+            "key and algorithm are incompatible: {} needs {}, and this is {spec}",
+            operation.algorithm(),
+            operation.needed_key(),
+        ),
+    )
+}
+
+#[inline]
 fn against_rules(question: &Question<'_>) -> Option<Error> {
-    (!question.rules.permits(question.operation)).then(|| {
-        Error::new(
-            ErrorKind::AlgorithmRefused,
-            format!(
-                "the settings of this vault refuse the algorithm {}",
-                question.operation.algorithm()
-            ),
-        )
-    })
+    let operation = question.operation;
+    (!question.rules.permits(operation)).then(|| is_against_rules(operation))
 }
 
+#[cold]
+fn is_against_rules(operation: CryptoOperation) -> Error {
+    Error::new(
+        ErrorKind::AlgorithmRefused,
+        format!(
+            "the settings of this vault refuse the algorithm {}",
+            operation.algorithm()
+        ),
+    )
+}
+
+#[inline]
 fn disabled(question: &Question<'_>) -> Option<Error> {
     let verb = question.operation.operation();
     (!question.attributes.enabled).then(|| is_disabled(verb))
 }
 
+#[cold]
 fn is_disabled(verb: KeyOperation) -> Error {
     Error::new(
         ErrorKind::KeyDisabled,
@@ -163,14 +178,19 @@ fn is_disabled(verb: KeyOperation) -> Error {
     )
 }
 
-/// Not-before is inclusive, expiry exclusive.
+#[inline]
 fn outside_validity(question: &Question<'_>) -> Option<Error> {
     let verb = question.operation.operation();
-    let validity = &question.attributes.validity;
+    let validity = question.attributes.validity;
     if !verb.needs_current_key() || !validity.has_dates() {
         return None;
     }
-    let now = (question.now)();
+    outside_dates(verb, validity, (question.now)())
+}
+
+/// Not-before is inclusive, expiry exclusive.
+#[inline(never)]
+fn outside_dates(verb: KeyOperation, validity: Validity, now: Now) -> Option<Error> {
     if let Some(not_before) = validity.not_before()
         && now.time.plus_seconds(now.leeway_seconds) < not_before
     {
@@ -195,11 +215,13 @@ fn outside_validity(question: &Question<'_>) -> Option<Error> {
     None
 }
 
+#[inline]
 fn not_listed(question: &Question<'_>) -> Option<Error> {
     let verb = question.operation.operation();
     (!question.attributes.operations.contains(verb)).then(|| is_not_listed(verb))
 }
 
+#[cold]
 fn is_not_listed(verb: KeyOperation) -> Error {
     Error::new(
         ErrorKind::OperationNotPermitted,

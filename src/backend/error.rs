@@ -9,6 +9,11 @@ use crate::error::{Error, ErrorKind};
 
 /// Why a call to a backend failed.
 pub struct BackendError {
+    /// One word, so that a result is not larger than what it is for.
+    inner: Box<Inner>,
+}
+
+struct Inner {
     kind: BackendErrorKind,
     text: Cow<'static, str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -50,23 +55,25 @@ impl BackendError {
     #[must_use]
     pub fn new(kind: BackendErrorKind, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            kind,
-            text: text.into(),
-            source: None,
+            inner: Box::new(Inner {
+                kind,
+                text: text.into(),
+                source: None,
+            }),
         }
     }
 
     /// Adds the cause. Not for cryptographic failures, whose causes nobody must see.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.inner.source = Some(source.into());
         self
     }
 
     /// The class.
     #[must_use]
     pub fn kind(&self) -> BackendErrorKind {
-        self.kind
+        self.inner.kind
     }
 }
 
@@ -93,13 +100,13 @@ impl From<BackendErrorKind> for BackendError {
 
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.inner.text)
     }
 }
 
 impl Debug for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, text, source } = self;
+        let Inner { kind, text, source } = &*self.inner;
         f.debug_struct("BackendError")
             .field("kind", kind)
             .field("text", text)
@@ -110,7 +117,8 @@ impl Debug for BackendError {
 
 impl StdError for BackendError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
+        self.inner
+            .source
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
     }
@@ -118,7 +126,8 @@ impl StdError for BackendError {
 
 impl From<BackendError> for Error {
     fn from(error: BackendError) -> Self {
-        let kind = match error.kind {
+        let Inner { kind, text, source } = *error.inner;
+        let error_kind = match kind {
             BackendErrorKind::Unsupported => ErrorKind::Unsupported,
             BackendErrorKind::Unavailable | BackendErrorKind::NotFound => {
                 ErrorKind::BackendUnavailable
@@ -131,12 +140,12 @@ impl From<BackendError> for Error {
             BackendErrorKind::NotExportable => ErrorKind::NotExportable,
             BackendErrorKind::Throttled { .. } => ErrorKind::Throttled,
         };
-        let retry_after = match error.kind {
+        let retry_after = match kind {
             BackendErrorKind::Throttled { retry_after } => retry_after,
             _ => None,
         };
-        let converted = Self::new(kind, error.text).with_retry_after(retry_after);
-        match error.source {
+        let converted = Self::new(error_kind, text).with_retry_after(retry_after);
+        match source {
             Some(source) => converted.with_source(source),
             None => converted,
         }

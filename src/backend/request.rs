@@ -181,24 +181,3 @@ impl NewKey {
         (self.blob, self.public)
     }
 }
-
-/// What [`KeyHandle::encrypt`](super::KeyHandle::encrypt) gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encrypted {
-    ciphertext: Vec<u8>,
-    tag: Option<[u8; 16]>,
-}
-
-impl Encrypted {
-    /// Ciphertext, and the tag for GCM.
-    #[must_use]
-    pub fn new(ciphertext: Vec<u8>, tag: Option<[u8; 16]>) -> Self {
-        Self { ciphertext, tag }
-    }
-
-    /// Both, by value.
-    #[must_use]
-    pub fn into_parts(self) -> (Vec<u8>, Option<[u8; 16]>) {
-        (self.ciphertext, self.tag)
-    }
-}

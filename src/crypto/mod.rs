@@ -25,6 +25,7 @@ use std::fmt::{self, Debug};
 use crate::env::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
+use crate::model::encrypted::Encrypted;
 use crate::model::material::{KeyMaterial, PublicParts};
 use crate::model::spec::KeySpec;
 use crate::secret::SecretBytes;
@@ -151,7 +152,7 @@ pub(crate) trait CryptoKey: Debug + Send + Sync {
         plaintext: &[u8],
         iv: &[u8],
         aad: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)>;
+    ) -> CryptoResult<Encrypted>;
 
     /// RSA: `iv`, `aad` and `tag` empty. AES: `iv` of the algorithm's length, `tag` of 16 bytes for GCM.
     fn decrypt(

@@ -399,6 +399,7 @@ impl CryptoOperation {
 
     /// Whether a key of this kind can do it at all.
     #[must_use]
+    #[inline]
     pub fn fits(self, spec: KeySpec) -> bool {
         self.needs().met_by(spec)
     }

@@ -7,6 +7,7 @@ pub(crate) mod base64url;
 pub(crate) mod batch;
 mod calendar;
 pub(crate) mod duration;
+pub(crate) mod encrypted;
 pub(crate) mod hex;
 pub(crate) mod identifier;
 #[cfg(feature = "rest")]

@@ -1,16 +1,18 @@
 //! Up to 16 bytes in place: an IV or a tag is not worth a trip to the allocator.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 
 const CAPACITY: usize = 16;
-const FULL: u8 = 16;
 
+/// Words that are written whole and copied whole: a processor waits when it reads more at once than was written at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShortBytes {
-    /// Zero from `length` on.
+    /// Zero from the length on.
     bytes: [u8; CAPACITY],
-    length: u8,
+    /// One more than the length, so that `None` takes no room of its own.
+    after_length: NonZeroUsize,
 }
 
 impl ShortBytes {
@@ -24,19 +26,27 @@ impl ShortBytes {
     /// So many zeros, to be filled in place; `None` for more than 16.
     #[inline]
     pub(crate) fn zeroed(length: usize) -> Option<Self> {
-        let length = u8::try_from(length).ok().filter(|length| *length <= FULL)?;
+        if length > CAPACITY {
+            return None;
+        }
         Some(Self {
             bytes: [0; CAPACITY],
-            length,
+            after_length: NonZeroUsize::MIN.saturating_add(length),
         })
+    }
+
+    #[inline]
+    fn length(&self) -> usize {
+        self.after_length.get() - 1
     }
 }
 
 impl From<[u8; CAPACITY]> for ShortBytes {
+    #[inline]
     fn from(bytes: [u8; CAPACITY]) -> Self {
         Self {
             bytes,
-            length: FULL,
+            after_length: NonZeroUsize::MIN.saturating_add(CAPACITY),
         }
     }
 }
@@ -44,14 +54,17 @@ impl From<[u8; CAPACITY]> for ShortBytes {
 impl Deref for ShortBytes {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+        &self.bytes[..self.length()]
     }
 }
 
 impl DerefMut for ShortBytes {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..usize::from(self.length)]
+        let length = self.length();
+        &mut self.bytes[..length]
     }
 }
 

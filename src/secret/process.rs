@@ -16,6 +16,7 @@ impl Process {
         Self(process_number(arena::sentinel()))
     }
 
+    #[inline]
     pub(crate) fn is_here(self) -> bool {
         self == Self::here()
     }

@@ -18,21 +18,31 @@ enum Cause {
     Closed,
 }
 
-impl Poison {
-    /// Errors: `VaultFailed`.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.cause.get() {
-            None => Ok(()),
-            Some(Cause::Closed) => Err(Error::new(
+impl Cause {
+    #[cold]
+    fn error(&self) -> Error {
+        match self {
+            Self::Closed => Error::new(
                 ErrorKind::VaultFailed,
                 "this vault was closed; open it again",
-            )),
-            Some(Cause::Failed(what)) => Err(Error::new(
+            ),
+            Self::Failed(what) => Error::new(
                 ErrorKind::VaultFailed,
                 format!(
                     "an earlier error left this vault's handle unusable; reopen the vault ({what})"
                 ),
-            )),
+            ),
+        }
+    }
+}
+
+impl Poison {
+    /// Errors: `VaultFailed`.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.cause.get() {
+            None => Ok(()),
+            Some(cause) => Err(cause.error()),
         }
     }
 

@@ -135,6 +135,7 @@ impl<'a> Act<'a> {
         }
     }
 
+    #[inline]
     fn perform<T>(self, run: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let outcome = match self.permit() {
             Ok(()) => run(&self),
@@ -144,6 +145,7 @@ impl<'a> Act<'a> {
     }
 
     /// Errors: `Forbidden`.
+    #[inline]
     fn permit(&self) -> Result<()> {
         let name = match self.subject {
             Subject::Key(selector) => Some(selector.name()),
@@ -304,10 +306,14 @@ impl<'a> Act<'a> {
     }
 
     /// Tells the audit log, unless a commit did.
+    #[inline]
     fn record(&self, error: Option<ErrorKind>) {
-        if self.recorded.get() || !self.inner.recorder.is_on() {
-            return;
+        if !self.recorded.get() && self.inner.recorder.is_on() {
+            self.record_outcome(error);
         }
+    }
+
+    fn record_outcome(&self, error: Option<ErrorKind>) {
         let always = self.operation.always_recorded() || error == Some(ErrorKind::Forbidden);
         let count = if always {
             Some(1)
@@ -319,6 +325,7 @@ impl<'a> Act<'a> {
         }
     }
 
+    #[inline]
     fn end<T>(self, outcome: Result<T>) -> Result<T> {
         // Reading says `VaultFailed` and no more; who changes something may match on the cause.
         let outcome = outcome.map_err(|error| {

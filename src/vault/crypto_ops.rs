@@ -354,6 +354,7 @@ impl Inner {
 }
 
 /// Errors: `BadParameter` when the caller gives an IV for AES-GCM.
+#[inline]
 pub(super) fn require_no_iv(
     algorithm: EncryptionAlgorithm,
     options: &EncryptOptions<'_>,

@@ -48,6 +48,7 @@ pub(super) struct Entered<'a> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.gate.wipes_stack {
             wipe_stack();
@@ -70,6 +71,7 @@ impl Gate {
     /// For an operation, or something else: `None`.
     ///
     /// Errors: `ForkedProcess`, before anything else is touched; `VaultLocked`; `VaultFailed` after a close.
+    #[inline]
     pub(super) fn enter(&self, operation: Option<Operation>) -> Result<Entered<'_>> {
         if !self.origin.is_here() {
             return Err(forked());
@@ -174,6 +176,7 @@ fn sum<'a>(counts: impl Iterator<Item = &'a AtomicU64>) -> u64 {
         .fold(0, u64::wrapping_add)
 }
 
+#[cold]
 pub(super) fn forked() -> Error {
     Error::new(
         ErrorKind::ForkedProcess,
@@ -182,6 +185,7 @@ pub(super) fn forked() -> Error {
     )
 }
 
+#[cold]
 fn refusal(state: u8) -> Error {
     if state == LOCKED {
         locked()

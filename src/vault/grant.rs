@@ -31,6 +31,46 @@ pub(super) enum Need {
     FullHandle,
 }
 
+impl Limits {
+    /// As [`Grant::require`].
+    fn require(&self, inner: &Inner, need: Need, name: Option<&KeyName>) -> Result<()> {
+        let Need::One(permission) = need else {
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                "this is about the vault as a whole, and the handle was restricted; use the one that opening \
+                 the vault gave",
+            ));
+        };
+        let policy;
+        let of_principal = match &self.principal {
+            None => None,
+            Some(principal) => {
+                policy = inner
+                    .policy_of(principal)
+                    .ok_or_else(|| no_policy(principal))?;
+                Some(&*policy)
+            }
+        };
+        for permissions in self.narrowed.iter().chain(of_principal) {
+            if !permissions.contains(permission) {
+                return Err(Error::new(
+                    ErrorKind::Forbidden,
+                    format!("this handle does not have the permission {permission}"),
+                ));
+            }
+            if name.is_some_and(|name| !permissions.cover(name)) {
+                return Err(Error::new(
+                    ErrorKind::Forbidden,
+                    format!(
+                        "this handle does not have the permission {permission} for keys of this name"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Grant {
     pub(super) fn of(principal: Principal) -> Self {
         Self {
@@ -56,44 +96,12 @@ impl Grant {
     }
 
     /// Errors: `Forbidden`, before anything tells whether the key exists.
+    #[inline]
     pub(super) fn require(&self, inner: &Inner, need: Need, name: Option<&KeyName>) -> Result<()> {
-        let Some(limits) = &self.limits else {
-            return Ok(());
-        };
-        let Need::One(permission) = need else {
-            return Err(Error::new(
-                ErrorKind::Forbidden,
-                "this is about the vault as a whole, and the handle was restricted; use the one that opening \
-                 the vault gave",
-            ));
-        };
-        let policy;
-        let of_principal = match &limits.principal {
-            None => None,
-            Some(principal) => {
-                policy = inner
-                    .policy_of(principal)
-                    .ok_or_else(|| no_policy(principal))?;
-                Some(&*policy)
-            }
-        };
-        for permissions in limits.narrowed.iter().chain(of_principal) {
-            if !permissions.contains(permission) {
-                return Err(Error::new(
-                    ErrorKind::Forbidden,
-                    format!("this handle does not have the permission {permission}"),
-                ));
-            }
-            if name.is_some_and(|name| !permissions.cover(name)) {
-                return Err(Error::new(
-                    ErrorKind::Forbidden,
-                    format!(
-                        "this handle does not have the permission {permission} for keys of this name"
-                    ),
-                ));
-            }
+        match &self.limits {
+            None => Ok(()),
+            Some(limits) => limits.require(inner, need, name),
         }
-        Ok(())
     }
 
     /// Whether listings show keys of this name. The permission itself was asked for before.

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{
     AesMode, CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
+use crate::model::encrypted::Encrypted;
 use crate::model::identifier::{KeyIdentifier, KeySelector};
 use crate::model::options::EncryptOptions;
 use crate::model::results::{EncryptResult, SignResult, WrapResult};
@@ -105,6 +106,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     fn authorize(
         &self,
         open: &OpenVersion,
@@ -173,12 +175,12 @@ impl Inner {
             aad: options.aad,
         };
         match self.perform(authorized, &open, input)? {
-            Output::Encrypted { ciphertext, tag } => Ok(EncryptResult {
+            Output::Encrypted(Encrypted { ciphertext, tag }) => Ok(EncryptResult {
                 key_id: open.id.clone(),
                 algorithm,
-                ciphertext,
+                ciphertext: ciphertext.into(),
                 iv,
-                tag: tag.map(ShortBytes::from),
+                tag,
             }),
             _ => Err(Error::internal("an encryption gave no ciphertext")),
         }

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::algorithm::{
     CryptoOperation, EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
+use crate::model::encrypted::Encrypted;
 use crate::model::options::Ciphertext;
 use crate::policy::Authorized;
 use crate::secret::SecretBytes;
@@ -40,10 +41,7 @@ pub(super) enum Input<'a> {
 pub(super) enum Output {
     Done,
     Bytes(Vec<u8>),
-    Encrypted {
-        ciphertext: Vec<u8>,
-        tag: Option<[u8; 16]>,
-    },
+    Encrypted(Encrypted),
     Secret(SecretBytes),
 }
 
@@ -106,7 +104,7 @@ pub(super) fn perform(
             Ok(Output::Done)
         }
         (CryptoOperation::Encrypt(algorithm), Input::Encrypt { plaintext, iv, aad }) => {
-            encrypt(algorithm, handle, plaintext, iv, aad)
+            encrypt(algorithm, handle, plaintext, iv, aad).map(Output::Encrypted)
         }
         (CryptoOperation::Decrypt(algorithm), Input::Decrypt(ciphertext)) => {
             check_ciphertext(algorithm, &ciphertext)?;
@@ -149,23 +147,19 @@ pub(super) fn is_public(operation: CryptoOperation) -> bool {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn encrypt(
     algorithm: EncryptionAlgorithm,
     handle: &dyn KeyHandle,
     plaintext: &[u8],
     iv: &[u8],
     aad: &[u8],
-) -> Result<Output> {
+) -> Result<Encrypted> {
     if algorithm.aes_mode().is_none() {
         let ciphertext = public_key(handle)?.encrypt(algorithm, plaintext)?;
-        return Ok(Output::Encrypted {
-            ciphertext,
-            tag: None,
-        });
+        return Ok(Encrypted::new(ciphertext, None));
     }
-    let (ciphertext, tag) = handle.encrypt(algorithm, plaintext, iv, aad)?.into_parts();
-    Ok(Output::Encrypted { ciphertext, tag })
+    Ok(handle.encrypt(algorithm, plaintext, iv, aad)?)
 }
 
 const fn is_rsa(algorithm: WrapAlgorithm) -> bool {

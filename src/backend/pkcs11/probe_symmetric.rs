@@ -58,7 +58,8 @@ impl Probe<'_> {
                     let aad: &[u8] = if mode == AesMode::Gcm { b"aad" } else { b"" };
                     let (ciphertext, tag) = software
                         .encrypt(algorithm, TWO_BLOCKS, &iv, aad)
-                        .map_err(internal)?;
+                        .map_err(internal)?
+                        .into_parts();
                     let tag = tag.map(|tag| tag.to_vec()).unwrap_or_default();
                     let forward = matches!(operation, CryptoOperation::Encrypt(_));
                     self.first_that_works(operation, &[route], |_| {

@@ -294,8 +294,7 @@ impl KeyHandle for SoftwareKey {
         iv: &[u8],
         aad: &[u8],
     ) -> BackendResult<Encrypted> {
-        let (ciphertext, tag) = self.with_key(|key| key.encrypt(algorithm, plaintext, iv, aad))?;
-        Ok(Encrypted::new(ciphertext, tag))
+        self.with_key(|key| key.encrypt(algorithm, plaintext, iv, aad))
     }
 
     fn decrypt(

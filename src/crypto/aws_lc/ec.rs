@@ -19,6 +19,7 @@ use crate::crypto::rustcrypto::rsa::RsaPadding;
 use crate::crypto::{CryptoError, CryptoKey, CryptoPublicKey, CryptoResult, Engine};
 use crate::env::Entropy;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
+use crate::model::encrypted::Encrypted;
 use crate::model::material::{EcMaterial, KeyMaterial, MaterialParts};
 use crate::model::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
@@ -204,7 +205,7 @@ impl CryptoKey for EcKey {
         _: &[u8],
         _: &[u8],
         _: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)> {
+    ) -> CryptoResult<Encrypted> {
         Err(CryptoError::Unsupported)
     }
 

@@ -21,6 +21,7 @@ use crate::env::Entropy;
 use crate::model::algorithm::{
     EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
+use crate::model::encrypted::Encrypted;
 use crate::model::material::{
     ImportedKey, ImportedParts, KeyMaterial, MaterialParts, PublicParts, RsaMaterial,
 };
@@ -323,7 +324,7 @@ impl CryptoKey for RsaKey {
         _: &[u8],
         _: &[u8],
         _: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)> {
+    ) -> CryptoResult<Encrypted> {
         Err(CryptoError::Unsupported)
     }
 

@@ -14,6 +14,7 @@ use crate::crypto::limits::check_digest;
 use crate::crypto::{CryptoError, CryptoKey, CryptoPublicKey, CryptoResult};
 use crate::env::Entropy;
 use crate::model::algorithm::{EncryptionAlgorithm, SignatureAlgorithm, WrapAlgorithm};
+use crate::model::encrypted::Encrypted;
 use crate::model::material::EcMaterial;
 use crate::model::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
@@ -136,7 +137,7 @@ impl CryptoKey for EcKey {
         _: &[u8],
         _: &[u8],
         _: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)> {
+    ) -> CryptoResult<Encrypted> {
         Err(CryptoError::Unsupported)
     }
 

@@ -23,6 +23,7 @@ use crate::env::Entropy;
 use crate::model::algorithm::{
     AesMode, CryptoOperation, EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
+use crate::model::encrypted::Encrypted;
 use crate::model::spec::{KeySpec, OctKeyLength, OctKeySize};
 use crate::secret::{SecretBytes, zeros};
 
@@ -92,7 +93,7 @@ impl SymmetricKey {
         self.aes
             .as_deref()
             .filter(|_| operation.fits(KeySpec::Oct(self.length)))
-            .ok_or(CryptoError::Unsupported)
+            .ok_or_else(|| CryptoError::Unsupported)
     }
 
     fn mac(&self, algorithm: SignatureAlgorithm, data: &[u8]) -> CryptoResult<Vec<u8>> {
@@ -147,7 +148,7 @@ impl CryptoKey for SymmetricKey {
         plaintext: &[u8],
         iv: &[u8],
         aad: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)> {
+    ) -> CryptoResult<Encrypted> {
         let aes = self.aes(CryptoOperation::Encrypt(algorithm))?;
         let mode = check_parameters(algorithm, iv, aad)?;
         let name = algorithm.as_str();
@@ -163,12 +164,12 @@ impl CryptoKey for SymmetricKey {
             AesMode::Cbc => {
                 let mut buffer = plaintext.to_vec();
                 aes.cbc_encrypt(iv, &mut buffer)?;
-                Ok((buffer, None))
+                Ok(Encrypted::new(buffer, None))
             }
             AesMode::CbcPad => {
                 let mut buffer = pkcs7_padded(plaintext);
                 aes.cbc_encrypt(iv, &mut buffer)?;
-                Ok((buffer, None))
+                Ok(Encrypted::new(buffer, None))
             }
         }
     }
@@ -296,12 +297,7 @@ fn pkcs7_unpadded(padded: &SecretBytes) -> CryptoResult<SecretBytes> {
 
 /// What AES of any key size does, with lengths already checked.
 trait Aes: Send + Sync {
-    fn gcm_encrypt(
-        &self,
-        iv: &[u8],
-        aad: &[u8],
-        plaintext: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)>;
+    fn gcm_encrypt(&self, iv: &[u8], aad: &[u8], plaintext: &[u8]) -> CryptoResult<Encrypted>;
     fn gcm_decrypt(
         &self,
         iv: &[u8],
@@ -343,12 +339,7 @@ impl<C> Aes for AesCipher<C>
 where
     C: BlockCipherEncrypt<BlockSize = U16> + BlockCipherDecrypt<BlockSize = U16> + Send + Sync,
 {
-    fn gcm_encrypt(
-        &self,
-        iv: &[u8],
-        aad: &[u8],
-        plaintext: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)> {
+    fn gcm_encrypt(&self, iv: &[u8], aad: &[u8], plaintext: &[u8]) -> CryptoResult<Encrypted> {
         let iv = sized(iv)?;
         let mut ciphertext = zeros(plaintext.len());
         let buffer = InOutBuf::new(plaintext, &mut ciphertext).map_err(|_| wrong_length())?;
@@ -356,7 +347,7 @@ where
             .gcm
             .encrypt_inout_detached(iv, aad, buffer)
             .map_err(|_| wrong_length())?;
-        Ok((ciphertext, Some(tag.into())))
+        Ok(Encrypted::new(ciphertext, Some(tag.into())))
     }
 
     fn gcm_decrypt(

@@ -71,7 +71,9 @@ fn of_private_operations() {
                     count(
                         &label,
                         keys.each_ref().map(|key| {
-                            outcome(key.encrypt(algorithm, &bytes, &iv, &aad), |(text, _)| text)
+                            outcome(key.encrypt(algorithm, &bytes, &iv, &aad), |made| {
+                                made.into_parts().0
+                            })
                         }),
                     );
                 }

@@ -16,6 +16,7 @@ use crate::env::Entropy;
 use crate::model::algorithm::{
     EncryptionAlgorithm, HashAlgorithm, SignatureAlgorithm, WrapAlgorithm,
 };
+use crate::model::encrypted::Encrypted;
 use crate::model::material::RsaMaterial;
 use crate::model::spec::RsaKeySize;
 use crate::secret::SecretBytes;
@@ -102,7 +103,7 @@ impl CryptoKey for RsaKey {
         _: &[u8],
         _: &[u8],
         _: &[u8],
-    ) -> CryptoResult<(Vec<u8>, Option<[u8; 16]>)> {
+    ) -> CryptoResult<Encrypted> {
         Err(CryptoError::Unsupported)
     }
 

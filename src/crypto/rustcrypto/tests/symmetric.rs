@@ -16,6 +16,7 @@ use crate::model::algorithm::SignatureAlgorithm::{Es256, Hs256, Hs384, Hs512};
 use crate::model::algorithm::WrapAlgorithm::{
     self, A128Kw, A128KwPad, A192Kw, A192KwPad, A256Kw, A256KwPad, CkmAesKeyWrap, CkmAesKeyWrapPad,
 };
+use crate::model::encrypted::Encrypted;
 
 fn bytes(length: usize) -> Vec<u8> {
     (0..length)
@@ -43,7 +44,10 @@ fn gcm_agrees_with_another_implementation() {
         let other = LessSafeKey::new(UnboundKey::new(other, &key_bytes).unwrap());
         for (size, aad) in [(0, 0), (0, 5), (1, 0), (16, 16), (33, 100), (1000, 1)] {
             let (iv, aad, plaintext) = ([9; 12], bytes(aad), bytes(size));
-            let (ciphertext, tag) = key.encrypt(algorithm, &plaintext, &iv, &aad).unwrap();
+            let (ciphertext, tag) = key
+                .encrypt(algorithm, &plaintext, &iv, &aad)
+                .unwrap()
+                .into_parts();
             let tag = tag.unwrap();
             let mut expected = plaintext.clone();
             let expected_tag = other
@@ -117,7 +121,10 @@ fn cbc_agrees_with_another_implementation() {
         let context = || EncryptionContext::Iv128(FixedLength::from(iv));
         for size in [0, 16, 32, 160] {
             let plaintext = bytes(size);
-            let (ciphertext, tag) = key.encrypt(plain, &plaintext, &iv, b"").unwrap();
+            let (ciphertext, tag) = key
+                .encrypt(plain, &plaintext, &iv, b"")
+                .unwrap()
+                .into_parts();
             assert!(tag.is_none());
             if size > 0 {
                 let mut expected = plaintext.clone();
@@ -132,7 +139,10 @@ fn cbc_agrees_with_another_implementation() {
         }
         for size in 0..=49 {
             let plaintext = bytes(size);
-            let (ciphertext, tag) = key.encrypt(padded, &plaintext, &iv, b"").unwrap();
+            let (ciphertext, tag) = key
+                .encrypt(padded, &plaintext, &iv, b"")
+                .unwrap()
+                .into_parts();
             assert!(tag.is_none());
             let mut expected = plaintext.clone();
             PaddedBlockEncryptingKey::cbc_pkcs7(unbound())
@@ -150,7 +160,12 @@ fn cbc_agrees_with_another_implementation() {
 fn cbc_padding_is_checked_in_full_and_fails_with_one_error() {
     let key = oct(&bytes(16));
     let iv = [0; 16];
-    let encrypted = |block: [u8; 16]| key.encrypt(A128Cbc, &block, &iv, b"").unwrap().0;
+    let encrypted = |block: [u8; 16]| {
+        key.encrypt(A128Cbc, &block, &iv, b"")
+            .unwrap()
+            .into_parts()
+            .0
+    };
     for count in 0..=255_u8 {
         let mut block = [count; 16];
         let ciphertext = encrypted(block);
@@ -185,8 +200,7 @@ fn cbc_padding_is_checked_in_full_and_fails_with_one_error() {
 #[test]
 fn parameters_of_wrong_lengths_are_refused_in_words() {
     let key = oct(&bytes(16));
-    let message =
-        |result: Result<(Vec<u8>, Option<[u8; 16]>), CryptoError>| result.unwrap_err().to_string();
+    let message = |result: Result<Encrypted, CryptoError>| result.unwrap_err().to_string();
     assert_eq!(
         message(key.encrypt(A128Cbc, &[0; 17], &[0; 16], b"")),
         "A128CBC needs a plaintext of whole blocks of 16 bytes, but 17 were given"
@@ -210,6 +224,7 @@ fn parameters_of_wrong_lengths_are_refused_in_words() {
     let longest = key
         .encrypt(A128CbcPad, &vec![0; MAX_ENCRYPT_BYTES], &[0; 16], b"")
         .unwrap()
+        .into_parts()
         .0;
     assert!(
         key.decrypt(A128CbcPad, &longest, &[0; 16], b"", b"")
