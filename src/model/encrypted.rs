@@ -28,3 +28,21 @@ impl Encrypted {
         (self.ciphertext.into(), tag)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_those_that_it_was_made_of() {
+        for ciphertext in [Vec::new(), vec![1; 5], Vec::with_capacity(9)] {
+            for tag in [None, Some([0; 16]), Some([7; 16])] {
+                let made = Encrypted::new(ciphertext.clone(), tag);
+                assert_eq!(made.clone().into_parts(), (ciphertext.clone(), tag));
+                assert_eq!(made.tag.as_deref(), tag.as_ref().map(<[u8; 16]>::as_slice));
+                let other = Encrypted::new(ciphertext.clone(), Some([1; 16]));
+                assert_ne!(made, other);
+            }
+        }
+    }
+}

@@ -106,6 +106,12 @@ mod tests {
     }
 
     #[test]
+    fn one_that_may_be_missing_is_no_larger() {
+        assert_eq!(size_of::<Option<ShortBytes>>(), size_of::<ShortBytes>());
+        assert_eq!(size_of::<ShortBytes>(), 24);
+    }
+
+    #[test]
     fn a_short_value_is_not_equal_to_one_with_zeros_behind_it() {
         assert_ne!(ShortBytes::new(&[1]), ShortBytes::new(&[1, 0]));
     }
