@@ -244,7 +244,7 @@ fn every_acknowledged_change_is_in_a_copy_of_the_files() {
         }
         store.commit(changes.clone()).unwrap();
         if number % 7 < 3 || number % 20 >= 18 || number % 20 == 0 {
-            copy_directory(&place.path, &copy);
+            copy_of_one_moment(&place.path, &copy);
             let dir = VaultDir::open(&copy).unwrap();
             let (other, report) = Store::open(dir, place.config.clone()).unwrap();
             redone += usize::from(report.redone);
@@ -306,7 +306,7 @@ fn a_journal_that_does_not_belong_to_the_records_changes_nothing() {
     let store = place.open();
     store.commit(vec![put(key_object(3), 100)]).unwrap();
     let copy = place.path.with_file_name("copy");
-    copy_directory(&place.path, &copy);
+    copy_of_one_moment(&place.path, &copy);
     std::fs::remove_file(copy.join(JOURNAL_FILE)).unwrap();
     let dir = VaultDir::open(&copy).unwrap();
     let refused = Store::open(dir, place.config.clone()).unwrap_err();

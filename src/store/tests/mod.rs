@@ -122,9 +122,47 @@ pub(super) fn copy_directory(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_directory(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), &target).unwrap();
+            match std::fs::copy(entry.path(), &target) {
+                // It went meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
+}
+
+/// A copy of the files as they were at one moment, while a store is at work on them.
+///
+/// The storage engine writes beside its callers. A copy made meanwhile had newer bytes behind older ones, across syncs, as
+/// no crash leaves them, and did not open: seen once.
+pub(super) fn copy_of_one_moment(from: &Path, to: &Path) {
+    for _ in 0..200 {
+        copy_directory(from, to);
+        // What is the same before and after was there at the moment between.
+        if is_copy(from, to) {
+            return;
+        }
+        std::fs::remove_dir_all(to).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("the files of {} never rest", from.display());
+}
+
+fn is_copy(from: &Path, to: &Path) -> bool {
+    let names = |directory: &Path| {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    names(from) == names(to)
+        && names(from).iter().all(|name| {
+            let (from, to) = (from.join(name), to.join(name));
+            if to.is_dir() {
+                is_copy(&from, &to)
+            } else {
+                std::fs::read(from).ok() == std::fs::read(to).ok()
+            }
+        })
 }
 
 /// `n` in the bucket of the number's low bits, different for each number.

@@ -14,7 +14,7 @@ use super::convert::{create_options, import_options, update_options};
 use super::steps::{Action, Outcome, Reading, Selected, Serial, Which};
 use super::transitions::Transition;
 use super::world::World;
-use crate::hooked::copy_directory;
+use crate::hooked::copy_of_one_moment;
 use crate::make::Home;
 use crate::support::{Place, master_key, name};
 
@@ -174,7 +174,7 @@ impl System {
     /// The files as they are at this moment, as the end of the process leaves them, take the vault's place.
     fn crash(&mut self) -> Result<(), Error> {
         let left = self.place.path.with_extension("left");
-        copy_directory(&self.place.path, &left);
+        copy_of_one_moment(&self.place.path, &left);
         // Whatever dropping it writes goes with its directory.
         drop(self.vault.take());
         std::fs::remove_dir_all(&self.place.path).unwrap();
