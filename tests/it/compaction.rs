@@ -14,7 +14,7 @@ use strongroom::{
     UpdateKeyOptions, Vault, VaultOptions,
 };
 
-use crate::hooked::copy_directory;
+use crate::copies::copy_directory;
 use crate::image::{read_image, scratch};
 use crate::support::{Place, fixed_rsa, master_key, name, refused};
 

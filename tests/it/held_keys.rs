@@ -13,7 +13,8 @@ use strongroom::{
     MaintenanceOptions, SecretBytes, SignatureAlgorithm, Unlock, Vault,
 };
 
-use crate::hooked::{Hooked, copy_directory};
+use crate::copies::copy_of_one_moment;
+use crate::hooked::Hooked;
 use crate::support::{Place, master_key, name};
 
 fn id() -> BackendId {
@@ -221,7 +222,7 @@ fn copied_while_making(device: &MemoryDevice) -> (Place, Place, Vault) {
     let copy = Place::new();
     open_with(&place, device.clone()).close().unwrap();
     let (from, to) = (place.path.clone(), copy.path.clone());
-    let hooked = Hooked::new(device.clone(), move || copy_directory(&from, &to));
+    let hooked = Hooked::new(device.clone(), move || copy_of_one_moment(&from, &to));
     let vault = open_with(&place, hooked);
     vault.create_key(&name("signer"), signer()).unwrap();
     (place, copy, vault)

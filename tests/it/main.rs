@@ -23,6 +23,8 @@ mod batches;
 mod canaries;
 mod compaction;
 mod conformance;
+#[path = "../../src/store/tests/copies.rs"]
+mod copies;
 mod corpus;
 mod crash;
 mod cross_check;

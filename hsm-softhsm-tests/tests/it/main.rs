@@ -13,6 +13,8 @@
 mod attributes;
 mod backends;
 mod conformance;
+#[path = "../../../src/store/tests/copies.rs"]
+mod copies;
 #[path = "../../../tests/it/cross_check/mod.rs"]
 mod cross_check;
 mod domain;

@@ -93,6 +93,7 @@ impl SymmetricKey {
         self.aes
             .as_deref()
             .filter(|_| operation.fits(KeySpec::Oct(self.length)))
+            // Made only when it is given: it would have to be dropped.
             .ok_or_else(|| CryptoError::Unsupported)
     }
 

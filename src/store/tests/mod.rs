@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use self::copies::{copy_directory, copy_of_one_moment};
 use super::*;
 use crate::env::{OsEntropy, SystemClock};
 use crate::format::record::{IndexKey, SealedRecord};
@@ -12,6 +13,7 @@ use crate::secret::Key32;
 
 mod audit;
 mod compact;
+mod copies;
 pub(crate) mod disk;
 mod faults;
 mod files;
@@ -111,58 +113,6 @@ impl Place {
         tree.flush().unwrap();
         outcome
     }
-}
-
-pub(super) fn copy_directory(from: &Path, to: &Path) {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            match std::fs::copy(entry.path(), &target) {
-                // It went meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                copied => drop(copied.unwrap()),
-            }
-        }
-    }
-}
-
-/// A copy of the files as they were at one moment, while a store is at work on them.
-///
-/// The storage engine writes beside its callers. A copy made meanwhile had newer bytes behind older ones, across syncs, as
-/// no crash leaves them, and did not open: seen once.
-pub(super) fn copy_of_one_moment(from: &Path, to: &Path) {
-    for _ in 0..200 {
-        copy_directory(from, to);
-        // What is the same before and after was there at the moment between.
-        if is_copy(from, to) {
-            return;
-        }
-        std::fs::remove_dir_all(to).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    panic!("the files of {} never rest", from.display());
-}
-
-fn is_copy(from: &Path, to: &Path) -> bool {
-    let names = |directory: &Path| {
-        let entries = std::fs::read_dir(directory).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name());
-        names.collect::<std::collections::BTreeSet<_>>()
-    };
-    names(from) == names(to)
-        && names(from).iter().all(|name| {
-            let (from, to) = (from.join(name), to.join(name));
-            if to.is_dir() {
-                is_copy(&from, &to)
-            } else {
-                std::fs::read(from).ok() == std::fs::read(to).ok()
-            }
-        })
 }
 
 /// `n` in the bucket of the number's low bits, different for each number.

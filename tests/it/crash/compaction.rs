@@ -191,7 +191,7 @@ fn a_full_or_failing_disk_leaves_the_vault_as_it_was() {
         for when in [1, 2, 3, 5, 8, 13] {
             let layout = Layout::new(&scratch.path().join("case"));
             fs::create_dir(&layout.base).unwrap();
-            crate::hooked::copy_directory(&original.disk(), &layout.disk());
+            crate::copies::copy_directory(&original.disk(), &layout.disk());
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
             fs::set_permissions(layout.vault(), private).unwrap();
             fs::write(layout.marks(), b"").unwrap();

@@ -114,7 +114,7 @@ fn work(layout: &Layout) -> strongroom::Result<()> {
 
 fn prepare(original: &Layout, layout: &Layout) {
     fs::create_dir(&layout.base).unwrap();
-    crate::hooked::copy_directory(&original.disk(), &layout.disk());
+    crate::copies::copy_directory(&original.disk(), &layout.disk());
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     fs::set_permissions(layout.vault(), private).unwrap();
     fs::write(layout.marks(), b"").unwrap();

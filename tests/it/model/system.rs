@@ -14,7 +14,7 @@ use super::convert::{create_options, import_options, update_options};
 use super::steps::{Action, Outcome, Reading, Selected, Serial, Which};
 use super::transitions::Transition;
 use super::world::World;
-use crate::hooked::copy_of_one_moment;
+use crate::copies::copy_of_one_moment;
 use crate::make::Home;
 use crate::support::{Place, master_key, name};
 

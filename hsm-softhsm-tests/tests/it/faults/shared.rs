@@ -10,7 +10,8 @@ use super::{
     Bench, fails, kinds, labels, name, open, settled, sign, signer, verifies, versions, works,
 };
 use crate::backends::own_options;
-use crate::hooked::{Hooked, copy_directory};
+use crate::copies::copy_of_one_moment;
+use crate::hooked::Hooked;
 
 #[test]
 fn two_vaults_on_one_token_see_their_own_keys_only() {
@@ -159,7 +160,7 @@ fn an_unfinished_creation_in_another_token_waits_for_that_token() {
 /// A backend that copies the vault's directory after each generation, before the records are written.
 fn copying(bench: &Bench, to: &Path) -> Hooked<Pkcs11Backend> {
     let (from, to) = (bench.path(), to.to_owned());
-    Hooked::new(bench.resident(), move || copy_directory(&from, &to))
+    Hooked::new(bench.resident(), move || copy_of_one_moment(&from, &to))
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn an_older_copy_of_a_vault_destroys_nothing_that_the_newer_one_uses() {
     // An older copy that has keys of its own uses those that are still there.
     newer.close().unwrap();
     let older = bench.path().with_file_name("older");
-    copy_directory(&bench.path(), &older);
+    copy_of_one_moment(&bench.path(), &older);
     let newer = bench.vault();
     newer.create_key(&name("later"), signer()).unwrap();
     newer.delete_key(&name("key")).unwrap();

@@ -229,11 +229,11 @@ impl Parser {
         };
         let text = std::str::from_utf8(text).unwrap();
         let answer = text[text.rfind('=').unwrap() + 1..].trim();
-        if answer.starts_with('?') || answer.contains("(errno ") {
+        if matches!(answer, "?" | "? <unavailable>") || answer.contains("(errno ") {
             // The process ended during the call. `strace` may then read a number that is no error's.
             return;
         }
-        if answer.starts_with('-') {
+        if answer.starts_with('-') || answer.starts_with('?') {
             let written = matches!(name, "pwrite64" | "write" | "fsync" | "fdatasync");
             assert!(
                 !(written && self.descriptor(arguments[0]).is_some()),
